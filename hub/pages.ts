@@ -1,0 +1,157 @@
+/**
+ * The hub's pages: one function each, from what the page shows (its view) to a whole HTML document.
+ *
+ * A page is a pure function of its view, and of the clock where it says how long something has lasted. What always
+ * holds:
+ *
+ * - Every value is escaped by the template engine. Only whole rendered templates are ever inserted raw. Values
+ *   that a browser would follow are made here from `baseUrl` and a checked `UserName`; what came with a request
+ *   (`next`) stands in hidden fields alone, so it is text, never an address.
+ * - Pages work without script: each form is a POST with `_xsrf`, and what changes by itself is asked for again by the
+ *   browser. Scripts add comfort, and are told what they need by data-* attributes.
+ * - The strictest Content-Security-Policy fits: nothing inline, nothing from elsewhere.
+ *
+ * Templates are read and compiled when the pages are created, and find each other by name, not by path.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { basename, extname, join } from 'node:path'
+import { Eta } from 'eta/core'
+import type { UserName } from '../config/names.ts'
+import type { ProblemText } from '../problem.ts'
+import type { Server } from '../spawner/protocol.ts'
+import { type Assets, loadAssets } from './assets.ts'
+
+export interface PagesOptions {
+  /** Where the hub lives, starting and ending with a slash: `/` or `/class/`. */
+  baseUrl: string
+  /** Of this program. Shown to people who have logged in, to nobody else. */
+  version: string
+  /** What the hub serves under `hub/static/`; read from disk where none are given. */
+  assets?: Assets
+  /** Milliseconds since 1970. */
+  now?: () => number
+}
+
+export interface LoginView {
+  /** What the person typed before, or nothing. As it was typed, so not a `UserName`. */
+  username: string
+  /** Where to go afterwards, or nothing. It comes from the request: the hub checks it when the form is posted. */
+  next: string
+  xsrf: string
+  /** Why the last attempt failed. */
+  problem?: ProblemText | undefined
+}
+
+export interface HomeView {
+  user: UserName
+  isAdmin: boolean
+  /** The user's own. */
+  server: Server
+  xsrf: string
+}
+
+export interface SpawnPendingView {
+  /** Who looks at the page. */
+  user: UserName
+  /** Whose server it is. */
+  owner: UserName
+  server: Server
+  xsrf: string
+  /** Kept for another attempt. */
+  next: string
+}
+
+export interface NotRunningView {
+  /** Who looks at the page. */
+  user: UserName
+  /** Whose server it is. */
+  owner: UserName
+  server: Server
+  /** The address that was asked for, to go on to once the server runs. */
+  next: string
+  xsrf: string
+}
+
+export interface LogoutView {
+  user: UserName
+  xsrf: string
+}
+
+export interface ProblemView extends ProblemText {
+  /** The status of the answer: 404, 503, … */
+  status: number
+  /** What the journal's lines about this problem carry. */
+  logId?: string | undefined
+  /** Who looks at the page, where somebody has logged in. */
+  user?: UserName | undefined
+}
+
+/** Each function returns a whole HTML document. */
+export interface Pages {
+  /** The form, answered by POST `hub/login` with `username`, `password`, `next` and `_xsrf`. */
+  login(view: LoginView): string
+  /** The state of one's own server, and what can be done with it. */
+  home(view: HomeView): string
+  /** How a server starts, live, and why it did not. */
+  spawnPending(view: SpawnPendingView): string
+  /** For an address of a server that does not run. */
+  notRunning(view: NotRunningView): string
+  /** Asks whether to log out; answered by POST `hub/logout`. */
+  logout(view: LogoutView): string
+  /** For every status from 400 up. */
+  problem(view: ProblemView): string
+}
+
+/** Compiles the templates of `hub/pages`. Throws where a template or an asset is missing or broken. */
+export function createPages({ baseUrl, version, assets = loadAssets(), now = Date.now }: PagesOptions): Pages {
+  const engine = loadTemplates(join(import.meta.dirname, 'pages'))
+
+  /** What every template may use beside its view. */
+  const surroundings = {
+    base: baseUrl,
+    version,
+    asset: (name: string) => assetAddress(baseUrl, assets, name),
+    lasted: (since: number) => duration(now() - since),
+    isoTime: (time: number) => new Date(time).toISOString(),
+    elapsedMs: (since: number) => Math.max(0, now() - since),
+  }
+  const page = (template: string, view: object) => engine.render(template, { ...view, ...surroundings })
+
+  return {
+    login: view => page('login', view),
+    home: view => page('home', view),
+    spawnPending: view => page('spawn-pending', view),
+    notRunning: view => page('not-running', view),
+    logout: view => page('logout', view),
+    problem: view => page('problem', view),
+  }
+}
+
+function loadTemplates(folder: string): Eta {
+  const engine = new Eta()
+  for (const name of readdirSync(folder)) {
+    if (extname(name) === '.eta') engine.loadTemplate(basename(name, '.eta'), readFileSync(join(folder, name), 'utf8'))
+  }
+  return engine
+}
+
+function assetAddress(baseUrl: string, assets: Assets, name: string): string {
+  const found = assets.get(name)
+  if (found === undefined) throw new TypeError(`there is no asset ${name}`)
+  return `${baseUrl}hub/static/${name}?v=${found.etag}`
+}
+
+const units = [
+  ['day', 86_400_000],
+  ['hour', 3_600_000],
+  ['minute', 60_000],
+] as const
+
+/** `2 hours`, `1 minute`, or `less than a minute`: as exact as a person wants it. */
+function duration(milliseconds: number): string {
+  for (const [unit, length] of units) {
+    const count = Math.floor(milliseconds / length)
+    if (count >= 1) return `${count} ${unit}${count === 1 ? '' : 's'}`
+  }
+  return 'less than a minute'
+}

@@ -1,0 +1,109 @@
+/**
+ * Passwords, as argon2id hashes in the PHC string format, so that the cost can be raised and old hashes still be read.
+ */
+import { argon2, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { DatabaseSync } from 'node:sqlite'
+import { promisify } from 'node:util'
+import type { UserName } from '../config/names.ts'
+import { ProblemError } from '../problem.ts'
+
+export interface Passwords {
+  /** `unset`: this user has none yet. All three take the same time. */
+  check(user: UserName | undefined, password: string): Promise<'right' | 'wrong' | 'unset'>
+  /** Replaces whatever there was. Throws `PASSWORD_SHORT`, `PASSWORD_LONG`. */
+  set(user: UserName, password: string): Promise<void>
+  /** Like `set`, but only where there is none: of two first logins at once, one is told `false`. */
+  setFirst(user: UserName, password: string): Promise<boolean>
+}
+
+/** TLJH's minimum. */
+const leastLength = 7
+const mostLength = 1024
+
+/** The OWASP password storage cheat sheet's first choice: 19 MiB, 2 passes, 1 lane. */
+const cost = { memory: 19_456, passes: 2, parallelism: 1 }
+const tagLength = 32
+
+const derive = promisify(argon2)
+
+interface Hash {
+  memory: number
+  passes: number
+  parallelism: number
+  salt: Buffer
+  tag: Buffer
+}
+
+export function createPasswords(db: DatabaseSync): Passwords {
+  const find = db.prepare('SELECT hash FROM passwords WHERE user = ?')
+  const replace = db.prepare('INSERT OR REPLACE INTO passwords (user, hash, changed) VALUES (?, ?, ?)')
+  const insert = db.prepare('INSERT OR IGNORE INTO passwords (user, hash, changed) VALUES (?, ?, ?)')
+  // Compared against where there is no password, so that the answer takes as long.
+  const nobody: Hash = { ...cost, salt: randomBytes(16), tag: Buffer.alloc(tagLength) }
+
+  return {
+    async check(user, password) {
+      const row = user === undefined ? undefined : find.get(user)
+      const stored = row ? readHash(String(row.hash)) : undefined
+      const isRight = await matches(stored ?? nobody, password.slice(0, mostLength))
+      if (!stored) return 'unset'
+      return isRight ? 'right' : 'wrong'
+    },
+    async set(user, password) {
+      replace.run(user, await hash(password), Date.now())
+    },
+    async setFirst(user, password) {
+      return Number(insert.run(user, await hash(password), Date.now()).changes) === 1
+    },
+  }
+}
+
+async function hash(password: string): Promise<string> {
+  if (password.length < leastLength) {
+    throw new ProblemError('PASSWORD_SHORT', {
+      what: 'That password was not taken',
+      why: `it has ${password.length} characters, and a password here has at least ${leastLength}`,
+      fix: 'Choose a longer one; three words that do not belong together are good',
+    })
+  }
+  if (password.length > mostLength) {
+    throw new ProblemError('PASSWORD_LONG', {
+      what: 'That password was not taken',
+      why: `it has more than ${mostLength} characters`,
+      fix: 'Choose a shorter one',
+    })
+  }
+  const salt = randomBytes(16)
+  const tag = await derive('argon2id', { ...cost, nonce: salt, message: password, tagLength })
+  return `$argon2id$v=19$m=${cost.memory},t=${cost.passes},p=${cost.parallelism}$${base64(salt)}$${base64(tag)}`
+}
+
+async function matches({ memory, passes, parallelism, salt, tag }: Hash, password: string): Promise<boolean> {
+  const given = await derive('argon2id', {
+    memory,
+    passes,
+    parallelism,
+    nonce: salt,
+    message: password,
+    tagLength: tag.length,
+  })
+  return timingSafeEqual(given, tag)
+}
+
+function readHash(text: string): Hash {
+  const match = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$([^$]+)\$([^$]+)$/.exec(text)
+  if (!match) throw new Error('a stored password hash is not an argon2id PHC string')
+  const [, memory, passes, parallelism, salt = '', tag = ''] = match
+  return {
+    memory: Number(memory),
+    passes: Number(passes),
+    parallelism: Number(parallelism),
+    salt: Buffer.from(salt, 'base64'),
+    tag: Buffer.from(tag, 'base64'),
+  }
+}
+
+/** PHC strings have no padding. */
+function base64(bytes: Buffer): string {
+  return bytes.toString('base64').replaceAll('=', '')
+}

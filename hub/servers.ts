@@ -1,0 +1,89 @@
+/**
+ * What the hub knows of the users' servers: what the spawner last said, and whether it still says anything.
+ *
+ * While the spawner is away, what was last known stands, so servers that run stay reachable.
+ */
+import type { UserName } from '../config/names.ts'
+import type { SpawnerClient } from '../spawner/client.ts'
+import type { Event, Server } from '../spawner/protocol.ts'
+
+export interface Servers {
+  get(user: UserName): Server
+  start(user: UserName): Promise<Server>
+  stop(user: UserName): Promise<Server>
+  /** The server's state now, then each change. Ends with `signal`. */
+  watch(user: UserName, signal: AbortSignal): AsyncGenerator<Server>
+  /** Calls `listener` for each server that is no longer ready. */
+  onGone(listener: (user: UserName) => void): void
+}
+
+export function followServers(spawner: SpawnerClient, signal: AbortSignal, report: (line: string) => void): Servers {
+  let known = new Map<UserName, Server>()
+  const watchers = new Set<{ user: UserName; wake: () => void }>()
+  const goneListeners: ((user: UserName) => void)[] = []
+  let wasConnected = false
+
+  function stateOf(user: UserName): Server {
+    return known.get(user) ?? { kind: 'stopped', user }
+  }
+
+  function changed(user: UserName, before: Server): void {
+    for (const watcher of watchers) if (watcher.user === user) watcher.wake()
+    if (before.kind === 'ready' && stateOf(user).kind !== 'ready') for (const listener of goneListeners) listener(user)
+  }
+
+  function take(event: Event): void {
+    if ('changed' in event) {
+      const { user } = event.changed
+      const before = stateOf(user)
+      if (event.changed.kind === 'stopped') known.delete(user)
+      else known.set(user, event.changed)
+      changed(user, before)
+      return
+    }
+    const before = known
+    known = new Map(event.all.map(server => [server.user, server]))
+    for (const user of new Set([...before.keys(), ...known.keys()])) {
+      changed(user, before.get(user) ?? { kind: 'stopped', user })
+    }
+  }
+
+  void spawner.follow({
+    signal,
+    onEvent: take,
+    onConnection(isConnected) {
+      if (isConnected !== wasConnected) report(isConnected ? 'the spawner answers' : 'the spawner does not answer')
+      wasConnected = isConnected
+    },
+  })
+
+  return {
+    get: stateOf,
+    async start(user) {
+      const server = await spawner.start(user)
+      take({ changed: server })
+      return server
+    },
+    async stop(user) {
+      const server = await spawner.stop(user)
+      take({ changed: server })
+      return server
+    },
+    async *watch(user, watchSignal) {
+      let next = Promise.withResolvers<void>()
+      const watcher = { user, wake: () => next.resolve() }
+      watchers.add(watcher)
+      watchSignal.addEventListener('abort', watcher.wake, { once: true })
+      try {
+        while (!watchSignal.aborted) {
+          yield stateOf(user)
+          await next.promise
+          next = Promise.withResolvers()
+        }
+      } finally {
+        watchers.delete(watcher)
+      }
+    },
+    onGone: listener => void goneListeners.push(listener),
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * The hub's memory: one SQLite file, written ahead, so that a hub that is killed loses nothing that it had answered for.
+ *
+ * Schema changes are appended to `migrations` and never edited; `user_version` counts how many a file has seen.
+ */
+import { DatabaseSync } from 'node:sqlite'
+import { ProblemError } from '../problem.ts'
+
+const migrations = [
+  `CREATE TABLE passwords (
+     user TEXT PRIMARY KEY,
+     hash TEXT NOT NULL,
+     changed INTEGER NOT NULL -- milliseconds since 1970
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE sessions (
+     id BLOB PRIMARY KEY,     -- SHA-256 of the token that the browser holds
+     user TEXT NOT NULL,
+     expires INTEGER NOT NULL -- milliseconds since 1970
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX sessions_of_user ON sessions (user);
+   CREATE TABLE secrets (
+     name TEXT PRIMARY KEY,
+     value BLOB NOT NULL
+   ) STRICT, WITHOUT ROWID;`,
+]
+
+/** Opens the file, makes it where there is none, and brings it to this version. Throws `STATE_UNUSABLE`. */
+export function openState(file: string): DatabaseSync {
+  try {
+    const db = new DatabaseSync(file, { timeout: 5_000 })
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
+    migrate(db)
+    return db
+  } catch (cause) {
+    throw new ProblemError('STATE_UNUSABLE', {
+      what: `${file}, where the hub keeps passwords and sessions, cannot be used`,
+      why: cause instanceof Error ? cause.message : String(cause),
+      fix: 'See that the disk is not full (df -h /opt/tljh) and that the file belongs to tljh-hub (ls -l /opt/tljh/state)',
+      cause,
+    })
+  }
+}
+
+function migrate(db: DatabaseSync): void {
+  db.exec('BEGIN IMMEDIATE')
+  const seen = Number(db.prepare('PRAGMA user_version').get()?.user_version)
+  if (seen > migrations.length) throw new Error('it was written by a newer version of tljh-ts')
+  for (const migration of migrations.slice(seen)) db.exec(migration)
+  db.exec(`PRAGMA user_version = ${migrations.length}`)
+  db.exec('COMMIT')
+}

@@ -1,0 +1,143 @@
+/**
+ * The unix account behind a user: made when the user first starts a server, kept in step with the configuration after.
+ *
+ * Every step looks first and changes only what is not as it should be, so a start that was cut off half-way is mended by
+ * the next. Account files have one lock for the whole machine, so changes are made one at a time.
+ *
+ * Only accounts that begin with `jupyter-`, have an ordinary user id and belong to this very user are ever touched.
+ */
+import { chmod, lstat } from 'node:fs/promises'
+import type { UnixName, UserName } from '../config/names.ts'
+import { unixName } from '../config/names.ts'
+import { ProblemError } from '../problem.ts'
+import { runCommand } from './commands.ts'
+
+export interface Account {
+  name: UnixName
+  uid: number
+  gid: number
+  home: string
+}
+
+export interface Accounts {
+  /**
+   * Makes sure that the user's account exists, with its home and its groups: `jupyterhub-users`, and
+   * `jupyterhub-admins` for as long as `isAdmin`. Throws a `ProblemError` (`ACCOUNT_…`).
+   */
+  ensure(user: UserName, isAdmin: boolean): Promise<Account>
+}
+
+const usersGroup = 'jupyterhub-users'
+const adminsGroup = 'jupyterhub-admins'
+/** Below are the system's own accounts, see login.defs(5). */
+const firstUid = 1000
+/** Put into the account's comment: tells whose it is where a long name was cut. */
+const comment = 'JupyterHub user '
+
+export function createAccounts(): Accounts {
+  let last: Promise<unknown> = Promise.resolve()
+  return {
+    ensure(user, isAdmin) {
+      const turn = last.then(() => ensureAccount(user, isAdmin))
+      last = turn.catch(() => undefined)
+      return turn
+    },
+  }
+}
+
+async function ensureAccount(user: UserName, isAdmin: boolean): Promise<Account> {
+  const name = unixName(user)
+  const found = await findAccount(user, name)
+  const account = found ?? (await addAccount(user, name))
+  await ensurePrivateHome(account)
+  await setMembership(name, usersGroup, true)
+  await setMembership(name, adminsGroup, isAdmin)
+  return account
+}
+
+async function findAccount(user: UserName, name: UnixName): Promise<Account | undefined> {
+  const { code, stdout } = await runCommand('getent', ['passwd', name])
+  if (code !== 0) return undefined
+  const [, , uid, gid, owner = '', home = ''] = stdout.trimEnd().split(':')
+  const account = { name, uid: Number(uid), gid: Number(gid), home }
+  if (!(account.uid >= firstUid) || !home.startsWith('/')) {
+    throw new ProblemError('ACCOUNT_FOREIGN', {
+      what: `The account ${name} of this machine cannot be ${user}'s`,
+      why: `it is a system account (user id ${uid}, home ${JSON.stringify(home)})`,
+      fix: `An administrator can rename or delete it: sudo userdel ${name}`,
+    })
+  }
+  if (owner.startsWith(comment) && owner !== `${comment}${user}`) {
+    throw new ProblemError('ACCOUNT_TAKEN', {
+      what: `The account ${name} of this machine cannot be ${user}'s`,
+      why: `it belongs to ${owner.slice(comment.length)}, whose name is cut to the same ${name.length} characters`,
+      fix: 'Give one of the two a shorter name',
+    })
+  }
+  return account
+}
+
+async function addAccount(user: UserName, name: UnixName): Promise<Account> {
+  const home = `/home/${name}`
+  const keptUid = await ownerOfKeptHome(name, home)
+  const { code, stderr } = await runCommand('useradd', [
+    '--create-home',
+    `--home-dir=${home}`,
+    '--skel=/etc/skel',
+    '--key=HOME_MODE=0700',
+    '--user-group',
+    `--groups=${usersGroup}`,
+    '--shell=/bin/bash',
+    `--comment=${comment}${user}`,
+    ...(keptUid === undefined ? [] : [`--uid=${keptUid}`]),
+    // The name is already checked more strictly than useradd does; some releases refuse a dot or an @.
+    '--badname',
+    name,
+  ])
+  const account = code === 0 ? await findAccount(user, name) : undefined
+  if (account) return account
+  throw new ProblemError('ACCOUNT_NOT_MADE', {
+    what: `The account ${name} could not be made for ${user}`,
+    why: stderr || `useradd ended with code ${code}`,
+    fix: 'An administrator finds out more with: sudo journalctl --unit=tljh-spawner. A full disk is the usual reason: df -h /home /etc',
+  })
+}
+
+/** A home without an account is what an uninstalled hub left: its files keep their owner if the new account gets the old id. */
+async function ownerOfKeptHome(name: UnixName, home: string): Promise<number | undefined> {
+  const stat = await lstat(home).catch(() => undefined)
+  if (!stat) return undefined
+  const owner = await runCommand('getent', ['passwd', String(stat.uid)])
+  if (stat.isDirectory() && stat.uid >= firstUid && owner.code !== 0) return stat.uid
+  throw new ProblemError('ACCOUNT_HOME_TAKEN', {
+    what: `The account ${name} could not be made`,
+    why: `${home} exists and belongs to ${owner.stdout.split(':')[0] || `user id ${stat.uid}`}`,
+    fix: `An administrator can move it away: sudo mv ${home} ${home}.old`,
+  })
+}
+
+/** Closes the home to everybody else. Group bits stay: the group is the user's own. */
+async function ensurePrivateHome({ home, name, uid }: Account): Promise<void> {
+  const stat = await lstat(home).catch(() => undefined)
+  if (!stat?.isDirectory() || stat.uid !== uid) {
+    throw new ProblemError('ACCOUNT_HOME', {
+      what: `${name} has no home folder to work in`,
+      why: stat ? `${home} is not a folder of theirs` : `${home} does not exist`,
+      fix: `An administrator can put it right: sudo install --directory --owner=${name} --group=${name} --mode=0700 ${home}`,
+    })
+  }
+  if (stat.mode & 0o007) await chmod(home, stat.mode & 0o770)
+}
+
+async function setMembership(name: UnixName, group: string, wanted: boolean): Promise<void> {
+  const { stdout } = await runCommand('getent', ['group', group])
+  const members = stdout.trimEnd().split(':')[3]?.split(',') ?? []
+  if (members.includes(name) === wanted) return
+  const { code, stderr } = await runCommand('gpasswd', [wanted ? '--add' : '--delete', name, group])
+  if (code === 0) return
+  throw new ProblemError('ACCOUNT_GROUP', {
+    what: `${name} could not be ${wanted ? 'added to' : 'removed from'} the group ${group}`,
+    why: stderr || `gpasswd ended with code ${code}`,
+    fix: 'Install again over this installation, which puts groups right; no data is touched: sudo tljh-ts install',
+  })
+}

@@ -1,0 +1,123 @@
+/**
+ * The spawner's one door: HTTP on a unix socket that systemd made and that only root and the group tljh-hub may open.
+ *
+ * Whoever comes through may be a hub that was taken over. A request is a verb and a user's name, and nothing else is
+ * read: a body, a query or a header with a meaning of its own is refused, so there is nothing to smuggle anything
+ * in. What is slow or silent is cut off, and there are never more connections than the hub can honestly use.
+ */
+import { createServer, type IncomingMessage, type Server as HttpServer, type ServerResponse } from 'node:http'
+import { isUserName, type UserName } from '../config/names.ts'
+import { ProblemError } from '../problem.ts'
+import type { Event, Refusal, Server } from './protocol.ts'
+
+/** What the verbs do. */
+export interface Servers {
+  list(): Server[]
+  get(user: UserName): Server
+  start(user: UserName): Server
+  stop(user: UserName): Server
+  /** Calls `listener` with everything at once, then with each change; returns how to stop that. */
+  follow(listener: (event: Event) => void): () => void
+}
+
+/** A hub needs a handful; a hundred and more that say nothing must not keep it out. */
+const mostConnections = 512
+const headersTimeoutMs = 5_000
+const mostEventBacklog = 1024 * 1024
+
+export function createListener(servers: Servers, log: (line: string) => void): HttpServer {
+  const server = createServer(
+    {
+      maxHeaderSize: 4096,
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: headersTimeoutMs,
+      connectionsCheckingInterval: 1_000,
+      keepAliveTimeout: 60_000,
+    },
+    (request, response) => {
+      try {
+        answer(servers, request, response)
+      } catch (error) {
+        refuse(response, error, log)
+      }
+    },
+  )
+  server.maxConnections = mostConnections
+  return server
+}
+
+function answer(servers: Servers, request: IncomingMessage, response: ServerResponse): void {
+  if (request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined) {
+    throw refusal('BODY', 'the request has a body', 'no verb takes one', 'Send the verb and the user name alone')
+  }
+  const [, root, name, verb, ...rest] = (request.url ?? '').split('/')
+  const call = `${request.method} ${[root, name && 'NAME', verb, ...rest].filter(part => part !== undefined).join('/')}`
+  switch (call) {
+    case 'GET servers':
+      return send(response, 200, servers.list())
+    case 'GET servers/NAME':
+      return send(response, 200, servers.get(userNamed(name)))
+    case 'POST servers/NAME/start':
+      return send(response, 202, servers.start(userNamed(name)))
+    case 'POST servers/NAME/stop':
+      return send(response, 202, servers.stop(userNamed(name)))
+    case 'GET events':
+      return stream(servers, response)
+    default:
+      throw refusal('VERB', 'there is no such verb', 'the spawner starts, stops, lists and follows servers', 'See spawner/protocol.ts')
+  }
+}
+
+/** The name must be spelled as it is stored: no decoding here, so no second opinion on what it says. */
+function userNamed(text: string | undefined): UserName {
+  if (text !== undefined && isUserName(text)) return text
+  throw refusal('USER_NAME', 'that cannot be a user name', 'a name has 1 to 64 of a-z, 0-9 and . _ @ -', 'Send a valid name')
+}
+
+function stream(servers: Servers, response: ServerResponse): void {
+  response.writeHead(200, { 'content-type': 'application/x-ndjson' })
+  const stop = servers.follow(event => {
+    response.write(`${JSON.stringify(event)}\n`)
+    // A reader that does not read gets everything anew when it comes back.
+    if (response.writableLength > mostEventBacklog) response.destroy()
+  })
+  response.on('close', stop)
+}
+
+function send(response: ServerResponse, status: number, value: unknown): void {
+  const body = JSON.stringify(value)
+  response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }).end(body)
+}
+
+function refuse(response: ServerResponse, error: unknown, log: (line: string) => void): void {
+  const problem = error instanceof ProblemError ? error : undefined
+  if (!problem) log(`unexpected: ${error instanceof Error ? error.stack : String(error)}`)
+  const { code, what, why, fix } =
+    problem ?? refusal('UNEXPECTED', 'The spawner made an error', 'it was not foreseen', 'See: journalctl --unit=tljh-spawner')
+  // What was sent and not read must not be taken for the next request.
+  response.setHeader('connection', 'close')
+  send(response, statusOf(code), { code, what, why, fix } satisfies Refusal)
+}
+
+function statusOf(code: string): number {
+  switch (code) {
+    case 'BODY':
+      return 413
+    case 'VERB':
+      return 404
+    case 'USER_NAME':
+      return 400
+    case 'USER_NOT_ALLOWED':
+      return 403
+    case 'SERVER_STOPPING':
+      return 409
+    case 'UNEXPECTED':
+      return 500
+    default:
+      return 503
+  }
+}
+
+function refusal(code: string, what: string, why: string, fix: string): ProblemError {
+  return new ProblemError(code, { what, why, fix })
+}

@@ -1,0 +1,40 @@
+/**
+ * What hub and spawner say to each other, over HTTP on the spawner's unix socket.
+ *
+ *   GET  /servers              all servers that are not stopped, and those whose last run failed
+ *   GET  /servers/NAME         one
+ *   POST /servers/NAME/start   asks for a start; answers at once with the state it leads to
+ *   POST /servers/NAME/stop    asks for a stop; likewise
+ *   GET  /events               a line of JSON (an `Event`) for each change, after a first one with all servers
+ *
+ * A verb names a user and nothing else: a request with a body, a query or another path is refused. Refusals are
+ * a `Refusal` with status 4xx, or 503 where systemd cannot be asked.
+ */
+import type { UserName } from '../config/names.ts'
+
+/** Times are milliseconds since 1970. */
+export type Server =
+  | { kind: 'stopped'; user: UserName }
+  | { kind: 'starting'; user: UserName; since: number; step: string }
+  | { kind: 'ready'; user: UserName; since: number }
+  | { kind: 'stopping'; user: UserName; since: number }
+  | { kind: 'failed'; user: UserName; at: number; end: ServerEnd }
+
+/** Why a server is no more, in words for the student who looks at the page. */
+export interface ServerEnd {
+  what: string
+  why: string
+  fix: string
+  /** The last lines that it wrote, oldest first. */
+  log: string[]
+}
+
+/** One line of `/events`. `all` replaces whatever the reader knew. */
+export type Event = { all: Server[] } | { changed: Server }
+
+export interface Refusal {
+  code: string
+  what: string
+  why: string
+  fix: string
+}
