@@ -31,7 +31,10 @@ const contentTypes = new Map([
 
 /** Reads all assets from `hub/static` and `hub/browser`. Throws what the file system throws. */
 export function loadAssets(): Assets {
-  return new Map([...staticFiles(join(import.meta.dirname, 'static')), ...scripts(join(import.meta.dirname, 'browser'))])
+  return new Map([
+    ...staticFiles(join(import.meta.dirname, 'static')),
+    ...scripts(join(import.meta.dirname, 'browser')),
+  ])
 }
 
 function* staticFiles(folder: string): Iterable<[string, Asset]> {

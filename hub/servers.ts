@@ -11,7 +11,7 @@ export interface Servers {
   get(user: UserName): Server
   start(user: UserName): Promise<Server>
   stop(user: UserName): Promise<Server>
-  /** The server's state now, then each change. Ends with `signal`. */
+  /** The server's state now, then each change. Ends with `signal`, and with the store's own. */
   watch(user: UserName, signal: AbortSignal): AsyncGenerator<Server>
   /** Calls `listener` for each server that is no longer ready. */
   onGone(listener: (user: UserName) => void): void
@@ -73,9 +73,10 @@ export function followServers(spawner: SpawnerClient, signal: AbortSignal, repor
       let next = Promise.withResolvers<void>()
       const watcher = { user, wake: () => next.resolve() }
       watchers.add(watcher)
-      watchSignal.addEventListener('abort', watcher.wake, { once: true })
+      const ended = AbortSignal.any([signal, watchSignal])
+      ended.addEventListener('abort', watcher.wake, { once: true })
       try {
-        while (!watchSignal.aborted) {
+        while (!ended.aborted) {
           yield stateOf(user)
           await next.promise
           next = Promise.withResolvers()

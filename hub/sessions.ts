@@ -15,8 +15,12 @@ export interface Sessions {
   /** Starts one, and returns the token for the browser. */
   start(user: UserName): string
   find(token: string | undefined): Session | undefined
+  /** Whether it has neither been ended nor grown too old. */
+  isOpen(session: Session): boolean
   end(session: Session): void
   endAllOf(user: UserName): void
+  /** Calls `listener` after a session was ended here. */
+  onEnd(listener: () => void): void
 }
 
 /** JupyterHub's. */
@@ -27,6 +31,7 @@ export function createSessions(db: DatabaseSync): Sessions {
   const select = db.prepare('SELECT user FROM sessions WHERE id = ? AND expires > ?')
   const remove = db.prepare('DELETE FROM sessions WHERE id = ?')
   const removeAllOf = db.prepare('DELETE FROM sessions WHERE user = ?')
+  const listeners: (() => void)[] = []
   const removeExpired = db.prepare('DELETE FROM sessions WHERE expires <= ?')
 
   return {
@@ -43,12 +48,16 @@ export function createSessions(db: DatabaseSync): Sessions {
       const row = select.get(id, Date.now())
       return row ? { id: id.toString('hex'), user: String(row.user) as UserName } : undefined
     },
+    isOpen: session => select.get(Buffer.from(session.id, 'hex'), Date.now()) !== undefined,
     end(session) {
       remove.run(Buffer.from(session.id, 'hex'))
+      for (const listener of listeners) listener()
     },
     endAllOf(user) {
       removeAllOf.run(user)
+      for (const listener of listeners) listener()
     },
+    onEnd: listener => void listeners.push(listener),
   }
 }
 

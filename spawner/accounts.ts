@@ -7,10 +7,10 @@
  * Only accounts that begin with `jupyter-`, have an ordinary user id and belong to this very user are ever touched.
  */
 import { chmod, lstat } from 'node:fs/promises'
+import { runCommand } from '../commands.ts'
 import type { UnixName, UserName } from '../config/names.ts'
 import { unixName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
-import { runCommand } from './commands.ts'
 
 export interface Account {
   name: UnixName
@@ -86,6 +86,8 @@ async function addAccount(user: UserName, name: UnixName): Promise<Account> {
     '--skel=/etc/skel',
     '--key=HOME_MODE=0700',
     '--user-group',
+    // Not in /var/log/lastlog, which the spawner may not write.
+    '--no-log-init',
     `--groups=${usersGroup}`,
     '--shell=/bin/bash',
     `--comment=${comment}${user}`,

@@ -75,7 +75,10 @@ function open(
   return new Promise((resolve, reject) => {
     // The one order is safe to give twice, so a kept connection that the spawner had just closed is tried once more.
     const attempt = (isSecond: boolean) => {
-      const call = request({ ...(agent && !isSecond ? { agent } : { agent: false }), socketPath, method, path, signal }, resolve)
+      const call = request(
+        { ...(agent && !isSecond ? { agent } : { agent: false }), socketPath, method, path, signal },
+        resolve,
+      )
       call.on('error', error => {
         if (call.reusedSocket && !isSecond && !signal.aborted) attempt(true)
         else reject(unreachable(error))

@@ -5,7 +5,7 @@
  * read: a body, a query or a header with a meaning of its own is refused, so there is nothing to smuggle anything
  * in. What is slow or silent is cut off, and there are never more connections than the hub can honestly use.
  */
-import { createServer, type IncomingMessage, type Server as HttpServer, type ServerResponse } from 'node:http'
+import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { isUserName, type UserName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
 import type { Event, Refusal, Server } from './protocol.ts'
@@ -46,7 +46,7 @@ export function createListener(servers: Servers, log: (line: string) => void): H
   return server
 }
 
-function answer(servers: Servers, request: IncomingMessage, response: ServerResponse): void {
+function answer(servers: Servers, request: IncomingMessage, response: ServerResponse): undefined {
   if (request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined) {
     throw refusal('BODY', 'the request has a body', 'no verb takes one', 'Send the verb and the user name alone')
   }
@@ -64,17 +64,27 @@ function answer(servers: Servers, request: IncomingMessage, response: ServerResp
     case 'GET events':
       return stream(servers, response)
     default:
-      throw refusal('VERB', 'there is no such verb', 'the spawner starts, stops, lists and follows servers', 'See spawner/protocol.ts')
+      throw refusal(
+        'VERB',
+        'there is no such verb',
+        'the spawner starts, stops, lists and follows servers',
+        'See spawner/protocol.ts',
+      )
   }
 }
 
 /** The name must be spelled as it is stored: no decoding here, so no second opinion on what it says. */
 function userNamed(text: string | undefined): UserName {
   if (text !== undefined && isUserName(text)) return text
-  throw refusal('USER_NAME', 'that cannot be a user name', 'a name has 1 to 64 of a-z, 0-9 and . _ @ -', 'Send a valid name')
+  throw refusal(
+    'USER_NAME',
+    'that cannot be a user name',
+    'a name has 1 to 64 of a-z, 0-9 and . _ @ -',
+    'Send a valid name',
+  )
 }
 
-function stream(servers: Servers, response: ServerResponse): void {
+function stream(servers: Servers, response: ServerResponse): undefined {
   response.writeHead(200, { 'content-type': 'application/x-ndjson' })
   const stop = servers.follow(event => {
     response.write(`${JSON.stringify(event)}\n`)
@@ -84,16 +94,19 @@ function stream(servers: Servers, response: ServerResponse): void {
   response.on('close', stop)
 }
 
-function send(response: ServerResponse, status: number, value: unknown): void {
+function send(response: ServerResponse, status: number, value: unknown): undefined {
   const body = JSON.stringify(value)
-  response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }).end(body)
+  response
+    .writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) })
+    .end(body)
 }
 
 function refuse(response: ServerResponse, error: unknown, log: (line: string) => void): void {
   const problem = error instanceof ProblemError ? error : undefined
   if (!problem) log(`unexpected: ${error instanceof Error ? error.stack : String(error)}`)
   const { code, what, why, fix } =
-    problem ?? refusal('UNEXPECTED', 'The spawner made an error', 'it was not foreseen', 'See: journalctl --unit=tljh-spawner')
+    problem ??
+    refusal('UNEXPECTED', 'The spawner made an error', 'it was not foreseen', 'See: journalctl --unit=tljh-spawner')
   // What was sent and not read must not be taken for the next request.
   response.setHeader('connection', 'close')
   send(response, statusOf(code), { code, what, why, fix } satisfies Refusal)
@@ -109,8 +122,6 @@ function statusOf(code: string): number {
       return 400
     case 'USER_NOT_ALLOWED':
       return 403
-    case 'SERVER_STOPPING':
-      return 409
     case 'UNEXPECTED':
       return 500
     default:

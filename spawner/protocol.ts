@@ -12,10 +12,10 @@
  */
 import type { UserName } from '../config/names.ts'
 
-/** Times are milliseconds since 1970. */
+/** Times are milliseconds since 1970, `progress` is 0 to 100. */
 export type Server =
   | { kind: 'stopped'; user: UserName }
-  | { kind: 'starting'; user: UserName; since: number; step: string }
+  | { kind: 'starting'; user: UserName; since: number; step: string; progress: number }
   | { kind: 'ready'; user: UserName; since: number }
   | { kind: 'stopping'; user: UserName; since: number }
   | { kind: 'failed'; user: UserName; at: number; end: ServerEnd }

@@ -6,6 +6,8 @@
  * host is gone.
  */
 import { spawn } from 'node:child_process'
+import type { Readable } from 'node:stream'
+import { killIfAlive } from './process.ts'
 
 export interface CommandOptions {
   /** Written to the program's standard input, which is empty otherwise. */
@@ -14,6 +16,8 @@ export interface CommandOptions {
   cwd?: string
   /** The program is killed after this long; 120 seconds if not given. */
   timeoutMs?: number
+  /** The program tells on file descriptor 3 which process has to be killed in its place. */
+  tellsVictim?: boolean
   /** With `false` a failing program is a result like any other. */
   check?: boolean
 }
@@ -62,12 +66,21 @@ export function exitCode(code: number | null, signal: NodeJS.Signals | null): nu
  */
 export function execute(
   argv: readonly string[],
-  { input, env, cwd, timeoutMs = 120_000, check = true }: CommandOptions = {},
+  { input, env, cwd, timeoutMs = 120_000, tellsVictim = false, check = true }: CommandOptions = {},
   shownAs: readonly string[] = argv,
 ): Promise<CommandResult> {
   const { promise, resolve, reject } = Promise.withResolvers<CommandResult>()
   const [program = '', ...args] = argv
-  const child = spawn(program, args, { stdio: 'pipe', env: env ?? process.env, ...(cwd === undefined ? {} : { cwd }) })
+  const child = spawn(program, args, {
+    stdio: tellsVictim ? ['pipe', 'pipe', 'pipe', 'pipe'] : 'pipe',
+    env: env ?? process.env,
+    ...(cwd === undefined ? {} : { cwd }),
+  })
+  let victim = child.pid
+  if (tellsVictim)
+    (child.stdio[3] as Readable).once('data', line => {
+      victim = Number(line)
+    })
   const stdout: Buffer[] = []
   const stderr: Buffer[] = []
   child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk))
@@ -79,7 +92,7 @@ export function execute(
   let isLate = false
   const timer = setTimeout(() => {
     isLate = true
-    child.kill('SIGKILL')
+    if (victim !== undefined) killIfAlive(victim, 'SIGKILL')
     // A grandchild may still hold the pipes open: the error need not wait for it.
     child.stdout.destroy()
     child.stderr.destroy()

@@ -15,7 +15,13 @@ const CLIENT_VARIABLES =
   /^(https?_proxy|no_proxy|all_proxy|pip_(index_url|extra_index_url|trusted_host|default_timeout)|uv_(default_)?index(_url)?|npm_config_registry)$/i
 
 /** Variables that name a file of certificates. */
-const CERTIFICATE_VARIABLES = ['SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS', 'PIP_CERT', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE']
+const CERTIFICATE_VARIABLES = [
+  'SSL_CERT_FILE',
+  'NODE_EXTRA_CA_CERTS',
+  'PIP_CERT',
+  'REQUESTS_CA_BUNDLE',
+  'CURL_CA_BUNDLE',
+]
 
 /** Files that are taken as they are where the machine has them, by their path. */
 const CLIENT_FILES = [

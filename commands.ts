@@ -1,0 +1,43 @@
+/**
+ * The programs of the machine that we run: `getent`, `useradd`, `systemctl` and their kin.
+ *
+ * Always with an argument array, an environment of our own and a time limit. There is no shell.
+ */
+import { execFile } from 'node:child_process'
+
+export interface CommandResult {
+  /** The exit code. */
+  code: number
+  stdout: string
+  stderr: string
+}
+
+export interface CommandOptions {
+  /** Written to the program's standard input, which is empty otherwise. */
+  input?: string
+  timeoutMs?: number
+}
+
+const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C.UTF-8' }
+
+/** Runs a program to its end. Rejects only where it could not be run or did not end in time (20 s if not given). */
+export function runCommand(
+  file: string,
+  args: readonly string[],
+  { input = '', timeoutMs = 20_000 }: CommandOptions = {},
+): Promise<CommandResult> {
+  return new Promise((resolve, reject) => {
+    const child = execFile(
+      file,
+      args,
+      { env: environment, timeout: timeoutMs, encoding: 'utf8' },
+      (error, stdout, stderr) => {
+        if (error && typeof error.code !== 'number') reject(error)
+        else resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr: stderr.trim() })
+      },
+    )
+    // A program that ends without reading its input closes the pipe; its exit code says more than EPIPE does.
+    child.stdin?.on('error', () => undefined)
+    child.stdin?.end(input)
+  })
+}

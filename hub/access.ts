@@ -1,0 +1,65 @@
+/**
+ * Who asks, and may they go there: asked of every request, and answered from what is in force at that moment. A name
+ * that the configuration no longer lets in has no session, whatever its cookie says.
+ */
+import type { IncomingMessage } from 'node:http'
+import { isAdmin, mayEnter } from '../config/config.ts'
+import type { ConfigFile } from '../config/file.ts'
+import type { UserName } from '../config/names.ts'
+import { cookieValues } from './cookies.ts'
+import type { Session, Sessions } from './sessions.ts'
+
+export const sessionCookie = 'tljh-session'
+
+export interface Access {
+  sessionOf(request: IncomingMessage): Session | undefined
+  /** Whether the session still counts: it was not ended since, and its user may still enter. */
+  isLive(session: Session): boolean
+  isAdmin(user: UserName): boolean
+  /** Whether `user` may use the server of `owner`. */
+  mayUse(user: UserName, owner: UserName): boolean
+}
+
+export function createAccess(config: ConfigFile, sessions: Sessions): Access {
+  return {
+    sessionOf(request) {
+      for (const token of cookieValues(request.headers.cookie, sessionCookie)) {
+        const session = sessions.find(token)
+        if (session && mayEnter(config.current(), session.user)) return session
+      }
+      return undefined
+    },
+    isLive: session => sessions.isOpen(session) && mayEnter(config.current(), session.user),
+    isAdmin: user => isAdmin(config.current(), user),
+    mayUse: (user, owner) => user === owner || isAdmin(config.current(), user),
+  }
+}
+
+/**
+ * Whether a page of ours sent this request, as far as a browser tells. Programs send no `Origin`, and browsers leave it
+ * out of navigations and of reading requests to one's own origin.
+ */
+export function isSameOrigin({ headers }: IncomingMessage): boolean {
+  if (headers.origin === undefined) return headers['sec-fetch-site'] !== 'cross-site'
+  return headers.host !== undefined && URL.parse(headers.origin)?.host === headers.host.toLowerCase()
+}
+
+/** Whether a person sees the answer as a page of its own: not a script's request, an image or a frame. */
+export function isNavigation({ method, headers }: IncomingMessage): boolean {
+  const { 'sec-fetch-mode': mode, 'sec-fetch-dest': destination, accept } = headers
+  if (method !== 'GET' && method !== 'HEAD' && method !== 'POST') return false
+  if (mode !== undefined) return mode === 'navigate' && destination === 'document'
+  return accept === undefined || accept.includes('text/html') || accept.includes('*/*')
+}
+
+/**
+ * Where `next`, which came with a request, may lead: a path of ours, or nowhere (''). Browsers read backslashes as
+ * slashes and drop control characters, so the URL is parsed as they do, and what the parser made of it is what is used.
+ */
+export function ownPath(next: string, baseUrl: string): string {
+  if (!next.startsWith('/')) return ''
+  const url = URL.parse(next, 'http://hub.invalid')
+  if (url?.origin !== 'http://hub.invalid') return ''
+  const path = `${url.pathname}${url.search}${url.hash}`
+  return path.startsWith(baseUrl) && !path.startsWith('//') ? path : ''
+}

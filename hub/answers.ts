@@ -1,0 +1,110 @@
+/**
+ * How the routes answer: with pages, with forms that only this browser can send back, and with problems, as a page for
+ * people and as JSON for programs.
+ */
+import { randomBytes } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { ConfigFile } from '../config/file.ts'
+import type { UserName } from '../config/names.ts'
+import { ProblemError } from '../problem.ts'
+import { type Access, isNavigation } from './access.ts'
+import type { Pages } from './pages.ts'
+import type { Passwords } from './passwords.ts'
+import type { ReverseProxy } from './proxy.ts'
+import { formStale, statusOf } from './refusals.ts'
+import type { Servers } from './servers.ts'
+import type { Sessions } from './sessions.ts'
+import { type Xsrf, xsrfCookie } from './xsrf.ts'
+
+/** What the routes are made of. */
+export interface Hub {
+  /** Begins and ends with a slash. */
+  baseUrl: string
+  config: ConfigFile
+  access: Access
+  sessions: Sessions
+  passwords: Passwords
+  xsrf: Xsrf
+  servers: Servers
+  proxy: ReverseProxy
+  pages: Pages
+  log: (line: string) => void
+}
+
+/** For the address of a page that leads on to another. */
+export const nextQuery = {
+  type: 'object',
+  properties: { next: { type: 'string', maxLength: 4096, default: '' } },
+}
+
+/** Sends a page that no cache keeps: pages say what is the case now, to one person. */
+export function sendPage(reply: FastifyReply, html: string, status = 200): FastifyReply {
+  return reply.code(status).type(pageType).header('cache-control', 'no-store').send(html)
+}
+
+/** The token for a form on the page that is being made; sets the cookie that goes with it. */
+export function formToken({ xsrf, access, baseUrl }: Hub, request: FastifyRequest, reply: FastifyReply): string {
+  const { token, isNew } = xsrf.tokenFor(access.sessionOf(request.raw), request.headers.cookie)
+  if (isNew) reply.setCookie(xsrfCookie, token, { path: `${baseUrl}hub/`, httpOnly: true, sameSite: 'lax' })
+  return token
+}
+
+/** Throws `FORM_STALE` where a form was not sent from a page that this browser had of us. */
+export function checkForm({ xsrf, access }: Hub, request: FastifyRequest, token: string): void {
+  if (!xsrf.isRight(token, access.sessionOf(request.raw), request.headers.cookie)) throw formStale()
+}
+
+/** Where a user's server shows what it opens first. */
+export function serverAddress({ baseUrl, config }: Hub, owner: UserName): string {
+  return `${baseUrl}user/${owner}${config.current().defaultUrl}`
+}
+
+export interface ProblemAnswer {
+  status: number
+  type: string
+  body: string
+}
+
+const pageType = 'text/html; charset=utf-8'
+
+/** What to answer to a request that failed. Logs what is not the asker's doing. */
+export function problemAnswer(hub: Hub, error: unknown, request: IncomingMessage): ProblemAnswer {
+  const { status, problem, logId } = explain(error)
+  if (status >= 500) {
+    const id = logId ?? problem.code
+    hub.log(`${id} ${request.method} ${JSON.stringify(request.url)}: ${detail(error)}`)
+  }
+  const { code, what, why, fix } = problem
+  if (isNavigation(request)) {
+    const user = hub.access.sessionOf(request)?.user
+    return { status, type: pageType, body: hub.pages.problem({ status, what, why, fix, logId, user }) }
+  }
+  // `message` is where Jupyter's own pages look.
+  const body = JSON.stringify({ status, code, message: `${what}: ${why}. ${fix}`, what, why, fix })
+  return { status, type: 'application/json; charset=utf-8', body }
+}
+
+function explain(error: unknown): { status: number; problem: ProblemError; logId?: string } {
+  if (error instanceof ProblemError) return { status: statusOf(error), problem: error }
+  const { statusCode = 500, message = '' } = error as Partial<FastifyError>
+  if (statusCode < 500) {
+    const why = message.replace(/\.$/, '')
+    const fix = 'Go back, reload the page, and try again'
+    return {
+      status: statusCode,
+      problem: new ProblemError('REQUEST', { what: 'The hub could not use that', why, fix }),
+    }
+  }
+  const problem = new ProblemError('UNEXPECTED', {
+    what: 'The hub made an error',
+    why: 'this was not foreseen when it was written',
+    fix: 'Try again. If it happens again, tell an administrator the number below',
+  })
+  return { status: 500, problem, logId: randomBytes(4).toString('hex') }
+}
+
+function detail(error: unknown): string {
+  if (!(error instanceof ProblemError)) return error instanceof Error ? String(error.stack) : String(error)
+  return error.cause instanceof Error ? `${error.message} (${error.cause.message})` : error.message
+}

@@ -1,0 +1,99 @@
+/**
+ * The hub as a web server: its parts, put together behind one error handler.
+ *
+ * All routes of ours are below `hub/`; `user/NAME/` belongs to the users' servers (hub/user-servers.ts). Every refusal
+ * is a `ProblemError` thrown where it is known, and turned here into a page for people or JSON for programs.
+ */
+import cookie from '@fastify/cookie'
+import formbody from '@fastify/formbody'
+import helmet from '@fastify/helmet'
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
+import { ProblemError } from '../problem.ts'
+import { isNavigation, isSameOrigin } from './access.ts'
+import { type Hub, problemAnswer } from './answers.ts'
+import type { Assets } from './assets.ts'
+import { entryRoutes } from './entry.ts'
+import { crossOrigin, noPage } from './refusals.ts'
+import { spawnRoutes } from './spawning.ts'
+import { userServerRoutes } from './user-servers.ts'
+
+/** Our own forms hold a name, a password and little more. */
+const mostFormBytes = 64 * 1024
+/** For the head of a request, and for a whole one to the hub's own pages. */
+const slowestRequestMs = 30_000
+
+/** Throws where a template or an asset is missing. */
+export async function createApp(hub: Hub, assets: Assets): Promise<FastifyInstance> {
+  const app = fastify({
+    logger: false,
+    bodyLimit: mostFormBytes,
+    // An upload to a user's server may take hours; `refuseSlow` is for the rest.
+    requestTimeout: 0,
+    http: { headersTimeout: slowestRequestMs, connectionsCheckingInterval: 5_000, keepAliveTimeout: 75_000 },
+    // A hub that is told to stop ends its connections itself (hub/hub.ts).
+    forceCloseConnections: false,
+    return503OnClosing: false,
+    routerOptions: { ignoreTrailingSlash: false },
+  })
+
+  app.setErrorHandler((error, request, reply) => {
+    if (error instanceof ProblemError && error.code === 'LOGIN_NEEDED' && isNavigation(request.raw)) {
+      return reply.redirect(`${hub.baseUrl}hub/login?next=${encodeURIComponent(request.raw.url ?? '')}`)
+    }
+    const { status, type, body } = problemAnswer(hub, error, request.raw)
+    return reply.code(status).type(type).header('cache-control', 'no-store').send(body)
+  })
+  app.setNotFoundHandler(() => {
+    throw noPage()
+  })
+
+  await app.register(cookie)
+  await app.register(userServerRoutes, hub)
+  await app.register(async own => {
+    await own.register(formbody, { bodyLimit: mostFormBytes })
+    await own.register(helmet, {
+      contentSecurityPolicy: {
+        useDefaults: false,
+        directives: {
+          defaultSrc: ["'none'"],
+          scriptSrc: ["'self'"],
+          styleSrc: ["'self'"],
+          imgSrc: ["'self'"],
+          connectSrc: ["'self'"],
+          formAction: ["'self'"],
+          baseUri: ["'none'"],
+          frameAncestors: ["'none'"],
+        },
+      },
+      referrerPolicy: { policy: 'same-origin' },
+      strictTransportSecurity: false,
+    })
+    own.addHook('onRequest', refuseSlow)
+    own.addHook('preHandler', refuseForeign)
+    await own.register(entryRoutes, hub)
+    await own.register(spawnRoutes, hub)
+    assetRoutes(own, hub.baseUrl, assets)
+  })
+  return app
+}
+
+function assetRoutes(app: FastifyInstance, baseUrl: string, assets: Assets): void {
+  app.get<{ Params: { name: string } }>(`${baseUrl}hub/static/:name`, (request, reply) => {
+    const asset = assets.get(request.params.name)
+    if (!asset) throw noPage()
+    reply.header('etag', `"${asset.etag}"`).header('cache-control', 'public, max-age=31536000, immutable')
+    if (request.headers['if-none-match'] === `"${asset.etag}"`) return reply.code(304).send()
+    return reply.type(asset.type).send(asset.body)
+  })
+}
+
+async function refuseSlow(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const timer = setTimeout(() => {
+    if (!request.raw.complete) request.raw.destroy()
+  }, slowestRequestMs)
+  reply.raw.once('close', () => clearTimeout(timer))
+}
+
+async function refuseForeign(request: FastifyRequest): Promise<void> {
+  if (request.method !== 'GET' && request.method !== 'HEAD' && !isSameOrigin(request.raw)) throw crossOrigin()
+}

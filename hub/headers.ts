@@ -1,0 +1,113 @@
+/**
+ * What passes between a browser and a user's server, and what does not.
+ *
+ * Towards the server: it believes `X-Tljh-User` and `X-Forwarded-*`, so those are always ours and never the browser's;
+ * and the server runs its user's code, so it never sees the hub's cookies. Towards the browser: all users share one
+ * origin, so a server may set nothing that reaches beyond its own `/user/NAME/`.
+ *
+ * Header lists are Node's `rawHeaders`: name, value, name, value, as they were sent.
+ */
+import type { UserName } from '../config/names.ts'
+import { withoutCookies } from './cookies.ts'
+
+/** RFC 9110 section 7.6.1: these speak of one connection. So does whatever `Connection` names. */
+const hopByHop = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
+/** Ours to say. `expect` has been answered by Node.js when a request gets here. */
+const fromHubAlone = /^(?:x-tljh-.*|x-forwarded-.*|forwarded|x-real-ip|x-scheme|x-scheme-.*|expect)$/
+
+/** These speak for the whole origin, or could. */
+const originWide = new Set([
+  'alt-svc',
+  'clear-site-data',
+  'nel',
+  'public-key-pins',
+  'report-to',
+  // Without it a worker reaches no further than the folder of its script.
+  'service-worker-allowed',
+  'strict-transport-security',
+])
+
+export interface Forwarded {
+  /** Who asks. */
+  user: UserName
+  /** The browser's address. */
+  address: string
+  protocol: 'http' | 'https'
+  /** Names of the hub's own cookies. */
+  hubCookies: ReadonlySet<string>
+}
+
+/**
+ * The headers of a request, as the user's server gets them. An upgrade keeps `Connection: Upgrade`; a body whose length is
+ * not known is sent on as it came, in chunks.
+ */
+export function requestHeaders(raw: readonly string[], forwarded: Forwarded, isUpgrade = false): string[] {
+  const named = namedByConnection(raw)
+  const out: string[] = []
+  for (const [name, value] of pairs(raw)) {
+    const key = name.toLowerCase()
+    if (hopByHop.has(key) || named.has(key) || fromHubAlone.test(key)) {
+      if (isUpgrade && key === 'upgrade') out.push('Connection', 'Upgrade', name, value)
+      if (key === 'transfer-encoding') out.push('Transfer-Encoding', 'chunked')
+    } else if (key === 'cookie') {
+      const kept = withoutCookies(value, forwarded.hubCookies)
+      if (kept !== undefined) out.push(name, kept)
+    } else {
+      out.push(name, value)
+    }
+  }
+  // Names are ASCII by config/names.ts; Tornado reads X-Forwarded-* where trust_xheaders is set.
+  out.push('X-Forwarded-For', forwarded.address, 'X-Forwarded-Proto', forwarded.protocol)
+  out.push('X-Tljh-User', encodeURIComponent(forwarded.user))
+  return out
+}
+
+/** The headers of an answer of the server below `prefix` (`/user/NAME/`), as the browser gets them. */
+export function responseHeaders(raw: readonly string[], prefix: string, isUpgrade = false): string[] {
+  const named = namedByConnection(raw)
+  const out: string[] = []
+  for (const [name, value] of pairs(raw)) {
+    const key = name.toLowerCase()
+    if (hopByHop.has(key) || named.has(key) || originWide.has(key)) {
+      if (isUpgrade && key === 'upgrade') out.push('Connection', 'Upgrade', name, value)
+    } else if (key === 'set-cookie') {
+      out.push(name, confinedCookie(value, prefix))
+    } else {
+      out.push(name, value)
+    }
+  }
+  return out
+}
+
+/** The cookie, for `prefix` and nothing above: without a domain, and with a path that the server may set. */
+function confinedCookie(cookie: string, prefix: string): string {
+  const [pair = '', ...attributes] = cookie.split(';')
+  const kept = attributes.filter(attribute => !/^\s*(?:path|domain)\s*(?:=|$)/i.test(attribute))
+  // Browsers obey the last of several.
+  const path = attributes.flatMap(attribute => /^\s*path\s*=\s*(.*?)\s*$/i.exec(attribute)?.[1] ?? []).at(-1)
+  return [pair, ...kept, ` Path=${path?.startsWith(prefix) ? path : prefix}`].join(';')
+}
+
+function namedByConnection(raw: readonly string[]): Set<string> {
+  const named = new Set<string>()
+  for (const [name, value] of pairs(raw)) {
+    if (name.toLowerCase() !== 'connection') continue
+    for (const token of value.split(',')) named.add(token.trim().toLowerCase())
+  }
+  return named
+}
+
+function* pairs(raw: readonly string[]): Iterable<[string, string]> {
+  for (let index = 0; index + 1 < raw.length; index += 2) yield [raw[index] ?? '', raw[index + 1] ?? '']
+}

@@ -1,0 +1,115 @@
+/**
+ * `tljh-ts hub`: the service that faces the browsers. It runs as tljh-hub, on the listening socket that systemd holds
+ * for it.
+ *
+ * Because systemd holds the socket, a restart refuses nobody: what comes while no hub runs waits in the socket's queue. A
+ * hub that is told to stop therefore just takes no more connections, finishes what it has begun, and goes.
+ */
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import type { Server as HttpServer, ServerResponse } from 'node:http'
+import { Server as NetServer } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { openConfigFile } from '../config/file.ts'
+import type { Layout } from '../config/paths.ts'
+import { ProblemError } from '../problem.ts'
+import { connectSpawner } from '../spawner/client.ts'
+import { createNotifier } from '../systemd/notify.ts'
+import { createAccess } from './access.ts'
+import { createApp } from './app.ts'
+import { loadAssets } from './assets.ts'
+import { createPages } from './pages.ts'
+import { createPasswords } from './passwords.ts'
+import { createProxy } from './proxy.ts'
+import { followServers } from './servers.ts'
+import { createSessions } from './sessions.ts'
+import { openState } from './state.ts'
+import { createXsrf } from './xsrf.ts'
+
+/** SD_LISTEN_FDS_START: the first descriptor that systemd hands over. */
+const firstSocket = 3
+/** How long a browser's kept connection is still served, so that no request meets a closing one. */
+const lingerMs = 300
+/** How long answers that have begun may take to end. */
+const graceMs = 5_000
+
+/** Runs until SIGTERM or SIGINT. */
+export async function runHub(
+  layout: Layout,
+  environment: NodeJS.ProcessEnv,
+  log: (line: string) => void,
+): Promise<void> {
+  if (environment.LISTEN_FDS !== '1') {
+    throw new ProblemError('HUB_SOCKET', {
+      what: 'The hub has nothing to listen on',
+      why: 'systemd did not hand it the socket of tljh-hub.socket',
+      fix: 'Start it with: sudo systemctl start tljh-hub.socket tljh-hub.service',
+    })
+  }
+  const stopped = new AbortController()
+  const config = openConfigFile(layout.configFile, problem =>
+    log(`the configuration file is not in force: ${problem.message}`),
+  )
+  const baseUrl = config.current().baseUrl
+  const db = openState(join(layout.state, 'hub.sqlite'))
+  const sessions = createSessions(db)
+  const spawner = connectSpawner(layout.spawnerSocket)
+  const proxy = createProxy(layout.userSockets)
+  const assets = loadAssets()
+  const app = await createApp(
+    {
+      baseUrl,
+      config,
+      access: createAccess(config, sessions),
+      sessions,
+      passwords: createPasswords(db),
+      xsrf: createXsrf(db),
+      servers: followServers(spawner, stopped.signal, log),
+      proxy,
+      pages: createPages({ baseUrl, version: ownVersion(), assets }),
+      log,
+    },
+    assets,
+  )
+  await app.ready()
+
+  const running = new Set<ServerResponse>()
+  app.server.prependListener('request', (_request, response) => {
+    running.add(response)
+    response.once('close', () => running.delete(response))
+    if (stopped.signal.aborted) response.setHeader('connection', 'close')
+  })
+
+  const notifier = createNotifier(environment)
+  app.server.listen({ fd: firstSocket })
+  await once(app.server, 'listening')
+  notifier.ready()
+  notifier.startWatchdog(() => true)
+  log(`ready, below ${baseUrl}`)
+
+  await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
+  notifier.stopping()
+  stopped.abort()
+  await drain(app.server, running)
+  proxy.close()
+  spawner.close()
+  db.close()
+  notifier.close()
+}
+
+/** Stops listening and lets what has begun come to its end. WebSockets break; JupyterLab opens them anew by itself. */
+async function drain(server: HttpServer, running: ReadonlySet<ServerResponse>): Promise<void> {
+  // The HTTP server's own `close` would at once break kept connections on which a request may be on its way.
+  NetServer.prototype.close.call(server)
+  const ended = delay(lingerMs).then(() => Promise.all([...running].map(response => once(response, 'close'))))
+  await Promise.race([ended, delay(graceMs)])
+  server.closeAllConnections()
+}
+
+function ownVersion(): string {
+  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8')) as {
+    version: string
+  }
+  return version
+}

@@ -1,0 +1,83 @@
+/**
+ * What the hub says no to, in words, and with which status.
+ *
+ * Where a refusal could tell a stranger something (whether a name exists, whether a server runs), it reads the same
+ * in both cases.
+ */
+import type { UserName } from '../config/names.ts'
+import { ProblemError } from '../problem.ts'
+
+const statuses: Record<string, number> = {
+  LOGIN_NEEDED: 403,
+  FORM_STALE: 403,
+  CROSS_ORIGIN: 403,
+  NOT_YOURS: 403,
+  USER_NOT_ALLOWED: 403,
+  NO_PAGE: 404,
+  ADDRESS: 400,
+  SERVER_NOT_RUNNING: 424,
+}
+
+/** The HTTP status of a problem. What is not the asker's doing is 503, and may pass. */
+export function statusOf({ code }: ProblemError): number {
+  return statuses[code] ?? 503
+}
+
+export function loginNeeded(): ProblemError {
+  return new ProblemError('LOGIN_NEEDED', {
+    what: 'You are not logged in',
+    why: 'this browser has no session here, or it has ended',
+    fix: 'Log in, and go on where you were',
+  })
+}
+
+/** The same for a server that exists and for a name that nobody has. */
+export function notYours(user: UserName): ProblemError {
+  return new ProblemError('NOT_YOURS', {
+    what: 'This is not your server',
+    why: `you are logged in as ${user}, and a server opens for its owner and for administrators alone`,
+    fix: 'Go to your own server, or log in as its owner',
+  })
+}
+
+export function notRunning(owner: UserName): ProblemError {
+  return new ProblemError('SERVER_NOT_RUNNING', {
+    what: `${owner}’s server is not running`,
+    why: 'it was stopped, or has not been started',
+    fix: 'Start it on the home page',
+  })
+}
+
+/** For a form that was not sent from a page that this browser had of us, as it is now. */
+export function formStale(): ProblemError {
+  return new ProblemError('FORM_STALE', {
+    what: 'Nothing was done',
+    why: 'the page was open for too long, or you have logged in or out in another tab',
+    fix: 'Try again from the page as it is now. If it happens again, let the browser keep cookies of this site',
+  })
+}
+
+/** For a request that changes something and was sent by a page of another site. */
+export function crossOrigin(): ProblemError {
+  return new ProblemError('CROSS_ORIGIN', {
+    what: 'Nothing was done',
+    why: 'a page of another site asked for it',
+    fix: 'Do it on the hub’s own pages',
+  })
+}
+
+export function noPage(): ProblemError {
+  return new ProblemError('NO_PAGE', {
+    what: 'There is no such page',
+    why: 'the address is not one of the hub’s',
+    fix: 'Check its spelling, or start from the home page',
+  })
+}
+
+export function ambiguousAddress(): ProblemError {
+  return new ProblemError('ADDRESS', {
+    what: 'That address cannot be used',
+    why: 'it could be read in more than one way',
+    fix: 'Write it without the parts . and .. and without backslashes',
+  })
+}

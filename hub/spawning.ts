@@ -1,0 +1,128 @@
+/**
+ * A person's own server, from the home page: start it, watch it start, stop it.
+ */
+import { Readable } from 'node:stream'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { isUserName, type UserName } from '../config/names.ts'
+import type { Server } from '../spawner/protocol.ts'
+import { isNavigation, ownPath } from './access.ts'
+import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress } from './answers.ts'
+import { loginNeeded, notYours } from './refusals.ts'
+
+const form = {
+  type: 'object',
+  properties: {
+    _xsrf: { type: 'string', maxLength: 256, default: '' },
+    next: { type: 'string', maxLength: 4096, default: '' },
+  },
+}
+
+interface Form {
+  _xsrf: string
+  next: string
+}
+
+export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
+  const { baseUrl, access, servers, pages, log } = hub
+
+  function userOf(request: FastifyRequest): UserName {
+    const session = access.sessionOf(request.raw)
+    if (session) return session.user
+    throw loginNeeded()
+  }
+
+  /** Whose server the address names. Throws `NOT_YOURS`, and the same for a name that nobody has. */
+  function ownerIn(name: string, user: UserName): UserName {
+    if (isUserName(name) && access.mayUse(user, name)) return name
+    throw notYours(user)
+  }
+
+  async function start(user: UserName, next: string, reply: FastifyReply) {
+    const server = await servers.start(user)
+    log(`${user} starts a server: ${server.kind}`)
+    const query = next ? `?next=${encodeURIComponent(next)}` : ''
+    return reply.redirect(`${baseUrl}hub/spawn-pending/${user}${query}`)
+  }
+
+  app.get(`${baseUrl}hub/home`, (request, reply) => {
+    const user = userOf(request)
+    const xsrf = formToken(hub, request, reply)
+    return sendPage(reply, pages.home({ user, isAdmin: access.isAdmin(user), server: servers.get(user), xsrf }))
+  })
+
+  /** As with JupyterHub, to open this address is to start; but only for somebody who opens it, not for an image. */
+  app.get<{ Querystring: { next: string } }>(
+    `${baseUrl}hub/spawn`,
+    { schema: { querystring: nextQuery } },
+    async (request, reply) => {
+      const user = userOf(request)
+      if (!isNavigation(request.raw)) throw loginNeeded()
+      return start(user, ownPath(request.query.next, baseUrl), reply)
+    },
+  )
+
+  app.post<{ Body: Form }>(`${baseUrl}hub/spawn`, { schema: { body: form } }, async (request, reply) => {
+    const user = userOf(request)
+    checkForm(hub, request, request.body._xsrf)
+    return start(user, ownPath(request.body.next, baseUrl), reply)
+  })
+
+  app.post<{ Body: Form }>(`${baseUrl}hub/stop`, { schema: { body: form } }, async (request, reply) => {
+    const user = userOf(request)
+    checkForm(hub, request, request.body._xsrf)
+    await servers.stop(user)
+    log(`${user} stops the server`)
+    return reply.redirect(`${baseUrl}hub/home`)
+  })
+
+  app.get<{ Params: { name: string }; Querystring: { next: string } }>(
+    `${baseUrl}hub/spawn-pending/:name`,
+    { schema: { querystring: nextQuery } },
+    (request, reply) => {
+      const user = userOf(request)
+      const owner = ownerIn(request.params.name, user)
+      const next = ownPath(request.query.next, baseUrl)
+      const server = servers.get(owner)
+      if (server.kind === 'ready') return reply.redirect(next || serverAddress(hub, owner))
+      const xsrf = formToken(hub, request, reply)
+      return sendPage(reply, pages.spawnPending({ user, owner, server, xsrf, next }))
+    },
+  )
+
+  app.get<{ Params: { name: string } }>(`${baseUrl}hub/api/users/:name/server/progress`, (request, reply) => {
+    const owner = ownerIn(request.params.name, userOf(request))
+    const gone = new AbortController()
+    reply.raw.once('close', () => gone.abort())
+    reply
+      .header('content-type', 'text/event-stream')
+      .header('cache-control', 'no-store')
+      .header('x-accel-buffering', 'no')
+    return reply.send(Readable.from(progress(servers.watch(owner, gone.signal), serverAddress(hub, owner))))
+  })
+}
+
+/** One event for each state; the last says `ready` or `failed`. The fields are those of JupyterHub, and `end`. */
+async function* progress(states: AsyncIterable<Server>, url: string): AsyncGenerator<string> {
+  for await (const server of states) {
+    const event = progressEvent(server, url)
+    yield `data: ${JSON.stringify(event)}\n\n`
+    if ('ready' in event || 'failed' in event) return
+  }
+}
+
+function progressEvent(server: Server, url: string) {
+  switch (server.kind) {
+    case 'starting':
+      return { progress: server.progress, message: server.step }
+    case 'stopping':
+      return { progress: 0, message: 'Waiting for the last one to stop' }
+    case 'ready':
+      return { progress: 100, message: 'Ready', ready: true, url }
+    case 'failed':
+      return { progress: 100, message: server.end.what, failed: true, end: server.end }
+    case 'stopped': {
+      const end = { what: 'The server is not running', why: 'it was stopped', fix: 'Start it again', log: [] }
+      return { progress: 100, message: end.what, failed: true, end }
+    }
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * `tljh-ts install --admin NAME`: puts this version in force on a machine where it lies at its place
+ * (/opt/tljh/hub/current): accounts, folders, configuration, units.
+ *
+ * Each step looks first and makes what is missing, so it may be run again over an installation, and after a run that
+ * was cut off. It never touches a home, and of a configuration that is there it changes the list of administrators alone.
+ */
+import { randomInt } from 'node:crypto'
+import { chmod, chown, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { dirname, join } from 'node:path'
+import { parseDocument } from 'yaml'
+import { runCommand } from '../commands.ts'
+import { parseConfig } from '../config/config.ts'
+import { parseUserName, type UserName } from '../config/names.ts'
+import type { Layout } from '../config/paths.ts'
+import { ProblemError } from '../problem.ts'
+
+export interface Installation {
+  address: string
+  admin: UserName
+  /** Of the administrator, where this installation made it. */
+  password: string | undefined
+}
+
+const hubAccount = 'tljh-hub'
+const sockets = ['tljh-hub.socket', 'tljh-spawner.socket']
+const services = ['tljh-spawner.service', 'tljh-hub.service']
+const unitFolder = '/etc/systemd/system'
+
+const sudoers = `# Made by tljh-ts. Administrators of the hub are administrators of the machine.
+%jupyterhub-admins ALL = (ALL) NOPASSWD: ALL
+# With this, sudo keeps their PATH, and so the Python environment of the class.
+Defaults exempt_group = jupyterhub-admins
+`
+
+/** Installs, and tells `report` what it does. Throws a `ProblemError` (`INSTALL_…`) that says which step failed and why. */
+export async function install(
+  layout: Layout,
+  adminName: string,
+  report: (line: string) => void,
+): Promise<Installation> {
+  const admin = parseUserName(adminName)
+  await checkMachine()
+  report('accounts')
+  const hubGid = await ensureAccounts()
+  report('folders')
+  await ensureFolders(layout, hubGid)
+  report('configuration')
+  await ensureConfig(layout, admin, hubGid)
+  report('units')
+  await ensureUnits(layout)
+  report('services')
+  await startServices()
+  return { address: await address(layout), admin, password: await ensurePassword(layout, admin) }
+}
+
+async function checkMachine(): Promise<void> {
+  if (process.getuid?.() !== 0) {
+    throw problem('INSTALL_ROOT', 'it was not started as root', 'Start it with sudo')
+  }
+  const { stdout } = await runCommand('ps', ['-o', 'comm=', '-p', '1'])
+  if (stdout.trim() !== 'systemd') {
+    throw problem(
+      'INSTALL_SYSTEMD',
+      `the first process of this machine is ${stdout.trim()}, not systemd`,
+      'Use a machine or a virtual machine with systemd, such as Debian 12 on a VPS',
+    )
+  }
+}
+
+/** The hub's own account and the groups that TLJH's users know. Answers the number of the hub's group. */
+async function ensureAccounts(): Promise<number> {
+  for (const group of [hubAccount, 'jupyterhub-users', 'jupyterhub-admins']) {
+    await must('groupadd', ['--system', '--force', group])
+  }
+  const { code } = await runCommand('getent', ['passwd', hubAccount])
+  if (code !== 0) {
+    const account = ['--system', `--gid=${hubAccount}`, '--no-create-home', '--home-dir=/nonexistent']
+    await must('useradd', [...account, '--shell=/usr/sbin/nologin', '--comment=tljh-ts hub', hubAccount])
+  }
+  const sudoersFile = '/etc/sudoers.d/jupyterhub-admins'
+  await replace(sudoersFile, sudoers, 0o440)
+  await must('visudo', ['--check', '--quiet', `--file=${sudoersFile}`])
+  const { stdout } = await must('getent', ['group', hubAccount])
+  return Number(stdout.split(':')[2])
+}
+
+async function ensureFolders({ configFile, state }: Layout, hubGid: number): Promise<void> {
+  await mkdir(dirname(configFile), { recursive: true })
+  await chown(dirname(configFile), 0, hubGid)
+  await chmod(dirname(configFile), 0o750)
+  await mkdir(state, { recursive: true })
+  await must('chown', ['--recursive', `${hubAccount}:${hubAccount}`, state])
+  await chmod(state, 0o700)
+}
+
+async function ensureConfig({ configFile }: Layout, admin: UserName, hubGid: number): Promise<void> {
+  const old = await readFile(configFile, 'utf8').catch(() => undefined)
+  const document = parseDocument(old ?? firstConfig)
+  const { users } = parseConfig(String(document))
+  if (!users.admin.has(admin)) {
+    const admins = [...users.admin, admin]
+    document.setIn(['users', 'admin'], admins)
+  }
+  const text = String(document)
+  parseConfig(text)
+  if (text !== old) await replace(configFile, text, 0o640)
+  await chown(configFile, 0, hubGid)
+  await chmod(configFile, 0o640)
+}
+
+const firstConfig = `# The hub's configuration. Change it with: sudo tljh-ts config edit
+users:
+  admin: []
+  # Who may log in beside the administrators. At the first login each chooses a password.
+  allowed: []
+# What each user's server may use. Without a line, as much as the machine has.
+limits:
+  # memory: 1G
+  # cpu: 2
+`
+
+async function ensureUnits({ hub }: Layout): Promise<void> {
+  const source = join(import.meta.dirname, 'units')
+  for (const name of await readdir(source)) {
+    await replace(join(unitFolder, name), await readFile(join(source, name), 'utf8'), 0o644)
+  }
+  const node = join(hub, 'node_modules/node/bin/node')
+  await replace('/usr/local/bin/tljh-ts', `#!/bin/sh\nexec ${node} ${join(hub, 'tljh-ts.ts')} "$@"\n`, 0o755)
+}
+
+async function startServices(): Promise<void> {
+  await must('systemctl', ['daemon-reload'])
+  await must('systemctl', ['enable', '--quiet', ...sockets, ...services])
+  await must('systemctl', ['start', ...sockets])
+  // A first installation starts them; a later one puts the version that now lies there in force.
+  await must('systemctl', ['restart', ...services], { timeoutMs: 60_000 })
+}
+
+async function address({ configFile }: Layout): Promise<string> {
+  const { baseUrl } = parseConfig(await readFile(configFile, 'utf8'))
+  const { stdout } = await runCommand('hostname', ['--all-ip-addresses'])
+  return `http://${stdout.split(' ')[0]?.trim() || hostname()}${baseUrl}`
+}
+
+/** The password of a new administrator; nothing where there is one already. */
+async function ensurePassword({ hub }: Layout, admin: UserName): Promise<string | undefined> {
+  const password = newPassword()
+  const command = [
+    join(hub, 'node_modules/node/bin/node'),
+    join(hub, 'tljh-ts.ts'),
+    'user',
+    'passwd',
+    '--if-unset',
+    admin,
+  ]
+  const { stdout } = await must('runuser', ['-u', hubAccount, '--', ...command], { input: `${password}\n` })
+  return stdout.includes('unchanged') ? undefined : password
+}
+
+/** Without letters and digits that look alike. 12 of 31: 59 bits. */
+function newPassword(): string {
+  const letters = 'abcdefghjkmnpqrstuvwxyz23456789'
+  const groups = [4, 4, 4].map(length => Array.from({ length }, () => letters[randomInt(letters.length)]).join(''))
+  return groups.join('-')
+}
+
+/** Writes beside and renames, so that the file is there whole or not at all. */
+async function replace(path: string, content: string, mode: number): Promise<void> {
+  const beside = `${path}.tljh-ts-new`
+  await writeFile(beside, content, { mode, flush: true })
+  await chmod(beside, mode)
+  await rename(beside, path)
+}
+
+async function must(file: string, args: readonly string[], options?: { input?: string; timeoutMs?: number }) {
+  const result = await runCommand(file, args, options)
+  if (result.code === 0) return result
+  throw problem(
+    'INSTALL_COMMAND',
+    `${[file, ...args].join(' ')} ended with code ${result.code}: ${result.stderr || result.stdout.trim()}`,
+    'Mend what it says and start the installation again; it goes on where it was',
+  )
+}
+
+function problem(code: string, why: string, fix: string): ProblemError {
+  return new ProblemError(code, { what: 'The installation stopped', why, fix })
+}

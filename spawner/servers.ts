@@ -1,0 +1,250 @@
+/**
+ * The users' servers: starts and stops them, and knows what each is doing.
+ *
+ * The truth is systemd's. A unit's state is never guessed from what was ordered, so a spawner that is restarted, or killed
+ * in the middle of a start, knows as much as the one before: a failed unit stays until the next start, and with it the
+ * reason. Only what happens before there is a unit (making the account) and what was ordered just now is kept here.
+ */
+import { readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { type Config, isAdmin, mayEnter } from '../config/config.ts'
+import type { ConfigFile } from '../config/file.ts'
+import { type UserName, unixName } from '../config/names.ts'
+import type { Layout } from '../config/paths.ts'
+import { ProblemError } from '../problem.ts'
+import { describeEnd } from '../systemd/end.ts'
+import { lastLines } from '../systemd/journal.ts'
+import type { Job, UnitName, UnitState, Units } from '../systemd/units.ts'
+import type { WatchEvent } from '../systemd/watcher.ts'
+import type { Accounts } from './accounts.ts'
+import type { Servers } from './listener.ts'
+import type { Event, Server, ServerEnd } from './protocol.ts'
+import { planServer, type ServerPlan, serverUnitName, userOfUnit } from './unit.ts'
+
+export interface ServersOptions {
+  layout: Layout
+  config: ConfigFile
+  units: Units
+  accounts: Accounts
+  hubGid: number
+  log: (line: string) => void
+}
+
+export interface WatchedServers extends Servers {
+  /** Takes in what systemd says; wired to a `Watcher` of `serverUnits`. */
+  observe(event: WatchEvent): void
+}
+
+/** What was asked for and is not yet to be seen in the unit. */
+interface Order {
+  kind: 'start' | 'stop'
+  since: number
+}
+
+interface Known {
+  unit?: UnitState
+  order?: Order
+  /** Why the last start got nowhere near a unit, or how the failed unit ended. */
+  failure?: { at: number; end: ServerEnd }
+}
+
+/** As many lines of the log as fit on a page and hold a Python traceback. */
+const logLines = 30
+const mostAttempts = 5
+
+export function createServers({ layout, config, units, accounts, hubGid, log }: ServersOptions): WatchedServers {
+  const known = new Map<UserName, Known>()
+  /** The run that was last heard of. */
+  const latest = new Map<UserName, string | undefined>()
+  const listeners = new Set<(event: Event) => void>()
+
+  function change(user: UserName, alter: (server: Known) => void): void {
+    const server = known.get(user) ?? {}
+    const before = JSON.stringify(stateOf(user, server))
+    alter(server)
+    if (server.unit || server.order || server.failure) known.set(user, server)
+    else known.delete(user)
+    const after = stateOf(user, server)
+    if (JSON.stringify(after) !== before) for (const listener of listeners) listener({ changed: after })
+  }
+
+  /** Takes in what a unit has become. A failure counts from when its log has been read, so it is told whole. */
+  async function setUnit(user: UserName, unit: UnitState | undefined): Promise<void> {
+    latest.set(user, unit?.invocationId)
+    if (unit?.active === 'failed') return setFailed(user, unit)
+    change(user, server => {
+      // Somebody has told systemd to forget the failure.
+      if (server.unit?.active === 'failed') delete server.failure
+      if (unit && unit.active !== 'inactive') server.unit = unit
+      else delete server.unit
+    })
+  }
+
+  async function setFailed(user: UserName, unit: UnitState): Promise<void> {
+    const lines = await lastLines({ invocationId: unit.invocationId, count: logLines }).catch(error => {
+      log(String(error))
+      return []
+    })
+    const isOld = latest.get(user) !== unit.invocationId
+    const isTold = known.get(user)?.unit?.active === 'failed' && known.get(user)?.failure !== undefined
+    if (isOld || isTold) return
+    const end = { ...describeEnd(unit), log: lines.map(line => line.text) }
+    log(`the server of ${user} failed: ${end.what}: ${end.why}`)
+    change(user, server => {
+      server.unit = unit
+      server.failure = { at: unit.stateChangeTimestampMs ?? Date.now(), end }
+    })
+  }
+
+  async function launch(user: UserName, inForce: Config, isWanted: () => boolean): Promise<void> {
+    const account = await accounts.ensure(user, isAdmin(inForce, user))
+    const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')
+    const plan = planServer(user, account, { layout, config: inForce, hubGid, mountinfo })
+    const job = await startCleared(plan, isWanted)
+    if (!job) return
+    const result = await job.done
+    await setUnit(user, await units.inspectUnit(plan.name))
+    if (result === 'dependency') throw noSocketFolder(user)
+  }
+
+  /** Starts the units, after what is left of the last run is gone. systemd forgets a unit a moment after it has ended. */
+  async function startCleared(plan: ServerPlan, isWanted: () => boolean): Promise<Job | undefined> {
+    for (let attempt = 1; ; attempt++) {
+      for (const name of [plan.name, plan.mount.name]) await clear(name)
+      if (!isWanted()) return undefined
+      try {
+        return await units.startTransientUnit(plan.name, plan.properties, [plan.mount])
+      } catch (error) {
+        const isLeft = error instanceof ProblemError && error.code === 'SYSTEMD_UNIT_EXISTS'
+        if (!isLeft || attempt === mostAttempts) throw error
+        await delay(attempt * 20)
+      }
+    }
+  }
+
+  async function clear(name: UnitName): Promise<void> {
+    const unit = await units.inspectUnit(name)
+    if (!unit) return
+    if (unit.active !== 'inactive' && unit.active !== 'failed') await (await units.stopUnit(name)).done
+    await units.resetFailedUnit(name)
+  }
+
+  async function halt(user: UserName): Promise<void> {
+    const name = serverUnitName(unixName(user))
+    // Whoever asks for a stop does not care how hard it was, so no failure is left either.
+    await clear(name)
+    await setUnit(user, await units.inspectUnit(name))
+  }
+
+  /** Carries an order out, and sees to it that it ends, whatever happens. A later order takes its place. */
+  function carryOut(user: UserName, kind: Order['kind'], work: (isWanted: () => boolean) => Promise<void>): Server {
+    const order: Order = { kind, since: Date.now() }
+    const isWanted = () => known.get(user)?.order === order
+    change(user, server => {
+      server.order = order
+      delete server.failure
+    })
+    work(isWanted)
+      .catch(error => {
+        log(
+          `${kind} of the server of ${user}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+        )
+        change(user, server => {
+          if (server.order === order) server.failure = { at: Date.now(), end: endOf(error) }
+        })
+      })
+      .finally(() =>
+        change(user, server => {
+          if (server.order === order) delete server.order
+        }),
+      )
+    return get(user)
+  }
+
+  function get(user: UserName): Server {
+    return stateOf(user, known.get(user) ?? {})
+  }
+
+  return {
+    get,
+    list: () => [...known].map(([user, server]) => stateOf(user, server)),
+
+    start(user) {
+      const inForce = config.current()
+      if (!mayEnter(inForce, user)) throw notAllowed(user)
+      const { order } = known.get(user) ?? {}
+      const { kind } = get(user)
+      if (order?.kind === 'start' || ((kind === 'ready' || kind === 'starting') && !order)) return get(user)
+      log(`start of the server of ${user}`)
+      return carryOut(user, 'start', isWanted => launch(user, inForce, isWanted))
+    },
+
+    stop(user) {
+      const { kind } = get(user)
+      if (kind === 'stopped' || kind === 'stopping') return get(user)
+      log(`stop of the server of ${user}`)
+      return carryOut(user, 'stop', () => halt(user))
+    },
+
+    follow(listener) {
+      listeners.add(listener)
+      listener({ all: this.list() })
+      return () => listeners.delete(listener)
+    },
+
+    observe(event) {
+      if (event.kind === 'changed' || event.kind === 'removed') {
+        const user = userOfUnit(event.unit)
+        if (user) void setUnit(user, event.kind === 'removed' ? undefined : event.unit)
+        return
+      }
+      const running = new Map(event.units.map(unit => [userOfUnit(unit), unit]))
+      for (const user of known.keys()) if (!running.has(user)) void setUnit(user, undefined)
+      for (const [user, unit] of running) if (user) void setUnit(user, unit)
+    },
+  }
+}
+
+function stateOf(user: UserName, { unit, order, failure }: Known): Server {
+  const changed = unit?.stateChangeTimestampMs ?? Date.now()
+  if (order?.kind === 'stop') return { kind: 'stopping', user, since: order.since }
+  switch (unit?.active) {
+    case 'active':
+    case 'reloading':
+      return { kind: 'ready', user, since: unit.activeEnterTimestampMs ?? changed }
+    case 'activating':
+      return { kind: 'starting', user, since: order?.since ?? changed, step: 'Starting JupyterLab', progress: 50 }
+    case 'deactivating':
+      if (!order) return { kind: 'stopping', user, since: changed }
+  }
+  if (order)
+    return { kind: 'starting', user, since: order.since, step: 'Preparing the account and its limits', progress: 10 }
+  if (failure) return { kind: 'failed', user, ...failure }
+  return { kind: 'stopped', user }
+}
+
+function endOf(error: unknown): ServerEnd {
+  if (error instanceof ProblemError) return { what: error.what, why: error.why, fix: error.fix, log: [] }
+  return {
+    what: 'The server could not be started',
+    why: error instanceof Error ? error.message : String(error),
+    fix: 'Try again. An administrator finds out more with: sudo journalctl --unit=tljh-spawner',
+    log: [],
+  }
+}
+
+function noSocketFolder(user: UserName): ProblemError {
+  return new ProblemError('SERVER_SOCKET_FOLDER', {
+    what: `The server of ${user} could not be started`,
+    why: 'the folder for its socket could not be mounted',
+    fix: 'An administrator finds the reason with: sudo journalctl --boot --grep=tljh-users',
+  })
+}
+
+function notAllowed(user: UserName): ProblemError {
+  return new ProblemError('USER_NOT_ALLOWED', {
+    what: `${user} cannot have a server here`,
+    why: 'the configuration does not let that name in',
+    fix: 'An administrator can add it: users.allowed in sudo tljh-ts config edit',
+  })
+}

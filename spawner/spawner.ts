@@ -1,0 +1,83 @@
+/**
+ * `tljh-ts spawner`: the service that runs as root, on the socket that systemd holds for it.
+ *
+ * It owns no server: they are units of systemd, and run on when it is restarted, upgraded or killed.
+ */
+import { once } from 'node:events'
+import { chmodSync, mkdirSync } from 'node:fs'
+import { runCommand } from '../commands.ts'
+import { openConfigFile } from '../config/file.ts'
+import type { Layout } from '../config/paths.ts'
+import { ProblemError } from '../problem.ts'
+import { SystemBus } from '../systemd/bus.ts'
+import { createNotifier } from '../systemd/notify.ts'
+import { createUnits } from '../systemd/units.ts'
+import { Watcher } from '../systemd/watcher.ts'
+import { createAccounts } from './accounts.ts'
+import { createListener } from './listener.ts'
+import { createServers } from './servers.ts'
+import { serverUnits } from './unit.ts'
+
+/** SD_LISTEN_FDS_START: the first descriptor that systemd hands over. */
+const firstSocket = 3
+
+/** Runs until SIGTERM or SIGINT. */
+export async function runSpawner(
+  layout: Layout,
+  environment: NodeJS.ProcessEnv,
+  log: (line: string) => void,
+): Promise<void> {
+  if (environment.LISTEN_FDS !== '1') {
+    throw new ProblemError('SPAWNER_SOCKET', {
+      what: 'The spawner has nothing to listen on',
+      why: 'systemd did not hand it the socket of tljh-spawner.socket',
+      fix: 'Start it with: sudo systemctl start tljh-spawner.socket tljh-spawner.service',
+    })
+  }
+  const config = openConfigFile(layout.configFile, problem =>
+    log(`the configuration file is not in force: ${problem.message}`),
+  )
+  const hubGid = await groupId('tljh-hub')
+  // Users go through it to their own folder, and cannot see whose others there are.
+  mkdirSync(layout.userSockets, { recursive: true })
+  chmodSync(layout.userSockets, 0o711)
+  await using bus = new SystemBus()
+  const servers = createServers({ layout, config, units: createUnits(bus), accounts: createAccounts(), hubGid, log })
+
+  const known = Promise.withResolvers<void>()
+  using _watcher = new Watcher({
+    bus,
+    pattern: serverUnits,
+    onEvent(event) {
+      servers.observe(event)
+      if (event.kind === 'snapshot') known.resolve()
+    },
+    onProblem: problem => log(String(problem)),
+  })
+  // Nobody is answered before it is known what runs: a hub would take it for nothing.
+  await known.promise
+
+  using notifier = createNotifier(environment)
+  const listener = createListener(servers, log)
+  listener.listen({ fd: firstSocket })
+  await once(listener, 'listening')
+  await notifier.ready()
+  notifier.startWatchdog(() => true)
+  log('ready')
+
+  await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
+  await notifier.stopping()
+  listener.close()
+  listener.closeAllConnections()
+}
+
+async function groupId(group: string): Promise<number> {
+  const { code, stdout } = await runCommand('getent', ['group', group])
+  const id = Number(stdout.split(':')[2])
+  if (code === 0 && Number.isInteger(id)) return id
+  throw new ProblemError('SPAWNER_GROUP', {
+    what: 'The spawner cannot start',
+    why: `this machine has no group ${group}`,
+    fix: 'Install again over this installation, which makes it; no data is touched: sudo tljh-ts install',
+  })
+}

@@ -1,0 +1,157 @@
+/**
+ * The plan of a user's server: the transient units that systemd is asked for. Pure, so that it can be read, printed and
+ * tested without a machine.
+ *
+ * There are two: a mount for the folder of the socket, and the service. The folder is a tiny file system of its own, so
+ * that nobody can fill /run, and without symbolic links (`nosymfollow`), so that the hub, which connects to the socket in
+ * it, cannot be led to another socket. Everything is named after the account, whose name is one to one with the user's.
+ */
+import type { Config } from '../config/config.ts'
+import { isAdmin } from '../config/config.ts'
+import { isUserName, shortUnixName, type UnixName, type UserName, unixName } from '../config/names.ts'
+import type { Layout } from '../config/paths.ts'
+import { controlGroupOf, ownCgroupPaths } from '../systemd/cgroup.ts'
+import { type AuxiliaryUnit, escapeUnitName, type UnitName, type UnitProperties, unitName } from '../systemd/units.ts'
+import type { Account } from './accounts.ts'
+
+/** What the plan depends on beside the user. */
+export interface Surroundings {
+  layout: Layout
+  config: Config
+  /** The group tljh-hub, by number. */
+  hubGid: number
+  /** The text of /proc/self/mountinfo. */
+  mountinfo: string
+}
+
+export interface ServerPlan {
+  name: UnitName
+  properties: UnitProperties
+  mount: AuxiliaryUnit
+}
+
+export const usersSlice = unitName('tljh-users.slice')
+export const serverUnits = 'tljh-user-*.service'
+
+const second = 1_000_000
+
+/** A cold disk on a small machine needs most of a minute to read JupyterLab for the first time. */
+const startTimeoutUsec = 120 * second
+/** JupyterLab shuts its kernels down first. What is still there afterwards is killed. */
+const stopTimeoutUsec = 20 * second
+
+const description = 'Jupyter server of '
+
+export function serverUnitName(account: UnixName): UnitName {
+  return unitName(`tljh-user-${escapeUnitName(shortUnixName(account))}.service`)
+}
+
+/** Whose server a unit is, from the description that only root could give it: a cut name cannot be read back. */
+export function userOfUnit({ name, description: text }: { name: UnitName; description: string }): UserName | undefined {
+  const user = text.slice(description.length)
+  const isOurs = text.startsWith(description) && isUserName(user) && serverUnitName(unixName(user)) === name
+  return isOurs ? user : undefined
+}
+
+export function planServer(user: UserName, account: Account, surroundings: Surroundings): ServerPlan {
+  const { layout, config, hubGid, mountinfo } = surroundings
+  const name = serverUnitName(account.name)
+  const folder = `${layout.userSockets}/${shortUnixName(account.name)}`
+  const mountName = unitName(`${escapeUnitName(folder.slice(1))}.mount`)
+  const runtime = '/run/jupyter'
+  const { memory, cpu, tasks } = config.limits
+  const isTrusted = isAdmin(config, user)
+
+  return {
+    name,
+    mount: {
+      name: mountName,
+      properties: {
+        Description: `Socket of the server of ${user}`,
+        What: 'tmpfs',
+        Type: 'tmpfs',
+        Options: [
+          ...['nosuid', 'nodev', 'noexec', 'nosymfollow', 'size=64k', 'nr_inodes=16'],
+          // The group may enter, and what is made in the folder is the group's.
+          ...['mode=2750', `uid=${account.uid}`, `gid=${hubGid}`],
+        ].join(','),
+        StopWhenUnneeded: true,
+        // A process that still stands in the folder must not keep it.
+        LazyUnmount: true,
+      },
+    },
+    properties: {
+      Description: `${description}${user}`,
+      Slice: usersSlice,
+      BindsTo: [mountName],
+      After: [mountName],
+      // Without a newline of its own, the journal would show the unit's name as 'jupyter-lab' for everybody.
+      SyslogIdentifier: name.replace(/\.service$/, ''),
+
+      Type: 'notify',
+      NotifyAccess: 'main',
+      ExecStart: [
+        {
+          argv: [
+            `${layout.classEnvironment}/bin/jupyter-lab`,
+            `--config=${layout.hub}/spawner/jupyter/jupyter_server_config.py`,
+          ],
+        },
+      ],
+      User: account.name,
+      WorkingDirectory: account.home,
+      UMask: 0o077,
+      Environment: {
+        PATH: `${layout.classEnvironment}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
+        LANG: 'C.UTF-8',
+        JUPYTERHUB_USER: user,
+        JUPYTERHUB_BASE_URL: config.baseUrl,
+        JUPYTERHUB_SERVICE_PREFIX: `${config.baseUrl}user/${user}/`,
+        JUPYTERHUB_DEFAULT_URL: config.defaultUrl,
+        // Kernels listen on sockets in here, and their paths may have 107 bytes.
+        JUPYTER_RUNTIME_DIR: runtime,
+        TLJH_SOCKET: `${folder}/socket`,
+        ...(memory === null ? {} : { MEM_LIMIT: String(memory) }),
+        ...(cpu === null ? {} : { CPU_LIMIT: String(cpu) }),
+      },
+      TimeoutStartUSec: startTimeoutUsec,
+      TimeoutStopUSec: stopTimeoutUsec,
+      KillMode: 'mixed',
+
+      ...(memory === null ? {} : { MemoryMax: memory, MemorySwapMax: 0 }),
+      ...(cpu === null ? {} : { CPUQuotaPerSecUSec: Math.round(cpu * second) }),
+      TasksMax: tasks,
+      LimitCORE: 0,
+      OOMPolicy: 'continue',
+      Delegate: true,
+
+      PrivateTmp: true,
+      TemporaryFileSystem: [
+        { path: '/sys/fs/cgroup', options: 'ro' },
+        { path: runtime, options: `mode=0700,uid=${account.uid},gid=${account.gid},size=16m` },
+      ],
+      // The tree of control groups is readable by all, and the names in it are names of users.
+      BindPaths: [
+        ...ownCgroupPaths(mountinfo, controlGroupOf(usersSlice, name)).map(source => ({ source, ignoreMissing: true })),
+        ...(isTrusted ? [] : [{ source: account.home }]),
+      ],
+      ...(isTrusted ? {} : confinement),
+    },
+  }
+}
+
+/** What an administrator's server does not have, because it may use sudo. */
+const confinement: UnitProperties = {
+  NoNewPrivileges: true,
+  ProtectHome: 'tmpfs',
+  ProtectProc: 'invisible',
+  ProtectKernelTunables: true,
+  ProtectKernelModules: true,
+  ProtectKernelLogs: true,
+  ProtectClock: true,
+  ProtectHostname: true,
+  RestrictRealtime: true,
+  RestrictSUIDSGID: true,
+  RestrictNamespaces: 0,
+  LockPersonality: true,
+}

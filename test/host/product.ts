@@ -1,0 +1,48 @@
+/**
+ * A host with the product installed and running, as an instructor has it after the one line.
+ *
+ *   await using product = await bootProduct({ config: 'limits:\n  memory: 300M\n' })
+ *   const page = await fetch(`${product.url}/hub/login`)
+ */
+import { bootHost, type Host, type HostOptions } from './host.ts'
+
+export interface ProductOptions extends HostOptions {
+  /** The text of /opt/tljh/config/config.yaml before the product is installed. */
+  config?: string | undefined
+  /** The name of the first admin. */
+  admin?: string | undefined
+}
+
+export interface Product extends AsyncDisposable {
+  host: Host
+  /** Without a slash at the end. */
+  url: string
+  admin: string
+  adminPassword: string
+}
+
+/** In a host, the command line of the product: `host.run([...TLJH_TS, 'config', 'show'])`. */
+export const TLJH_TS: readonly string[] = [
+  '/opt/tljh/hub/current/node_modules/node/bin/node',
+  '/opt/tljh/hub/current/tljh-ts.ts',
+]
+
+/** An installation from what is on the disk already takes seconds. */
+const INSTALL_TIMEOUT_MS = 5 * 60_000
+
+/** Boots a host and installs the product in it. */
+export async function bootProduct({ config, admin = 'admin', ...options }: ProductOptions = {}): Promise<Product> {
+  const host = await bootHost(options)
+  try {
+    if (config !== undefined) await host.writeFile('/opt/tljh/config/config.yaml', config, { mode: 0o640 })
+    options.report?.('installing the product')
+    const { stdout } = await host.run([...TLJH_TS, 'install', '--admin', admin], { timeoutMs: INSTALL_TIMEOUT_MS })
+    const adminPassword = /^\s*password:\s*(\S+)\s*$/m.exec(stdout)?.[1]
+    if (!adminPassword) throw new Error(`the installer printed no line "password: …":\n${stdout}`)
+    const url = `http://${host.address}`
+    return { host, url, admin, adminPassword, [Symbol.asyncDispose]: () => host.close() }
+  } catch (error) {
+    await host.close()
+    throw error
+  }
+}

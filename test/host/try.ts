@@ -1,0 +1,36 @@
+/** `npm run try`: the product in a throwaway host, for a person with a browser, until Ctrl-C. */
+import { forward } from './forward.ts'
+import { bootProduct } from './product.ts'
+import { handleStop } from './stop.ts'
+
+const FIRST_PORT = 8000
+
+const STUDENTS = `users:
+  allowed:
+    - ann
+    - bob
+`
+
+const stop = handleStop()
+const booting = bootProduct({ config: STUDENTS, registries: true, report: line => console.error(line) })
+// A signal while the host boots: it dies with this process, and the next boot clears up after it.
+const first = await Promise.race([booting, stop])
+if ('exitCode' in first) process.exit(first.exitCode)
+
+{
+  await using product = first
+  using entrance = await forward(FIRST_PORT, { host: product.host.address, port: 80 })
+  console.log(`
+The hub runs:  http://127.0.0.1:${entrance.port}/
+
+  admin        ${product.admin}
+  password     ${product.adminPassword}
+
+The students ann and bob choose their passwords at their first login.
+Stop it with Ctrl-C: the host it runs in is thrown away, with all that was done in it.
+`)
+  await stop
+  console.error('Taking the host away …')
+}
+// Connections of a browser may still be open.
+process.exit(0)

@@ -1,0 +1,316 @@
+/** Units are started with what we ask for, and what becomes of them is told. */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import type { UnitProperties } from '../../systemd/properties.ts'
+import { type UnitName, unitName } from '../../systemd/units.ts'
+import { bootHostBus, type HostBus, testUnit } from './host-bus.ts'
+
+let machine: HostBus
+before(async () => {
+  machine = await bootHostBus()
+})
+after(() => machine[Symbol.asyncDispose]())
+
+const idle = { argv: ['/bin/sleep', 'infinity'] } as const
+
+test('a unit takes every property that we set, and systemd reads them back the same', async () => {
+  const { host, units } = machine
+  await host.run(['useradd', '--create-home', 'ann'])
+  await host.run(['install', '--directory', '--mode=1777', '/srv', '/srv/shared'])
+  const name = testUnit('everything')
+
+  const job = await units.startTransientUnit(name, EVERYTHING, [
+    { name: unitName('srv-scratch.mount'), properties: { What: 'tmpfs', Type: 'tmpfs', Options: 'size=1M,mode=0700' } },
+  ])
+  assert.equal(await job.done, 'done', (await host.run(['journalctl', '--unit', name])).stdout)
+
+  const { stdout } = await host.run([
+    'systemctl',
+    'show',
+    ...[...EXPECTED.keys()].map(key => `--property=${key}`),
+    name,
+  ])
+  const shown = new Map(stdout.split('\n').map(line => [line.split('=', 1)[0], line.slice(line.indexOf('=') + 1)]))
+  for (const [key, value] of EXPECTED) assert.equal(shown.get(key), value, key)
+  assert.match((await host.run(['findmnt', '/srv/scratch'])).stdout, /tmpfs .*mode=700/)
+
+  assert.equal(await (await units.stopUnit(name)).done, 'done')
+  assert.equal((await host.run(['cat', '/srv/shared/prepared'])).stdout, 'root\n')
+})
+
+const EVERYTHING: Required<Omit<UnitProperties, 'What' | 'Options'>> = {
+  Description: 'Everything — with “signs”, 100 %',
+  Slice: 'tljh-users.slice',
+  CollectMode: 'inactive-or-failed',
+  DefaultDependencies: false,
+  StopWhenUnneeded: false,
+  Requires: ['srv-scratch.mount'],
+  Wants: ['tljh-users.slice'],
+  BindsTo: ['srv-scratch.mount'],
+  PartOf: ['srv-scratch.mount'],
+  After: ['srv-scratch.mount'],
+  Before: ['shutdown.target'],
+  Type: 'exec',
+  NotifyAccess: 'all',
+  ExecStartPre: [
+    { argv: ['/bin/false'], ignoreFailure: true },
+    { argv: ['/bin/sh', '-c', 'id -un >/srv/prepared'], privileged: true },
+  ],
+  ExecStart: [idle],
+  ExecStop: [{ argv: ['/bin/true'] }],
+  ExecStopPost: [{ argv: ['/bin/sh', '-c', 'id -un >/srv/cleaned'] }],
+  Restart: 'no',
+  RemainAfterExit: false,
+  TimeoutStartUSec: 90_000_000,
+  TimeoutStopUSec: 5_000_000n,
+  RuntimeMaxUSec: 'infinity',
+  KillMode: 'mixed',
+  KillSignal: 'SIGINT',
+  SendSIGKILL: true,
+  User: 'ann',
+  Group: 'ann',
+  SupplementaryGroups: ['users'],
+  WorkingDirectory: '/home/ann',
+  Environment: { A: '1', LANG: 'C.UTF-8', TEXT: 'a "b" $c %d\\e ü' },
+  UMask: 0o077,
+  StandardInput: 'null',
+  StandardOutput: 'journal',
+  StandardError: 'inherit',
+  SyslogIdentifier: 'everything',
+  OOMScoreAdjust: 100,
+  LimitCORE: 0,
+  LimitNOFILE: 4096,
+  MemoryMax: 256n * 1024n ** 2n,
+  MemorySwapMax: 0,
+  CPUQuotaPerSecUSec: 500_000,
+  CPUWeight: 100,
+  TasksMax: 64,
+  OOMPolicy: 'continue',
+  Delegate: true,
+  PrivateTmp: true,
+  PrivateDevices: true,
+  ProtectSystem: 'strict',
+  ProtectHome: 'tmpfs',
+  ProtectProc: 'invisible',
+  BindPaths: [{ source: '/home/ann' }, { source: '/srv/absent', target: '/mnt', ignoreMissing: true }],
+  BindReadOnlyPaths: [{ source: '/srv/shared', target: '/srv/shared' }],
+  TemporaryFileSystem: [{ path: '/sys/fs/cgroup', options: 'ro' }, { path: '/opt' }],
+  InaccessiblePaths: ['-/etc/shadow-'],
+  ReadOnlyPaths: ['/etc'],
+  ReadWritePaths: ['/srv'],
+  NoNewPrivileges: true,
+  ProtectKernelTunables: true,
+  ProtectKernelModules: true,
+  ProtectKernelLogs: true,
+  ProtectControlGroups: true,
+  ProtectClock: true,
+  ProtectHostname: true,
+  LockPersonality: true,
+  RestrictRealtime: true,
+  RestrictSUIDSGID: true,
+  RestrictNamespaces: 0,
+}
+
+/** As `systemctl show` prints them. */
+const EXPECTED = new Map(
+  Object.entries({
+    Description: 'Everything — with “signs”, 100 %',
+    Slice: 'tljh-users.slice',
+    CollectMode: 'inactive-or-failed',
+    BindsTo: 'srv-scratch.mount',
+    PartOf: 'srv-scratch.mount',
+    Type: 'exec',
+    NotifyAccess: 'all',
+    TimeoutStartUSec: '1min 30s',
+    TimeoutStopUSec: '5s',
+    RuntimeMaxUSec: 'infinity',
+    KillMode: 'mixed',
+    KillSignal: '2',
+    SendSIGKILL: 'yes',
+    Restart: 'no',
+    RemainAfterExit: 'no',
+    User: 'ann',
+    Group: 'ann',
+    SupplementaryGroups: 'users',
+    WorkingDirectory: '/home/ann',
+    Environment: 'A=1 LANG=C.UTF-8 "TEXT=a \\"b\\" \\$c %d\\\\e ü"',
+    UMask: '0077',
+    StandardInput: 'null',
+    StandardOutput: 'journal',
+    StandardError: 'inherit',
+    SyslogIdentifier: 'everything',
+    OOMScoreAdjust: '100',
+    LimitCORE: '0',
+    LimitNOFILE: '4096',
+    MemoryMax: String(256 * 1024 ** 2),
+    MemorySwapMax: '0',
+    CPUQuotaPerSecUSec: '500ms',
+    CPUWeight: '100',
+    TasksMax: '64',
+    OOMPolicy: 'continue',
+    Delegate: 'yes',
+    PrivateTmp: 'yes',
+    PrivateDevices: 'yes',
+    ProtectSystem: 'strict',
+    ProtectHome: 'tmpfs',
+    ProtectProc: 'invisible',
+    BindPaths: '/home/ann:/home/ann:rbind -/srv/absent:/mnt:rbind',
+    BindReadOnlyPaths: '/srv/shared:/srv/shared:rbind',
+    TemporaryFileSystem: '/sys/fs/cgroup:ro /opt:',
+    InaccessiblePaths: '-/etc/shadow-',
+    ReadOnlyPaths: '/etc',
+    ReadWritePaths: '/srv',
+    NoNewPrivileges: 'yes',
+    ProtectKernelTunables: 'yes',
+    ProtectKernelModules: 'yes',
+    ProtectKernelLogs: 'yes',
+    ProtectControlGroups: 'yes',
+    ProtectClock: 'yes',
+    ProtectHostname: 'yes',
+    LockPersonality: 'yes',
+    RestrictRealtime: 'yes',
+    RestrictSUIDSGID: 'yes',
+    RestrictNamespaces: 'yes',
+  }),
+)
+
+test('a program gets its arguments as they were given', async () => {
+  const { host, units } = machine
+  const args = [
+    '%n',
+    '$HOME',
+    '$'.concat('{HOME}'),
+    '$',
+    '$$',
+    'a b',
+    '"',
+    "'",
+    '\\',
+    'line\nbreak',
+    'ü',
+    '',
+    ';',
+    '%%',
+  ]
+  const program = ['/bin/sh', '-c', `printf '<%s>' "$@" >/srv/arguments`, 'sh', ...args] as const
+  const expected = args.map(arg => `<${arg}>`).join('')
+  for (const privileged of [false, true]) {
+    const name = testUnit(`arguments-${privileged}`)
+    const command = privileged ? { ExecStartPre: [{ argv: program, privileged }] } : {}
+    const properties = {
+      Type: 'oneshot',
+      ...command,
+      ExecStart: [{ argv: privileged ? ['/bin/true'] : program }],
+    } as const
+    assert.equal(await (await units.startTransientUnit(name, properties)).done, 'done')
+    assert.equal(await host.readFile('/srv/arguments'), expected)
+    await host.run(['rm', '/srv/arguments'])
+  }
+})
+
+test('a unit that runs is not hurt by a daemon-reload', async () => {
+  const { host, units } = machine
+  const name = testUnit('reloaded')
+  const cleaning = { argv: ['/bin/sh', '-c', 'echo "done % and more" >/srv/cleaned'] } as const
+  const prepared = [{ argv: ['/bin/true'], privileged: true }] as const
+  await (await units.startTransientUnit(name, { ExecStartPre: prepared, ExecStart: [idle], ExecStopPost: [cleaning] }))
+    .done
+  const before = await units.inspectUnit(name)
+
+  await host.run(['systemctl', 'daemon-reload'])
+
+  const { memoryCurrent: _, ...after } = { ...(await units.inspectUnit(name)) }
+  const { memoryCurrent: __, ...expected } = { ...before }
+  assert.deepEqual(after, expected)
+  assert.equal(await (await units.stopUnit(name)).done, 'done')
+  assert.equal(await host.readFile('/srv/cleaned'), 'done % and more\n')
+})
+
+test('a start is accepted at once, and done when the service says that it is ready', async () => {
+  const { units, host } = machine
+  const name = testUnit('slow')
+  const script = 'read line </srv/gate; systemd-notify --ready; exec sleep infinity'
+  await host.run(['mkfifo', '/srv/gate'])
+  const job = await units.startTransientUnit(name, {
+    Type: 'notify',
+    NotifyAccess: 'all',
+    ExecStart: [{ argv: ['/bin/sh', '-c', script] }],
+  })
+  const during = await units.inspectUnit(name)
+  assert.equal(during?.active, 'activating')
+  assert.equal(during?.jobId, job.id)
+
+  await host.run(['sh', '-c', 'echo go >/srv/gate'])
+  assert.equal(await job.done, 'done')
+
+  const state = await units.inspectUnit(name)
+  assert.equal(state?.active, 'active')
+  assert.equal(state?.result, 'success')
+  assert.equal(state?.controlGroup, `/system.slice/${name}`)
+  assert.match(state?.invocationId ?? '', /^[0-9a-f]{32}$/)
+  assert.ok(Math.abs((state?.activeEnterTimestampMs ?? 0) - Date.now()) < 10_000)
+  assert.ok((state?.memoryCurrent ?? 0) > 0)
+  assert.ok((state?.mainPid ?? 0) > 1)
+  assert.deepEqual(await units.listUnits(['test-slow.*']), [
+    { name, description: name, load: 'loaded', active: 'active', sub: 'running' },
+  ])
+  await (await units.stopUnit(name)).done
+  assert.equal(await units.inspectUnit(name), undefined)
+})
+
+test('a start that fails is told as failed, with the exit status, and may be tried again when it is forgotten', async () => {
+  const { units } = machine
+  const name = testUnit('failing')
+  const start = () =>
+    units.startTransientUnit(name, { Type: 'notify', ExecStart: [{ argv: ['/bin/sh', '-c', 'exit 7'] }] })
+  assert.equal(await (await start()).done, 'failed')
+  const state = await units.inspectUnit(name)
+  assert.deepEqual(
+    [state?.active, state?.result, state?.execMainCode, state?.execMainStatus],
+    ['failed', 'exit-code', 'exited', 7],
+  )
+  await assert.rejects(start(), { code: 'SYSTEMD_UNIT_EXISTS' })
+  await units.resetFailedUnit(name)
+  assert.equal(await (await start()).done, 'failed')
+  await units.resetFailedUnit(name)
+  await units.resetFailedUnit(name)
+})
+
+test('a unit that ends at once is never waited for in vain', async () => {
+  const { units } = machine
+  const results = Array.from({ length: 60 }, async (_, index) => {
+    const job = await units.startTransientUnit(testUnit(`quick-${index}`), { ExecStart: [{ argv: ['/bin/true'] }] })
+    return job.done
+  })
+  assert.deepEqual(new Set(await Promise.all(results)), new Set(['done']))
+})
+
+test('limits are changed while the unit runs', async () => {
+  const { units, host } = machine
+  const name = testUnit('limits')
+  await (await units.startTransientUnit(name, { MemoryMax: 'infinity', ExecStart: [idle] })).done
+  await units.setUnitProperties(name, true, { MemoryMax: 64 * 1024 ** 2, TasksMax: 7 })
+  const shown = await host.run(['systemctl', 'show', '--property=MemoryMax', '--property=TasksMax', name])
+  assert.equal(shown.stdout, `MemoryMax=${64 * 1024 ** 2}\nTasksMax=7\n`)
+  const main = (await units.inspectUnit(name))?.mainPid ?? 0
+  assert.equal(await units.unitByPid(main), name)
+  await (await units.stopUnit(name)).done
+})
+
+test('what systemd does not do is said in a sentence with a code', async () => {
+  const { units } = machine
+  await assert.rejects(units.stopUnit(testUnit('absent')), { code: 'SYSTEMD_NO_SUCH_UNIT', why: /absent.*not loaded/ })
+  await assert.rejects(units.unitByPid(4_000_000), { code: 'SYSTEMD_NO_SUCH_UNIT' })
+  await assert.rejects(units.startTransientUnit(testUnit('empty'), {}), { code: 'SYSTEMD_REFUSED' })
+  await assert.rejects(units.startTransientUnit(testUnit('odd'), { Type: 'odd', ExecStart: [idle] }), {
+    code: 'SYSTEMD_REFUSED',
+    why: /odd/,
+  })
+  assert.equal(await units.inspectUnit(testUnit('absent')), undefined)
+})
+
+test('a thousand questions at once are all answered', async () => {
+  const { units } = machine
+  const answers = await Promise.all(Array.from({ length: 1000 }, () => units.inspectUnit(unitName('dbus.service'))))
+  assert.ok(answers.every(state => state?.active === 'active'))
+})
