@@ -44,12 +44,14 @@ export function isSameOrigin({ headers }: IncomingMessage): boolean {
   return headers.host !== undefined && URL.parse(headers.origin)?.host === headers.host.toLowerCase()
 }
 
-/** Whether a person sees the answer as a page of its own: not a script's request, an image or a frame. */
-export function isNavigation({ method, headers }: IncomingMessage): boolean {
+/**
+ * Whether a person sees the answer as a page of its own: not a script's request, an image or a frame. Browsers say so
+ * outright where the connection is safe (https, localhost), and elsewhere only by what they accept.
+ */
+export function isNavigation({ headers }: IncomingMessage): boolean {
   const { 'sec-fetch-mode': mode, 'sec-fetch-dest': destination, accept } = headers
-  if (method !== 'GET' && method !== 'HEAD' && method !== 'POST') return false
   if (mode !== undefined) return mode === 'navigate' && destination === 'document'
-  return accept === undefined || accept.includes('text/html') || accept.includes('*/*')
+  return accept?.includes('text/html') ?? false
 }
 
 /**

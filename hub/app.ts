@@ -38,7 +38,8 @@ export async function createApp(hub: Hub, assets: Assets): Promise<FastifyInstan
 
   app.setErrorHandler((error, request, reply) => {
     if (error instanceof ProblemError && error.code === 'LOGIN_NEEDED' && isNavigation(request.raw)) {
-      return reply.redirect(`${hub.baseUrl}hub/login?next=${encodeURIComponent(request.raw.url ?? '')}`)
+      const next = request.method === 'POST' ? '' : `?next=${encodeURIComponent(request.raw.url ?? '')}`
+      return reply.redirect(`${hub.baseUrl}hub/login${next}`)
     }
     const { status, type, body } = problemAnswer(hub, error, request.raw)
     return reply.code(status).type(type).header('cache-control', 'no-store').send(body)

@@ -5,9 +5,9 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { isUserName, type UserName } from '../config/names.ts'
 import type { Server } from '../spawner/protocol.ts'
-import { isNavigation, ownPath } from './access.ts'
+import { ownPath } from './access.ts'
 import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress } from './answers.ts'
-import { loginNeeded, notYours } from './refusals.ts'
+import { crossOrigin, loginNeeded, notYours } from './refusals.ts'
 
 const form = {
   type: 'object',
@@ -56,7 +56,7 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
     { schema: { querystring: nextQuery } },
     async (request, reply) => {
       const user = userOf(request)
-      if (!isNavigation(request.raw)) throw loginNeeded()
+      if ((request.headers['sec-fetch-mode'] ?? 'navigate') !== 'navigate') throw crossOrigin()
       return start(user, ownPath(request.query.next, baseUrl), reply)
     },
   )

@@ -13,7 +13,6 @@ import { formToken, type Hub, problemAnswer, sendPage } from './answers.ts'
 import type { Passage } from './proxy.ts'
 import { ambiguousAddress, crossOrigin, loginNeeded, noPage, notRunning, notYours } from './refusals.ts'
 import type { Session } from './sessions.ts'
-import { xsrfCookie } from './xsrf.ts'
 
 /** What a request below `user/` asks for. */
 interface Target {
@@ -25,7 +24,8 @@ interface Target {
 }
 
 const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
-const hubCookies = new Set([sessionCookie, xsrfCookie])
+/** Not `_xsrf`: the hub's is for `hub/` alone, and Jupyter has its own of that name. */
+const hubCookies = new Set([sessionCookie])
 /** How soon a WebSocket ends whose session has ended elsewhere, as by a new password or a change of the configuration. */
 const sweepMs = 5_000
 

@@ -23,14 +23,15 @@ export interface Xsrf {
 export function createXsrf(db: DatabaseSync): Xsrf {
   const key = secret(db, 'xsrf')
   const tokens = new Tokens({ userInfo: true, hmacKey: key })
-  const wasMadeFor = (token: string, session: Session | undefined) =>
-    tokens.verify(key.toString('base64url'), token, session?.id ?? '')
+  const secretText = key.toString('base64url')
+  const ownerOf = (session: Session | undefined) => session?.id ?? 'nobody'
+  const wasMadeFor = (token: string, session: Session | undefined) => tokens.verify(secretText, token, ownerOf(session))
 
   return {
     tokenFor(session, cookieHeader) {
       const held = cookieValues(cookieHeader, xsrfCookie).find(token => wasMadeFor(token, session))
       if (held !== undefined) return { token: held, isNew: false }
-      return { token: tokens.create(key.toString('base64url'), session?.id ?? ''), isNew: true }
+      return { token: tokens.create(secretText, ownerOf(session)), isNew: true }
     },
     isRight(token, session, cookieHeader) {
       return cookieValues(cookieHeader, xsrfCookie).includes(token) && wasMadeFor(token, session)

@@ -47,7 +47,7 @@ export function createListener(servers: Servers, log: (line: string) => void): H
 }
 
 function answer(servers: Servers, request: IncomingMessage, response: ServerResponse): undefined {
-  if (request.headers['content-length'] !== undefined || request.headers['transfer-encoding'] !== undefined) {
+  if ((request.headers['content-length'] ?? '0') !== '0' || request.headers['transfer-encoding'] !== undefined) {
     throw refusal('BODY', 'the request has a body', 'no verb takes one', 'Send the verb and the user name alone')
   }
   const [, root, name, verb, ...rest] = (request.url ?? '').split('/')

@@ -5,7 +5,7 @@
  * that crashed and one without any test: nothing that was not seen to work passes.
  */
 import { existsSync, globSync, statSync } from 'node:fs'
-import { relative, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { finished } from 'node:stream/promises'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
@@ -15,7 +15,10 @@ import { image } from './host/image.ts'
 import { handleStop } from './host/stop.ts'
 
 /** A test starts hosts, servers and browsers, each of which has a time limit of its own; this is for what hangs all the same. */
-const TIMEOUT_MS = 10 * 60_000
+const TEST_TIMEOUT_MS = 10 * 60_000
+
+/** A test that never gives way (an endless loop) cannot time out by itself: then nobody reports anything any more. */
+const SILENCE_MS = TEST_TIMEOUT_MS + 60_000
 
 /** Most of a test's time is waiting for systemd, Jupyter or a browser. */
 const CONCURRENCY = 2
@@ -27,9 +30,10 @@ await image({ layers: defaultLayers(), report: line => console.error(line) })
 
 const end = new AbortController()
 void handleStop().then(({ exitCode }) => {
-  end.abort()
   process.exitCode = exitCode
+  end.abort()
 })
+const watchdog = setTimeout(() => end.abort(), SILENCE_MS)
 
 let passed = 0
 const problems: string[] = []
@@ -37,23 +41,27 @@ const stream = run({
   files,
   cwd: CHECKOUT,
   concurrency: CONCURRENCY,
-  timeout: TIMEOUT_MS,
+  timeout: TEST_TIMEOUT_MS,
   // A test that was given up may have left a host or a browser, which would keep its file's process alive for ever.
   forceExit: true,
   signal: end.signal,
 })
+stream.on('data', () => watchdog.refresh())
+
+/** Files of which neither a summary nor a failure of their own is known. */
 const unfinished = new Set(files)
-stream.on('test:pass', ({ name, skip, todo, details, file }) => {
-  if (skip !== undefined) problems.push(`${name} was skipped`)
-  else if (todo !== undefined) problems.push(`${name} is a todo`)
-  // A file without a test of its own is reported as a test that has the file's name.
-  else if (file !== undefined && resolve(name) === file) problems.push(`${name} has no tests`)
-  else if (details.type !== 'suite') passed++
-})
 stream.on('test:summary', ({ file }) => {
   if (file !== undefined) unfinished.delete(file)
 })
+stream.on('test:pass', ({ name, skip, todo, details, file }) => {
+  if (skip !== undefined) problems.push(`${name} was skipped`)
+  else if (todo !== undefined) problems.push(`${name} is a todo`)
+  // A file without a test is reported as a test that has the file's name.
+  else if (unfinished.delete(name) || name === file) problems.push(`${name} has no tests`)
+  else if (details.type !== 'suite') passed++
+})
 stream.on('test:fail', ({ name, details }) => {
+  unfinished.delete(name)
   // A suite fails because a test in it did, and that one has been counted.
   const cause: unknown = details.error
   const isEcho = cause instanceof Error && 'failureType' in cause && cause.failureType === 'subtestsFailed'
@@ -62,6 +70,7 @@ stream.on('test:fail', ({ name, details }) => {
 const report = stream.compose(new spec())
 report.pipe(process.stdout)
 await finished(report)
+clearTimeout(watchdog)
 
 for (const file of unfinished) problems.push(`${file} ended before its tests did`)
 if (passed === 0 && problems.length === 0) problems.push('no test has run')
@@ -69,16 +78,20 @@ for (const problem of problems) console.log(problem)
 console.log(`${passed} passed, ${problems.length} failed`)
 if (problems.length > 0) process.exitCode ||= 1
 
-/** The files to run. A name that is neither a file nor a folder ends the program: a typing error must not pass for a success. */
+/** The files to run. A name that leads nowhere ends the program: a typing error must not pass for a success. */
 function testFiles(names: readonly string[]): string[] {
-  const isOurs = (path: string) => !relative(CHECKOUT, path).startsWith('test/bench/')
-  if (names.length === 0) return filesBelow(resolve(CHECKOUT, 'test')).filter(isOurs)
-  return names
-    .filter(name => name !== '--')
-    .flatMap(name => {
-      const path = resolve(name)
-      return statSync(path).isDirectory() ? filesBelow(path) : [path]
-    })
+  if (names.length === 0) {
+    const bench = resolve(CHECKOUT, 'test/bench/')
+    return filesBelow(resolve(CHECKOUT, 'test')).filter(file => !file.startsWith(`${bench}/`))
+  }
+  return names.flatMap(name => {
+    const path = resolve(name)
+    if (!existsSync(path)) {
+      console.error(`There is no file or folder ${path}. Name tests by their paths, such as test/host/host.test.ts.`)
+      process.exit(1)
+    }
+    return statSync(path).isDirectory() ? filesBelow(path) : [path]
+  })
 }
 
 function filesBelow(folder: string): string[] {

@@ -52,7 +52,8 @@ exec "$@"
 
 /**
  * Makes the root folder and becomes systemd. /proc is still this machine's in the beginning, so /proc/self tells the
- * process id that the owner knows us by. `mnt` is the old root for as long as it takes to let go of it.
+ * process id that the owner knows us by. `mnt` is the old root for as long as it takes to let go of it. The root is shared, so
+ * that services see what is mounted later: systemd makes it so at a boot, but leaves it alone in what looks like a container.
  */
 const BOOT = `
 name=$1 lower=$2 folder=$3 shown=$4 shown_at=$5 address=$6 gateway=$7
@@ -98,7 +99,7 @@ ip link set eth0 up
 cd "$root"
 pivot_root . mnt
 cd /
-exec chroot . /bin/sh -c 'umount -l /mnt; exec /lib/systemd/systemd --log-target=journal </dev/null >/dev/null'
+exec chroot . /bin/sh -c 'umount -l /mnt; mount --make-rshared /; exec /lib/systemd/systemd --log-target=journal </dev/null >/dev/null'
 `
 
 /** Starts a life up to the moment before systemd. */

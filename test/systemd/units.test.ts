@@ -19,26 +19,30 @@ test('a unit takes every property that we set, and systemd reads them back the s
   await host.run(['install', '--directory', '--mode=1777', '/srv', '/srv/shared'])
   const name = testUnit('everything')
 
-  const job = await units.startTransientUnit(name, EVERYTHING, [
-    { name: unitName('srv-scratch.mount'), properties: { What: 'tmpfs', Type: 'tmpfs', Options: 'size=1M,mode=0700' } },
-  ])
+  const scratch = { What: 'tmpfs', Type: 'tmpfs', Options: 'size=1M,mode=0700', LazyUnmount: true }
+  const aux = [{ name: unitName('srv-scratch.mount'), properties: scratch }]
+  const job = await units.startTransientUnit(name, EVERYTHING, aux)
   assert.equal(await job.done, 'done', (await host.run(['journalctl', '--unit', name])).stdout)
 
-  const { stdout } = await host.run([
-    'systemctl',
-    'show',
-    ...[...EXPECTED.keys()].map(key => `--property=${key}`),
-    name,
-  ])
-  const shown = new Map(stdout.split('\n').map(line => [line.split('=', 1)[0], line.slice(line.indexOf('=') + 1)]))
-  for (const [key, value] of EXPECTED) assert.equal(shown.get(key), value, key)
+  assert.equal(await host.readFile('/srv/prepared'), 'root\n')
   assert.match((await host.run(['findmnt', '/srv/scratch'])).stdout, /tmpfs .*mode=700/)
+  await checkProperties(name)
 
+  await host.run(['systemctl', 'daemon-reload'])
+
+  await checkProperties(name)
   assert.equal(await (await units.stopUnit(name)).done, 'done')
-  assert.equal((await host.run(['cat', '/srv/shared/prepared'])).stdout, 'root\n')
+  assert.equal(await host.readFile('/srv/cleaned'), 'ann\n')
 })
 
-const EVERYTHING: Required<Omit<UnitProperties, 'What' | 'Options'>> = {
+async function checkProperties(name: UnitName): Promise<void> {
+  const wanted = [...EXPECTED.keys()].map(key => `--property=${key}`)
+  const { stdout } = await machine.host.run(['systemctl', 'show', ...wanted, name])
+  const shown = new Map(stdout.split('\n').map(line => [line.split('=', 1)[0], line.slice(line.indexOf('=') + 1)]))
+  for (const [key, value] of EXPECTED) assert.equal(shown.get(key), value, key)
+}
+
+const EVERYTHING: Required<Omit<UnitProperties, 'What' | 'Options' | 'LazyUnmount'>> = {
   Description: 'Everything — with “signs”, 100 %',
   Slice: 'tljh-users.slice',
   CollectMode: 'inactive-or-failed',
@@ -156,7 +160,7 @@ const EXPECTED = new Map(
     ProtectProc: 'invisible',
     BindPaths: '/home/ann:/home/ann:rbind -/srv/absent:/mnt:rbind',
     BindReadOnlyPaths: '/srv/shared:/srv/shared:rbind',
-    TemporaryFileSystem: '/sys/fs/cgroup:ro /opt:',
+    TemporaryFileSystem: '/sys/fs/cgroup:ro /opt',
     InaccessiblePaths: '-/etc/shadow-',
     ReadOnlyPaths: '/etc',
     ReadWritePaths: '/srv',
@@ -194,15 +198,13 @@ test('a program gets its arguments as they were given', async () => {
   ]
   const program = ['/bin/sh', '-c', `printf '<%s>' "$@" >/srv/arguments`, 'sh', ...args] as const
   const expected = args.map(arg => `<${arg}>`).join('')
-  for (const privileged of [false, true]) {
-    const name = testUnit(`arguments-${privileged}`)
-    const command = privileged ? { ExecStartPre: [{ argv: program, privileged }] } : {}
-    const properties = {
-      Type: 'oneshot',
-      ...command,
-      ExecStart: [{ argv: privileged ? ['/bin/true'] : program }],
-    } as const
-    assert.equal(await (await units.startTransientUnit(name, properties)).done, 'done')
+  const lines: UnitProperties[] = [
+    { Type: 'oneshot', ExecStart: [{ argv: program }] },
+    { Type: 'oneshot', ExecStartPre: [{ argv: program }], ExecStart: [{ argv: ['/bin/true'] }] },
+    { Type: 'oneshot', ExecStartPre: [{ argv: program, privileged: true }], ExecStart: [{ argv: ['/bin/true'] }] },
+  ]
+  for (const [index, properties] of lines.entries()) {
+    assert.equal(await (await units.startTransientUnit(testUnit(`arguments-${index}`), properties)).done, 'done')
     assert.equal(await host.readFile('/srv/arguments'), expected)
     await host.run(['rm', '/srv/arguments'])
   }
