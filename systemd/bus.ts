@@ -295,11 +295,16 @@ function problemOf(error: unknown, call: BusCall): ProblemError {
 }
 
 function unavailable(cause: unknown): ProblemError {
-  const reason = cause instanceof Error ? cause.message : cause
   return new ProblemError('SYSTEMD_UNAVAILABLE', {
     what: 'systemd cannot be reached over the system bus',
-    why: typeof reason === 'string' ? reason.replace(/\.$/, '') : 'there is no connection',
+    why: rootOf(cause)?.replace(/\.$/, '') ?? 'there is no connection yet',
     fix: 'see `systemctl status dbus` (without dbus nothing can be started); it is tried again by itself',
     ...(cause === undefined ? {} : { cause }),
   })
+}
+
+/** That a call was cut off says less than what cut the connection. */
+function rootOf(cause: unknown): string | undefined {
+  if (typeof cause === 'string') return cause
+  return cause instanceof Error ? (rootOf(cause.cause) ?? cause.message) : undefined
 }

@@ -9,6 +9,7 @@
  */
 import { constants } from 'node:os'
 import { Variant } from 'dbus-native'
+import { ProblemError } from '../problem.ts'
 
 /** A count of bytes, of tasks or of microseconds, as the property has it. */
 export type Amount = number | bigint | 'infinity'
@@ -25,9 +26,6 @@ export interface PreparingCommand extends ExecCommand {
   /** Runs as root, without the unit's sandbox (`+`); only BindPaths and TemporaryFileSystem hold for it too. */
   privileged?: boolean
 }
-
-/** A command that may run after a `daemon-reload`: no argument may hold a `$`, which systemd 252 would read back as `\\$`. */
-export type LateCommand = ExecCommand
 
 export interface BindPath {
   source: string
@@ -61,13 +59,15 @@ export interface UnitProperties {
   NotifyAccess?: 'none' | 'main' | 'exec' | 'all'
   ExecStartPre?: readonly PreparingCommand[]
   ExecStart?: readonly ExecCommand[]
-  ExecStop?: readonly LateCommand[]
-  ExecStopPost?: readonly LateCommand[]
+  /** These may run after a `daemon-reload`, so no argument may hold a `$` or `;` (see `lateCommands`). */
+  ExecStop?: readonly ExecCommand[]
+  ExecStopPost?: readonly ExecCommand[]
   Restart?: 'no' | 'on-failure' | 'always'
   RemainAfterExit?: boolean
   TimeoutStartUSec?: Amount
   TimeoutStopUSec?: Amount
   RuntimeMaxUSec?: Amount
+  WatchdogUSec?: Amount
   KillMode?: 'control-group' | 'mixed' | 'process' | 'none'
   KillSignal?: NodeJS.Signals
   SendSIGKILL?: boolean
@@ -115,7 +115,10 @@ export interface UnitProperties {
   LockPersonality?: boolean
   RestrictRealtime?: boolean
   RestrictSUIDSGID?: boolean
-  /** The CLONE_NEW… flags that are allowed, or-ed: 0 allows no namespace of any kind. */
+  /**
+   * The CLONE_NEW… flags that are allowed, or-ed: 0 allows no namespace of any kind. systemd 252 forgets the 0 at a
+   * `daemon-reload`: the processes that run keep their filter, but what ExecStop… starts then has none.
+   */
   RestrictNamespaces?: number
 
   /** Of a mount unit: what to mount. (Where is what its name says; the type is its `Type`, the options its `Options`.) */
@@ -156,6 +159,18 @@ const commands: Encoder<readonly ExecCommand[]> = list => [
   list.map(({ argv, ignoreFailure = false }) => [argv[0], argv.map(arg => arg.replaceAll('$', '$$$$')), ignoreFailure]),
 ]
 
+/** systemd 252 writes these characters with a backslash that it does not take away when it reads the file. */
+const lateCommands: Encoder<readonly ExecCommand[]> = list => {
+  const odd = list.flatMap(({ argv }) => argv).find(arg => /[$;]/.test(arg))
+  if (odd !== undefined)
+    throw new ProblemError('SYSTEMD_REFUSED', {
+      what: `a command for the end of a unit has the argument ${JSON.stringify(odd)}`,
+      why: 'systemd would pass it on changed after a daemon-reload, because of its $ or ;',
+      fix: 'put the command into a program of its own',
+    })
+  return commands(list)
+}
+
 const preparingCommands: Encoder<readonly PreparingCommand[]> = list => {
   if (!list.some(({ privileged }) => privileged)) return commands(list)
   const flagged = list.map(({ argv, ignoreFailure, privileged }) => {
@@ -182,13 +197,14 @@ const ENCODERS: Encoders = {
   NotifyAccess: string,
   ExecStartPre: preparingCommands,
   ExecStart: commands,
-  ExecStop: commands,
-  ExecStopPost: commands,
+  ExecStop: lateCommands,
+  ExecStopPost: lateCommands,
   Restart: string,
   RemainAfterExit: boolean,
   TimeoutStartUSec: amount,
   TimeoutStopUSec: amount,
   RuntimeMaxUSec: amount,
+  WatchdogUSec: amount,
   KillMode: string,
   KillSignal: signal => [undefined, 'i', constants.signals[signal]],
   SendSIGKILL: boolean,

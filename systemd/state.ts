@@ -31,6 +31,8 @@ export interface UnitState {
   invocationId: string
   /** The job that systemd is doing or will do to the unit. */
   jobId: number | undefined
+  /** When this run or the last began. */
+  inactiveExitTimestampMs: number | undefined
   activeEnterTimestampMs: number | undefined
   stateChangeTimestampMs: number | undefined
 }
@@ -70,6 +72,7 @@ export function readState(name: UnitName, properties: Properties): UnitState {
     statusText: text('StatusText'),
     invocationId: id instanceof Uint8Array ? Buffer.from(id).toString('hex') : '',
     jobId: Array.isArray(job) && typeof job[0] === 'number' ? job[0] || undefined : undefined,
+    inactiveExitTimestampMs: milliseconds(properties.InactiveExitTimestamp),
     activeEnterTimestampMs: milliseconds(properties.ActiveEnterTimestamp),
     stateChangeTimestampMs: milliseconds(properties.StateChangeTimestamp),
   }

@@ -139,7 +139,7 @@ export function createUnits(bus: SystemBus): Units {
   }
 
   return {
-    startTransientUnit: (name, properties, aux = []) =>
+    startTransientUnit: async (name, properties, aux = []) =>
       queue(name, 'StartTransientUnit', 'ssa(sv)a(sa(sv))', [
         name,
         'fail',

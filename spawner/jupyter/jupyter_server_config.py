@@ -35,6 +35,9 @@ c.IdentityProvider.token = ""
 c.MultiKernelManager.kernel_manager_class = "tljh_server.KernelManager"
 # Over TCP, every user of the machine could listen to what a kernel prints. The sockets lie in JUPYTER_RUNTIME_DIR.
 c.KernelManager.transport = "ipc"
+# The default of 1 MB a second cuts off a cell that prints a big table; what is too much is the memory limit's to say.
+c.ZMQChannelsWebsocketConnection.iopub_data_rate_limit = 50_000_000
+c.ZMQChannelsWebsocketConnection.iopub_msg_rate_limit = 10_000
 c.ServerApp.terminado_settings = {"shell_command": [*tljh_server.EXPENDABLE, os.environ.get("SHELL", "/bin/bash"), "-l"]}
 
 # JupyterLab shows 'Hub Control Panel' and 'Log Out' where these three are set.

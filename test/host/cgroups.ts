@@ -21,9 +21,12 @@ export interface Hierarchy {
   folder: string
   /** What mounts it in the host. */
   options: string
-  /** The folder below /sys/fs/cgroup in the host: its name, or `.` for a version 2 that is alone. */
+  /** The folder below /sys/fs/cgroup in the host. */
   mountedAt: string
 }
+
+/** A version 2 without a version 1 beside it is not below /sys/fs/cgroup but at it. */
+const ALONE = '.'
 
 /** Mount options that are the same for all or follow from the first mount. */
 const GENERAL_OPTIONS = /^(rw|ro|xattr|noprefix|clone_children|release_agent=.*|nsdelegate|memory_\w+)$/
@@ -43,7 +46,7 @@ export function parseHierarchies(mountinfo: string): Hierarchy[] {
     mounted.push({ type, folder, options: ownOptions(type, options), mountedAt: basename(folder) })
   }
   const [first] = mounted
-  if (first && mounted.length === 1 && first.type === 'cgroup2') first.mountedAt = '.'
+  if (first && mounted.length === 1 && first.type === 'cgroup2') first.mountedAt = ALONE
   return mounted
 }
 
@@ -62,7 +65,7 @@ export async function makeGroups(hierarchies: readonly Hierarchy[], name: string
   const groups: string[] = []
   for (const hierarchy of hierarchies) {
     const group = join(hierarchy.folder, name)
-    if (hierarchy.type === 'cgroup2') await passOnControllers(hierarchy.folder)
+    if (hierarchy.mountedAt === ALONE) await passOnControllers(hierarchy.folder)
     await mkdir(group, { recursive: true })
     // A cpuset group of version 1 starts with no processor and no memory, and takes no process before it has some.
     if (hierarchy.options.split(',').includes('cpuset'))
@@ -73,7 +76,7 @@ export async function makeGroups(hierarchies: readonly Hierarchy[], name: string
   return groups
 }
 
-/** Lets the children of a version 2 root have all its controllers. */
+/** Lets the children of a version 2 root have all its controllers. That stays: it harms nobody, and others may use it. */
 async function passOnControllers(root: string): Promise<void> {
   const words = async (file: string) => (await readFile(join(root, file), 'utf8')).split(/\s+/).filter(Boolean)
   const passedOn = await words('cgroup.subtree_control')

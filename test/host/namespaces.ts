@@ -52,7 +52,7 @@ exec "$@"
 
 /**
  * Makes the root folder and becomes systemd. /proc is still this machine's in the beginning, so /proc/self tells the
- * process id that the owner knows us by. `mnt` is the old root for as long as it takes to let go of it. The root is shared, so
+ * process id that the owner knows us by. Controllers that share a hierarchy are looked for by their own names too. `mnt` is the old root for as long as it takes to let go of it. The root is shared, so
  * that services see what is mounted later: systemd makes it so at a boot, but leaves it alone in what looks like a container.
  */
 const BOOT = `
@@ -74,6 +74,11 @@ mount -t tmpfs -o mode=755 tmpfs "$root/sys/fs/cgroup"
 while [ $# -gt 0 ]; do
   mkdir -p "$root/sys/fs/cgroup/$3"
   mount -t "$1" -o "$2" "$1" "$root/sys/fs/cgroup/$3"
+  IFS=,
+  for controller in $3; do
+    [ "$controller" = "$3" ] || ln -s "$3" "$root/sys/fs/cgroup/$controller"
+  done
+  unset IFS
   shift 3
 done
 
@@ -99,7 +104,11 @@ ip link set eth0 up
 cd "$root"
 pivot_root . mnt
 cd /
-exec chroot . /bin/sh -c 'umount -l /mnt; mount --make-rshared /; exec /lib/systemd/systemd --log-target=journal </dev/null >/dev/null'
+exec chroot . /bin/sh -euc '
+  umount -l /mnt
+  mount --make-rshared /
+  exec /lib/systemd/systemd --log-target=journal </dev/null >/dev/null
+'
 `
 
 /** Starts a life up to the moment before systemd. */

@@ -47,7 +47,8 @@ function checkMachine() {
 }
 
 function installPackages() {
-  const missing = PACKAGES.filter(name => !isInstalled(name))
+  const installed = installedPackages()
+  const missing = PACKAGES.filter(name => !installed.includes(name))
   if (missing.length === 0) return
   console.error(`Installing ${missing.join(', ')} …`)
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
@@ -55,19 +56,22 @@ function installPackages() {
   twice('apt-get', ['install', '--yes', '--quiet', '--no-install-recommends', ...missing], env)
 }
 
-function isInstalled(name) {
-  const { stdout } = spawnSync('dpkg-query', ['--show', '--showformat', '$' + '{db:Status-Status}', name])
-  return String(stdout) === 'installed'
+function installedPackages() {
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: it is dpkg-query that fills this in
+  const format = '${Package} ${db:Status-Status}\\n'
+  const { stdout } = spawnSync('dpkg-query', ['--show', '--showformat', format, ...PACKAGES], { encoding: 'utf8' })
+  return stdout.split('\n').flatMap(line => (line.endsWith(' installed') ? [line.split(' ')[0]] : []))
 }
 
 function installDependencies() {
   if (isUpToDate()) return
-  console.error('Installing what package-lock.json says (npm ci) …')
-  twice('npm', ['ci', '--loglevel=error', '--no-audit', '--no-fund'], process.env)
+  console.error('Installing what package-lock.json says (npm install) …')
+  // Not `npm ci`: it refuses a lock file without the binaries for all other platforms, and not every registry has those.
+  twice('npm', ['install', '--no-save', '--loglevel=error', '--no-audit', '--no-fund'], process.env)
   if (!existsSync(NODE))
     throw new PrepareError(
-      `npm ci has not made ${NODE}: the install script of the package "node" did not run. ` +
-        'Allow install scripts (npm config get ignore-scripts) and start again.',
+      `npm install has not made ${NODE}: the install script of the package "node" did not run. ` +
+        'Allow install scripts (see npm config get ignore-scripts) and start again.',
     )
 }
 

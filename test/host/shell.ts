@@ -11,7 +11,7 @@ import { handleStop } from './stop.ts'
  * A terminal of this machine is none of the host's (it has terminals of its own), so job control and programs that ask
  * for their terminal need script(1) between the two.
  */
-const TERMINAL_SHELL = ['script', '--quiet', '--return', '--command', 'exec bash --login', '/dev/null']
+const TERMINAL_SHELL = ['script', '--quiet', '--return', '--command', 'cd; exec bash --login', '/dev/null']
 
 const [first, ...rest] = process.argv.slice(2)
 const command = first === undefined ? [] : first === '--' ? rest : [first, ...rest]

@@ -87,9 +87,8 @@ test('a signal that another user sends in the name of systemd is not heard', asy
 })
 
 test('a call to a bus that is not there, hangs, or talks nonsense is refused in time', async () => {
-  const absent = new SystemBus({ socket: join(tmpdir(), `absent-${process.pid}`), connectTimeoutMs: 200 })
+  using absent = new SystemBus({ socket: join(tmpdir(), `absent-${process.pid}`), connectTimeoutMs: 200 })
   await assert.rejects(createUnits(absent).listUnits(['*']), { code: 'SYSTEMD_UNAVAILABLE', why: /ENOENT/ })
-  absent.close()
 
   const answers: ((socket: Socket) => void)[] = [
     () => {},
@@ -114,7 +113,7 @@ test('a call to a bus that is not there, hangs, or talks nonsense is refused in 
 
 test('pending calls and jobs are told when the bus is closed', async () => {
   const { host, units } = machine
-  const bus = new SystemBus({ socket: `${host.rootPath}/run/dbus/system_bus_socket` })
+  using bus = new SystemBus({ socket: `${host.rootPath}/run/dbus/system_bus_socket` })
   const name = testUnit('closed')
   const job = await createUnits(bus).startTransientUnit(name, {
     Type: 'notify',

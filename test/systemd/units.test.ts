@@ -26,20 +26,21 @@ test('a unit takes every property that we set, and systemd reads them back the s
 
   assert.equal(await host.readFile('/srv/prepared'), 'root\n')
   assert.match((await host.run(['findmnt', '/srv/scratch'])).stdout, /tmpfs .*mode=700/)
-  await checkProperties(name)
+  await checkProperties(name, EXPECTED)
 
   await host.run(['systemctl', 'daemon-reload'])
 
-  await checkProperties(name)
+  // systemd 252 forgets an empty set of namespaces; the processes that run keep their filter.
+  await checkProperties(name, new Map([...EXPECTED, ['RestrictNamespaces', 'no']]))
   assert.equal(await (await units.stopUnit(name)).done, 'done')
   assert.equal(await host.readFile('/srv/cleaned'), 'ann\n')
 })
 
-async function checkProperties(name: UnitName): Promise<void> {
-  const wanted = [...EXPECTED.keys()].map(key => `--property=${key}`)
+async function checkProperties(name: UnitName, expected: ReadonlyMap<string, string>): Promise<void> {
+  const wanted = [...expected.keys()].map(key => `--property=${key}`)
   const { stdout } = await machine.host.run(['systemctl', 'show', ...wanted, name])
   const shown = new Map(stdout.split('\n').map(line => [line.split('=', 1)[0], line.slice(line.indexOf('=') + 1)]))
-  for (const [key, value] of EXPECTED) assert.equal(shown.get(key), value, key)
+  for (const [key, value] of expected) assert.equal(shown.get(key), value, key)
 }
 
 const EVERYTHING: Required<Omit<UnitProperties, 'What' | 'Options' | 'LazyUnmount'>> = {
@@ -68,6 +69,7 @@ const EVERYTHING: Required<Omit<UnitProperties, 'What' | 'Options' | 'LazyUnmoun
   TimeoutStartUSec: 90_000_000,
   TimeoutStopUSec: 5_000_000n,
   RuntimeMaxUSec: 'infinity',
+  WatchdogUSec: 3_600_000_000,
   KillMode: 'mixed',
   KillSignal: 'SIGINT',
   SendSIGKILL: true,
@@ -128,6 +130,7 @@ const EXPECTED = new Map(
     TimeoutStartUSec: '1min 30s',
     TimeoutStopUSec: '5s',
     RuntimeMaxUSec: 'infinity',
+    WatchdogUSec: '1h',
     KillMode: 'mixed',
     KillSignal: '2',
     SendSIGKILL: 'yes',
@@ -213,7 +216,7 @@ test('a program gets its arguments as they were given', async () => {
 test('a unit that runs is not hurt by a daemon-reload', async () => {
   const { host, units } = machine
   const name = testUnit('reloaded')
-  const cleaning = { argv: ['/bin/sh', '-c', 'echo "done % and more" >/srv/cleaned'] } as const
+  const cleaning = { argv: ['/bin/sh', '-c', 'echo "done % and more" >/srv/reloaded'] } as const
   const prepared = [{ argv: ['/bin/true'], privileged: true }] as const
   await (await units.startTransientUnit(name, { ExecStartPre: prepared, ExecStart: [idle], ExecStopPost: [cleaning] }))
     .done
@@ -225,7 +228,7 @@ test('a unit that runs is not hurt by a daemon-reload', async () => {
   const { memoryCurrent: __, ...expected } = { ...before }
   assert.deepEqual(after, expected)
   assert.equal(await (await units.stopUnit(name)).done, 'done')
-  assert.equal(await host.readFile('/srv/cleaned'), 'done % and more\n')
+  assert.equal(await host.readFile('/srv/reloaded'), 'done % and more\n')
 })
 
 test('a start is accepted at once, and done when the service says that it is ready', async () => {
@@ -307,6 +310,10 @@ test('what systemd does not do is said in a sentence with a code', async () => {
   await assert.rejects(units.startTransientUnit(testUnit('odd'), { Type: 'odd', ExecStart: [idle] }), {
     code: 'SYSTEMD_REFUSED',
     why: /odd/,
+  })
+  const late = [{ argv: ['/bin/sh', '-c', 'echo $HOME'] }] as const
+  await assert.rejects(units.startTransientUnit(testUnit('late'), { ExecStart: [idle], ExecStopPost: late }), {
+    code: 'SYSTEMD_REFUSED',
   })
   assert.equal(await units.inspectUnit(testUnit('absent')), undefined)
 })

@@ -1,0 +1,117 @@
+/**
+ * The least there can be: the same server, started by hand with `systemd-run` in the same limits, on the same host, by the
+ * same user.
+ *
+ * What 'the same' is, is read from a server of ours while it runs (its command line, environment, user and limits), so the two
+ * cannot drift apart. Only its limits are taken over and not its sandbox: what the sandbox costs is ours to answer for.
+ */
+import type { Host } from '../../host/host.ts'
+import { TLJH_TS } from '../../host/product.ts'
+
+export interface Recipe {
+  argv: string[]
+  env: Record<string, string>
+  user: string
+  folder: string
+  /** As systemd.resource-control(5) and systemd.exec(5) write them. */
+  limits: Record<string, string>
+}
+
+/** What the program in the host is told: see by-hand-clock.ts. */
+export interface ByHandOrder {
+  /** The whole command line of systemd-run. */
+  argv: string[]
+  socket: string
+  path: string
+  headers: Record<string, string>
+}
+
+export interface ByHandTime {
+  /** CLOCK_MONOTONIC in microseconds. */
+  startUs: number
+  pageMs: number
+}
+
+const LIMITS = ['Slice', 'MemoryMax', 'MemorySwapMax', 'TasksMax', 'OOMPolicy', 'LimitCORE', 'Delegate']
+const UNIT = 'by-hand.service'
+
+/** What systemd itself gives each service, of its own. */
+const SYSTEMD_VARIABLES = new Set(['NOTIFY_SOCKET', 'INVOCATION_ID', 'JOURNAL_STREAM', 'SYSTEMD_EXEC_PID'])
+
+/** Reads how the unit's main process was started. The unit has to run. */
+export async function readRecipe(host: Host, unit: string): Promise<Recipe> {
+  const names = ['MainPID', 'User', 'WorkingDirectory', 'CPUQuotaPerSecUSec', ...LIMITS]
+  const { stdout } = await host.run(['systemctl', 'show', unit, `--property=${names.join(',')}`])
+  const shown = new Map(
+    stdout.split('\n').map(line => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+  )
+  const value = (name: string) => {
+    const text = shown.get(name)
+    if (text === undefined) throw new Error(`systemctl shows no ${name} of ${unit}:\n${stdout}`)
+    return text
+  }
+  // It is shown in a form that systemd-run does not read.
+  if (value('CPUQuotaPerSecUSec') !== 'infinity') throw new Error(`${unit} has a CPU limit: measure without one`)
+  const process = `/proc/${value('MainPID')}`
+  const [interpreter, ...argv] = (await host.readFile(`${process}/cmdline`)).split('\0').slice(0, -1)
+  const environment = (await host.readFile(`${process}/environ`)).split('\0').slice(0, -1)
+  const env = environment
+    .map(line => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)] as const)
+    .filter(([name]) => !SYSTEMD_VARIABLES.has(name))
+  return {
+    // The kernel puts the interpreter of the script's first line before the script.
+    argv: interpreter?.includes('python') ? argv : [interpreter ?? '', ...argv],
+    env: Object.fromEntries(env),
+    user: value('User'),
+    folder: value('WorkingDirectory'),
+    limits: Object.fromEntries(LIMITS.map(name => [name, value(name)])),
+  }
+}
+
+/** Starts the server by hand. Resolves when it has answered with its page, at `path`, to `headers` as the hub sets them. */
+export async function startByHand(
+  host: Host,
+  { argv, env, user, folder, limits }: Recipe,
+  { path, headers }: Pick<ByHandOrder, 'path' | 'headers'>,
+): Promise<ByHandTime> {
+  const runtime = '/run/by-hand'
+  const socket = `${runtime}/socket`
+  const variables = { ...env, TLJH_SOCKET: socket, JUPYTER_RUNTIME_DIR: runtime }
+  const order: ByHandOrder = {
+    argv: [
+      ...['systemd-run', '--quiet', '--collect', `--unit=${UNIT}`, `--uid=${user}`, `--working-directory=${folder}`],
+      `--property=RuntimeDirectory=by-hand`,
+      ...Object.entries(limits).map(([name, value]) => `--property=${name}=${value}`),
+      ...Object.entries(variables).map(([name, value]) => `--setenv=${name}=${value}`),
+      ...['--', ...argv],
+    ],
+    socket,
+    path,
+    headers,
+  }
+  const [node = '', program = ''] = TLJH_TS
+  const clock = program.replace(/[^/]*$/, 'test/bench/peers/by-hand-clock.ts')
+  const { stdout } = await host.run([node, clock], { input: JSON.stringify(order) })
+  return JSON.parse(stdout) as ByHandTime
+}
+
+/** Resolves when systemd has seen the end of its last process. */
+export async function stopByHand(host: Host): Promise<void> {
+  await host.run(['systemctl', 'stop', UNIT])
+}
+
+/** When systemd started the main process: CLOCK_MONOTONIC in microseconds. */
+export async function byHandProcessUs(host: Host): Promise<number> {
+  return processStartUs(host, UNIT)
+}
+
+export async function processStartUs(host: Host, unit: string): Promise<number> {
+  const { stdout } = await host.run([
+    'systemctl',
+    'show',
+    unit,
+    '--property=ExecMainStartTimestampMonotonic',
+    '--value',
+  ])
+  return Number(stdout)
+}

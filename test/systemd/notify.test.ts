@@ -1,0 +1,127 @@
+/** A service of ours that is not root tells systemd how it is, and is replaced when it stops telling. */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import type { UnitName, UnitProperties } from '../../systemd/units.ts'
+import { bootHostBus, CODE, Events, type HostBus, NODE, testUnit } from './host-bus.ts'
+
+let machine: HostBus
+before(async () => {
+  machine = await bootHostBus()
+  await machine.host.run(['useradd', '--system', 'hub'])
+})
+after(() => machine[Symbol.asyncDispose]())
+
+/** As the hub's unit: another user, no privileges, a sandbox. */
+const SANDBOX: UnitProperties = {
+  Type: 'notify',
+  NotifyAccess: 'all',
+  User: 'hub',
+  NoNewPrivileges: true,
+  ProtectSystem: 'strict',
+  ProtectProc: 'invisible',
+  PrivateTmp: true,
+  PrivateDevices: true,
+  RestrictNamespaces: 0,
+  TimeoutStartUSec: 10_000_000,
+}
+
+test('ready, status and stopping arrive, in their order, from a service without privileges', async () => {
+  const { bus, units } = machine
+  const name = testUnit('notifying')
+  using events = new Events(bus, name)
+  await events.next(event => event.kind === 'snapshot')
+
+  const job = await start(
+    name,
+    `
+      void notifier.status('warming up')
+      await notifier.ready()
+      for (let i = 0; i < 20; i++) void notifier.status('step ' + i)
+      await notifier.status('two\\nlines = one')
+      process.on('SIGTERM', async () => {
+        await notifier.stopping()
+        await notifier.status('bye')
+        process.exit(0)
+      })
+      setInterval(() => {}, 1000)`,
+  )
+  await events.next(event => event.kind === 'changed' && event.unit.statusText === 'warming up')
+  assert.equal(await job.done, 'done')
+  await events.next(event => event.kind === 'changed' && event.unit.statusText === 'two lines = one')
+  const state = await units.inspectUnit(name)
+  assert.equal(state?.active, 'active')
+
+  await (await units.stopUnit(name)).done
+  const last = await events.next(event => event.kind === 'removed')
+  assert.ok(last.kind === 'removed' && last.unit.statusText === 'bye' && last.unit.result === 'success')
+})
+
+test('a service that ends right after its message has been heard', async () => {
+  for (let run = 0; run < 20; run++) {
+    const name = testUnit(`brief-${run}`)
+    const job = await start(name, 'await notifier.ready(); process.exit(0)')
+    assert.equal(await job.done, 'done', `run ${run}`)
+  }
+})
+
+test('a service that feeds its watchdog lives, and one that hangs is killed', async () => {
+  const { bus, units } = machine
+  const name = testUnit('watchdog')
+  using events = new Events(bus, name)
+  await events.next(event => event.kind === 'snapshot')
+  const hang = `
+    let isHealthy = true
+    notifier.startWatchdog(() => isHealthy)
+    await notifier.ready()
+    const start = performance.now()
+    process.on('SIGUSR1', () => { isHealthy = false })
+    setInterval(() => {}, 1000)`
+  const job = await start(name, hang, { WatchdogUSec: 1_000_000, TimeoutStopUSec: 1_000_000 })
+  assert.equal(await job.done, 'done')
+  await notWithin(2_500, events, 'failed')
+
+  const { mainPid } = (await units.inspectUnit(name)) ?? {}
+  await machine.host.run(['sh', '-c', `kill -USR1 $(systemctl show --property=MainPID --value ${name})`])
+  const failed = await events.next(event => event.kind === 'changed' && event.unit.active === 'failed')
+  assert.ok(mainPid && failed.kind === 'changed' && failed.unit.result === 'watchdog')
+  await units.resetFailedUnit(name)
+})
+
+test('without systemd nothing is sent and nothing fails; a socket that is not there is a problem', async () => {
+  const { host } = machine
+  const run = (env: Record<string, string>) =>
+    host.run([NODE, '--input-type=module-typescript', '-'], {
+      input: program('await notifier.ready()'),
+      env,
+      check: false,
+    })
+  assert.deepEqual(await run({}), { stdout: '', stderr: '', code: 0 })
+  const { stderr } = await run({ NOTIFY_SOCKET: '/run/absent' })
+  assert.match(stderr, /SYSTEMD_NOTIFY/)
+})
+
+function program(code: string): string {
+  return `
+    import { createNotifier } from '${CODE}/systemd/notify.ts'
+    const notifier = createNotifier(process.env)
+    ${code}`
+}
+
+function start(name: UnitName, code: string, more: UnitProperties = {}) {
+  const argv = [NODE, '--input-type=module-typescript', '--eval', program(code)] as const
+  return machine.units.startTransientUnit(name, { ...SANDBOX, ...more, ExecStart: [{ argv }] })
+}
+
+/** Watches for some time that a unit does not come to a state. */
+async function notWithin(milliseconds: number, events: Events, active: string): Promise<void> {
+  const late = Promise.withResolvers<void>()
+  const timer = setTimeout(late.resolve, milliseconds)
+  const came = events
+    .next(event => event.kind === 'changed' && event.unit.active === active)
+    .then(
+      () => active,
+      () => '',
+    )
+  assert.notEqual(await Promise.race([late.promise, came]), active)
+  clearTimeout(timer)
+}
