@@ -28,6 +28,8 @@ const commands: Record<string, (args: string[], flags: Flags) => Promise<void>> 
   async hub() {
     const { runHub } = await import('./hub/hub.ts')
     await runHub(installedLayout, process.env, log)
+    // WebSockets are still open, and end with the process.
+    process.exit()
   },
   async spawner() {
     const { runSpawner } = await import('./spawner/spawner.ts')

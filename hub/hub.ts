@@ -31,6 +31,7 @@ import { createXsrf } from './xsrf.ts'
 const firstSocket = 3
 /** How long a browser's kept connection is still served, so that no request meets a closing one. */
 const lingerMs = 300
+const spawnerPatienceMs = 3_000
 /** How long answers that have begun may take to end. */
 const graceMs = 5_000
 
@@ -56,6 +57,7 @@ export async function runHub(
   const sessions = createSessions(db)
   const spawner = connectSpawner(layout.spawnerSocket)
   const proxy = createProxy(layout.userSockets)
+  const servers = followServers(spawner, stopped.signal, log)
   const assets = loadAssets()
   const app = await createApp(
     {
@@ -65,7 +67,7 @@ export async function runHub(
       sessions,
       passwords: createPasswords(db),
       xsrf: createXsrf(db),
-      servers: followServers(spawner, stopped.signal, log),
+      servers,
       proxy,
       pages: createPages({ baseUrl, version: ownVersion(), assets }),
       log,
@@ -73,6 +75,8 @@ export async function runHub(
     assets,
   )
   await app.ready()
+  // Nobody is told of a running server that it does not run. Without a spawner, the pages say so.
+  await Promise.race([servers.known, delay(spawnerPatienceMs)])
 
   const running = new Set<ServerResponse>()
   app.server.prependListener('request', (_request, response) => {

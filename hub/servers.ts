@@ -4,10 +4,11 @@
  * While the spawner is away, what was last known stands, so servers that run stay reachable.
  */
 import type { UserName } from '../config/names.ts'
-import type { SpawnerClient } from '../spawner/client.ts'
+import { type SpawnerClient, unreachable } from '../spawner/client.ts'
 import type { Event, Server } from '../spawner/protocol.ts'
 
 export interface Servers {
+  /** Throws `SPAWNER_UNREACHABLE` as long as nothing has been heard of the spawner at all. */
   get(user: UserName): Server
   start(user: UserName): Promise<Server>
   stop(user: UserName): Promise<Server>
@@ -15,6 +16,8 @@ export interface Servers {
   watch(user: UserName, signal: AbortSignal): AsyncGenerator<Server>
   /** Calls `listener` for each server that is no longer ready. */
   onGone(listener: (user: UserName) => void): void
+  /** Resolves when it is known for the first time what runs. */
+  known: Promise<void>
 }
 
 export function followServers(spawner: SpawnerClient, signal: AbortSignal, report: (line: string) => void): Servers {
@@ -22,6 +25,8 @@ export function followServers(spawner: SpawnerClient, signal: AbortSignal, repor
   const watchers = new Set<{ user: UserName; wake: () => void }>()
   const goneListeners: ((user: UserName) => void)[] = []
   let wasConnected = false
+  const first = Promise.withResolvers<void>()
+  let isKnown = false
 
   function stateOf(user: UserName): Server {
     return known.get(user) ?? { kind: 'stopped', user }
@@ -41,6 +46,8 @@ export function followServers(spawner: SpawnerClient, signal: AbortSignal, repor
       changed(user, before)
       return
     }
+    isKnown = true
+    first.resolve()
     const before = known
     known = new Map(event.all.map(server => [server.user, server]))
     for (const user of new Set([...before.keys(), ...known.keys()])) {
@@ -58,7 +65,11 @@ export function followServers(spawner: SpawnerClient, signal: AbortSignal, repor
   })
 
   return {
-    get: stateOf,
+    get(user) {
+      if (!isKnown) throw unreachable()
+      return stateOf(user)
+    },
+    known: first.promise,
     async start(user) {
       const server = await spawner.start(user)
       take({ changed: server })

@@ -123,8 +123,7 @@ export async function userServerRoutes(app: FastifyInstance, hub: Hub): Promise<
       if (!access.isLive(session) || !access.mayUse(session.user, owner)) socket.destroy()
     }
   }
-  const timer = setInterval(sweep, sweepMs)
-  app.addHook('onClose', async () => clearInterval(timer))
+  setInterval(sweep, sweepMs).unref()
   hub.sessions.onEnd(sweep)
   servers.onGone(owner => proxy.forget(owner))
 }

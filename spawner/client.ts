@@ -95,7 +95,8 @@ async function textOf(response: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString()
 }
 
-function unreachable(cause: Error): ProblemError {
+/** What is thrown when the spawner does not answer. */
+export function unreachable(cause?: Error): ProblemError {
   return new ProblemError('SPAWNER_UNREACHABLE', {
     what: 'Servers cannot be started or stopped just now',
     why: 'the service that does it (tljh-spawner) does not answer',

@@ -81,7 +81,7 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
   }
 
   async function setFailed(user: UserName, unit: UnitState): Promise<void> {
-    const lines = await lastLines({ invocationId: unit.invocationId, count: logLines }).catch(error => {
+    const lines = await lastLines({ unit, count: logLines }).catch(error => {
       log(String(error))
       return []
     })

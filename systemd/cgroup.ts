@@ -7,7 +7,7 @@
  */
 import type { UnitName } from './names.ts'
 
-export interface CgroupMount {
+interface CgroupMount {
   version: 1 | 2
   /** Where it is mounted: `/sys/fs/cgroup`, `/sys/fs/cgroup/memory`. */
   path: string

@@ -12,9 +12,9 @@ import { Variant } from 'dbus-native'
 import { ProblemError } from '../problem.ts'
 
 /** A count of bytes, of tasks or of microseconds, as the property has it. */
-export type Amount = number | bigint | 'infinity'
+type Amount = number | bigint | 'infinity'
 
-export interface ExecCommand {
+interface ExecCommand {
   /** The absolute path of the program, and its arguments. Nothing in it is expanded. */
   argv: readonly [string, ...string[]]
   /** A failure does not count (`-` in a unit file). */
@@ -22,12 +22,12 @@ export interface ExecCommand {
 }
 
 /** A command that runs before the service does. */
-export interface PreparingCommand extends ExecCommand {
+interface PreparingCommand extends ExecCommand {
   /** Runs as root, without the unit's sandbox (`+`); only BindPaths and TemporaryFileSystem hold for it too. */
   privileged?: boolean
 }
 
-export interface BindPath {
+interface BindPath {
   source: string
   /** Where the unit sees it; the same path where it is left out. */
   target?: string
@@ -35,7 +35,7 @@ export interface BindPath {
   ignoreMissing?: boolean
 }
 
-export interface TemporaryFileSystem {
+interface TemporaryFileSystem {
   path: string
   /** As in mount(8), such as `ro` or `size=10%,mode=0755`. */
   options?: string

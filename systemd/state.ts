@@ -31,8 +31,8 @@ export interface UnitState {
   invocationId: string
   /** The job that systemd is doing or will do to the unit. */
   jobId: number | undefined
-  /** When this run or the last began. */
-  inactiveExitTimestampMs: number | undefined
+  /** When this run or the last began: when systemd checked the conditions, which it does before it starts a program. */
+  startTimestampMs: number | undefined
   activeEnterTimestampMs: number | undefined
   stateChangeTimestampMs: number | undefined
 }
@@ -72,7 +72,7 @@ export function readState(name: UnitName, properties: Properties): UnitState {
     statusText: text('StatusText'),
     invocationId: id instanceof Uint8Array ? Buffer.from(id).toString('hex') : '',
     jobId: Array.isArray(job) && typeof job[0] === 'number' ? job[0] || undefined : undefined,
-    inactiveExitTimestampMs: milliseconds(properties.InactiveExitTimestamp),
+    startTimestampMs: milliseconds(properties.ConditionTimestamp),
     activeEnterTimestampMs: milliseconds(properties.ActiveEnterTimestamp),
     stateChangeTimestampMs: milliseconds(properties.StateChangeTimestamp),
   }

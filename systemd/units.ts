@@ -15,11 +15,11 @@ import { encodeProperties, type UnitProperties } from './properties.ts'
 import { type ActiveState, type Properties, readInspection, type UnitInspection } from './state.ts'
 
 export { escapeUnitName, type UnitName, unitName } from './names.ts'
-export type { ExecCommand, PreparingCommand, UnitProperties } from './properties.ts'
-export type { ActiveState, UnitInspection, UnitState } from './state.ts'
+export type { UnitProperties } from './properties.ts'
+export type { UnitState } from './state.ts'
 
 /** How a job ends, from org.freedesktop.systemd1(5), JobRemoved. */
-export type JobResult =
+type JobResult =
   | 'done'
   | 'canceled'
   | 'timeout'
@@ -39,7 +39,7 @@ export interface Job {
   done: Promise<JobResult>
 }
 
-export interface UnitLine {
+interface UnitLine {
   name: UnitName
   description: string
   load: string

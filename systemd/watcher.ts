@@ -7,7 +7,8 @@
  *     What is not in a snapshot is gone.
  *   - Each event has the whole state at that moment. systemd announces the service's part before the unit's part, so an
  *     event is made from the second, and no event shows half a change. A state that looks as before makes no event.
- *   - The last state of a unit comes with its removal, even where systemd forgets a failed unit at once.
+ *   - The last state of a unit comes with its removal, even where systemd forgets a failed unit at once. Of a unit that is
+ *     gone before it could be asked that is all that comes, and its description and load state are empty.
  *
  * The bus keeps the order of what one sender says. So what arrives before the answer to a question is older than the
  * answer and is left aside, and what arrives after it is newer.
@@ -39,6 +40,8 @@ export class Watcher implements Disposable {
   readonly #options: WatcherOptions
   readonly #isWatched: (name: string) => boolean
   readonly #properties = new Map<UnitName, Properties>()
+  /** What was announced of units that are new and have not yet answered. */
+  readonly #announced = new Map<UnitName, Properties>()
   readonly #states = new Map<UnitName, UnitState>()
   readonly #stopListening: () => void
   /** Counts the snapshots, so that answers to questions of an earlier one are known as such. */
@@ -73,6 +76,7 @@ export class Watcher implements Disposable {
     const round = ++this.#round
     this.#isKnown = false
     this.#properties.clear()
+    this.#announced.clear()
     this.#snapshot(round).catch(problem => {
       if (round !== this.#round) return
       this.#options.onProblem(problem)
@@ -100,8 +104,9 @@ export class Watcher implements Disposable {
       await bus.call({ path: MANAGER_PATH, interface: MANAGER, member: 'GetUnit', signature: 's', body: [name] })
       const all = { path: unitPath(name), interface: PROPERTIES, member: 'GetAll', signature: 's', body: [''] }
       await bus.call(all, ([properties]) => {
-        if (round === this.#round && (properties as Properties).LoadState !== 'not-found')
-          this.#properties.set(name, properties as Properties)
+        if (round !== this.#round || (properties as Properties).LoadState === 'not-found') return
+        this.#announced.delete(name)
+        this.#properties.set(name, properties as Properties)
       })
     } catch (error) {
       if (!(error instanceof ProblemError && error.code === 'SYSTEMD_NO_SUCH_UNIT')) throw error
@@ -118,9 +123,11 @@ export class Watcher implements Disposable {
     const [part, changed] = body
     if (part !== UNIT_INTERFACE && part !== SERVICE_INTERFACE) return
     const name = unitOfPath(path)
-    const before = name && this.#properties.get(name)
-    if (!before) return
-    this.#properties.set(name, { ...before, ...(changed as Properties) })
+    if (!name) return
+    for (const known of [this.#properties, this.#announced]) {
+      const before = known.get(name)
+      if (before) known.set(name, { ...before, ...(changed as Properties) })
+    }
     if (part === UNIT_INTERFACE) this.#tell(name)
   }
 
@@ -128,6 +135,7 @@ export class Watcher implements Disposable {
     if (typeof id !== 'string' || !this.#isWatched(id)) return
     const name = id as UnitName
     const round = this.#round
+    this.#announced.set(name, {})
     this.#ask(name, round).then(
       () => round === this.#round && this.#tell(name),
       problem => {
@@ -141,8 +149,12 @@ export class Watcher implements Disposable {
   #hearRemoved(id: unknown): void {
     if (typeof id !== 'string') return
     const name = id as UnitName
+    const announced = this.#announced.get(name)
     this.#properties.delete(name)
-    const unit = this.#states.get(name)
+    this.#announced.delete(name)
+    const ended = announced && readState(name, announced)
+    // A unit that never ran was only asked for, by `systemctl status` for one.
+    const unit = ended?.invocationId ? ended : this.#states.get(name)
     if (!unit || !this.#isKnown) return
     this.#states.delete(name)
     this.#options.onEvent({ kind: 'removed', unit })

@@ -3,7 +3,8 @@
  *
  * The hub sends an event for each step; the last one says `ready` or `failed`. What always holds:
  *
- * - Words of an event reach the page as text only, and the one address in it is followed only if it is http(s).
+ * - Words of an event reach the page as text only, and no address in it is followed: where to go once the server is
+ *   ready, the hub says when the page is asked for again. It knows what was asked for before the server ran.
  * - A hub that does not answer (it is being upgraded, the train is in a tunnel) is said so on the page, and asked
  *   again until it does. The browser repeats a broken connection by itself, but gives up after an answer that is no
  *   stream; then, as soon as the hub answers for this page again, the page is loaded anew and knows what is the case.
@@ -21,7 +22,7 @@ interface Progress {
   /** 0 to 100. */
   progress: number
   message: string
-  outcome: { kind: 'pending' } | { kind: 'ready'; url: string } | { kind: 'failed'; end: End }
+  outcome: { kind: 'pending' } | { kind: 'ready' } | { kind: 'failed'; end: End }
 }
 
 const retryMs = 2000
@@ -75,7 +76,7 @@ function show({ progress, message, outcome }: Progress): void {
   }
   step.textContent = message
   list(message)
-  if (outcome.kind === 'ready') open(outcome.url)
+  if (outcome.kind === 'ready') goOn()
 }
 
 function list(message: string): void {
@@ -92,11 +93,10 @@ function list(message: string): void {
   steps.append(item)
 }
 
-function open(url: string): void {
+/** The hub redirects. That replaces this page, so the browser's Back does not lead to one that waits for nothing. */
+function goOn(): void {
   bar.value = bar.max
-  const target = new URL(url, location.href)
-  // Replaced, so that the browser's Back does not lead to a page that waits for nothing.
-  if (target.protocol === location.protocol || target.protocol === 'https:') location.replace(target)
+  location.reload()
 }
 
 function showFailure({ what, why, fix, log }: End): void {
@@ -131,7 +131,7 @@ function readProgress(data: string): Progress | undefined {
   const progress = Number(event.progress) || 0
   const message = text(event.message)
   if (event.failed === true) return { progress, message, outcome: { kind: 'failed', end: readEnd(event.end, message) } }
-  if (event.ready === true) return { progress, message, outcome: { kind: 'ready', url: text(event.url) } }
+  if (event.ready === true) return { progress, message, outcome: { kind: 'ready' } }
   return { progress, message, outcome: { kind: 'pending' } }
 }
 

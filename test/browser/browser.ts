@@ -1,7 +1,7 @@
 /**
  * A real Chromium with somebody in front of it.
  *
- *   await using browser = await openBrowser(product.url)
+ *   await using browser = await openBrowser(product)
  *   const ann = await browser.newPerson()
  *   await ann.page.goto('/hub/login')
  *
@@ -14,6 +14,7 @@ import { dirname, join } from 'node:path'
 import { AxeBuilder } from '@axe-core/playwright'
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import { cacheFolders } from '../host/cache.ts'
+import type { Product } from '../host/product.ts'
 
 export interface Person {
   page: Page
@@ -30,14 +31,12 @@ export interface TestBrowser extends AsyncDisposable {
 /** A busy machine takes seconds for what takes milliseconds otherwise. What is waited for is an event, never this time. */
 const patienceMs = 60_000
 
-/** Of Debian's package `chromium`. */
-const chromiumPath = '/usr/bin/chromium'
-
-/** @param url without a slash at the end: what addresses without a host are relative to */
-export async function openBrowser(url: string, args: readonly string[] = []): Promise<TestBrowser> {
+/** Addresses without a host are those of the product. The browser stands in the host's network. */
+export async function openBrowser({ host, url }: Product, args: readonly string[] = []): Promise<TestBrowser> {
   const browser: Browser = await chromium.launch({
-    executablePath: chromiumPath,
-    // Tests run as root, where Chromium's sandbox does not start. The hosts are on this machine: no proxy leads there.
+    executablePath: join(import.meta.dirname, 'chromium.sh'),
+    env: { ...process.env, TLJH_TEST_HOST_PID: String(host.pid) },
+    // Tests run as root, where Chromium's sandbox does not start. No proxy leads to a test host.
     args: ['--no-sandbox', '--no-proxy-server', ...args],
   })
 

@@ -8,7 +8,7 @@ import { arriveInLab, fillInLogin, logIn, newNotebook, runCell } from './people.
 import { makeGate, onStart } from './starts.ts'
 
 const product = await bootProduct({ config: 'users:\n  allowed: [ann, bob, cleo]\n' })
-const browser = await openBrowser(product.url)
+const browser = await openBrowser(product)
 after(async () => {
   await browser[Symbol.asyncDispose]()
   await product[Symbol.asyncDispose]()

@@ -10,7 +10,7 @@ import { makeGate, onStart } from './starts.ts'
 const students = ['ann', 'bob', 'cleo', 'dora', 'emil', 'fay', 'gus', 'hana', 'ida', 'jo', 'kim']
 const product = await bootProduct({ config: `users:\n  allowed: [${students.join(', ')}]\n` })
 const { host } = product
-const browser = await openBrowser(product.url)
+const browser = await openBrowser(product)
 after(async () => {
   await browser[Symbol.asyncDispose]()
   await product[Symbol.asyncDispose]()
@@ -217,12 +217,12 @@ test('pages that are not there, and a service that is away, are told in words', 
   await page.goto('/user/ann/lab')
   await inspect(page, 'not-yours')
 
-  await host.run(['systemctl', 'stop', 'tljh-spawner.service'])
+  await host.run(['systemctl', 'stop', 'tljh-spawner.socket', 'tljh-spawner.service'])
   await page.getByRole('link', { name: 'tljh-ts' }).click()
   await page.getByRole('button', { name: 'Start my server' }).click()
   await page.getByText('Error 503').waitFor()
   await inspect(page, 'spawner-away')
-  await host.run(['systemctl', 'start', 'tljh-spawner.service'])
+  await host.run(['systemctl', 'start', 'tljh-spawner.socket', 'tljh-spawner.service'])
   await page.goto('/hub/spawn')
   await arriveInLab(page, 'gus')
 })

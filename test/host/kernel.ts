@@ -3,7 +3,7 @@
  * (the Jupyter messaging protocol, version 5.3, as JSON).
  */
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
+import { on, once } from 'node:events'
 import type { WebSocket } from 'ws'
 import type { Visitor } from './visitor.ts'
 
@@ -13,7 +13,6 @@ export interface Kernel extends Disposable {
   run(code: string): Promise<CellResult>
   interrupt(): Promise<void>
   restart(): Promise<void>
-  /** Resolves with the states that the server announces, such as `restarting` after a death. */
   socket: WebSocket
 }
 
@@ -53,6 +52,8 @@ export async function joinKernel(visitor: Visitor, user: string, id: string): Pr
   const session = randomUUID()
   const socket = visitor.webSocket(`/user/${user}/api/kernels/${id}/channels?session_id=${session}`)
   const cells = new Map<string, Waiting>()
+  /** Pending while the server starts a kernel anew that died: what is sent meanwhile is lost. */
+  let isUp: Promise<void> = Promise.resolve()
 
   socket.on('message', data => take(JSON.parse(String(data)) as Message))
   socket.on('close', () => fail('CLOSED', 'the WebSocket was closed'))
@@ -64,13 +65,18 @@ export async function joinKernel(visitor: Visitor, user: string, id: string): Pr
   }
 
   function take({ header, parent_header: parent, content }: Message): void {
-    if (header.msg_type === 'status' && (content.execution_state === 'restarting' || content.execution_state === 'dead')) {
+    if (
+      header.msg_type === 'status' &&
+      (content.execution_state === 'restarting' || content.execution_state === 'dead')
+    ) {
+      isUp = answersAgain()
       fail('KERNEL_DIED', 'the kernel died')
     }
     const cell = cells.get(parent.msg_id ?? '')
     if (!cell) return
     if (header.msg_type === 'stream') cell.text.push(String(content.text))
-    if (header.msg_type === 'execute_result') cell.text.push(String((content.data as Record<string, unknown>)['text/plain']))
+    if (header.msg_type === 'execute_result')
+      cell.text.push(String((content.data as Record<string, unknown>)['text/plain']))
     if (header.msg_type === 'error') cell.error = String(content.ename)
     if (header.msg_type === 'status' && content.execution_state === 'idle') cell.isIdle = true
     if (header.msg_type === 'execute_reply') cell.status = content.status as CellResult['status']
@@ -79,9 +85,26 @@ export async function joinKernel(visitor: Visitor, user: string, id: string): Pr
     cell.resolve({ status: cell.status, text: cell.text.join(''), error: cell.error })
   }
 
+  /** Asks until the new kernel answers. */
+  async function answersAgain(): Promise<void> {
+    const isAnswer = (message: Message) => message.header.msg_type === 'kernel_info_reply'
+    const asking = setInterval(() => send('shell', 'kernel_info_request', {}), 200)
+    for await (const [data] of on(socket, 'message', { close: ['close'] })) {
+      if (isAnswer(JSON.parse(String(data)) as Message)) break
+    }
+    clearInterval(asking)
+  }
+
   function send(channel: string, type: string, content: object): string {
     const id = randomUUID()
-    const header = { msg_id: id, msg_type: type, username: user, session, date: new Date().toISOString(), version: '5.3' }
+    const header = {
+      msg_id: id,
+      msg_type: type,
+      username: user,
+      session,
+      date: new Date().toISOString(),
+      version: '5.3',
+    }
     socket.send(JSON.stringify({ header, parent_header: {}, metadata: {}, content, channel, buffers: [] }))
     return id
   }
@@ -89,9 +112,17 @@ export async function joinKernel(visitor: Visitor, user: string, id: string): Pr
   return {
     id,
     socket,
-    run(code) {
+    async run(code) {
+      await isUp
       const { promise, resolve, reject } = Promise.withResolvers<CellResult>()
-      const request = { code, silent: false, store_history: true, user_expressions: {}, allow_stdin: false, stop_on_error: true }
+      const request = {
+        code,
+        silent: false,
+        store_history: true,
+        user_expressions: {},
+        allow_stdin: false,
+        stop_on_error: true,
+      }
       const cell = send('shell', 'execute_request', request)
       cells.set(cell, { text: [], error: '', isIdle: false, status: undefined, resolve, reject })
       return promise

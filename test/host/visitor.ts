@@ -17,6 +17,8 @@ export interface Visitor {
   startServer(): Promise<void>
   /** Events of a start, as the page gets them, until the stream ends. */
   progress(user: string): AsyncGenerator<ProgressEvent>
+  /** The cookies that a browser sends to that path, and what Jupyter's own pages send with them. */
+  headersFor(path: string): Record<string, string>
   /** A request as Jupyter's own pages send it, with the XSRF token of that server. */
   jupyter(method: string, path: string, body?: unknown): Promise<Answer>
   webSocket(path: string, headers?: Record<string, string>): WebSocket
@@ -75,7 +77,11 @@ export function visit(url: string): Visitor {
 
   function request(path: string, { method = 'GET', headers = {}, body }: VisitOptions = {}): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const call = httpRequest(`${url}${path}`, { method, headers: { accept: 'text/html', ...headersFor(path), ...headers }, agent: false })
+      const call = httpRequest(`${url}${path}`, {
+        method,
+        headers: { accept: 'text/html', ...headersFor(path), ...headers },
+        agent: false,
+      })
       call.on('error', reject)
       call.on('response', response => {
         const chunks: Buffer[] = []
@@ -84,7 +90,12 @@ export function visit(url: string): Visitor {
         response.on('end', () => {
           keep(response.headers['set-cookie'] ?? [])
           const { statusCode: status = 0, headers: received } = response
-          resolve({ status, headers: received, body: Buffer.concat(chunks).toString(), location: received.location ?? '' })
+          resolve({
+            status,
+            headers: received,
+            body: Buffer.concat(chunks).toString(),
+            location: received.location ?? '',
+          })
         })
       })
       call.end(body)
@@ -99,7 +110,9 @@ export function visit(url: string): Visitor {
     })
 
   async function* progress(owner: string): AsyncGenerator<ProgressEvent> {
-    const response = await fetch(`${url}/hub/api/users/${owner}/server/progress`, { headers: { cookie: cookieHeader() } })
+    const response = await fetch(`${url}/hub/api/users/${owner}/server/progress`, {
+      headers: { cookie: cookieHeader() },
+    })
     if (!response.ok || !response.body) throw new Error(`progress: ${response.status} ${await response.text()}`)
     let rest = ''
     for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
@@ -127,11 +140,15 @@ export function visit(url: string): Visitor {
       await post('/hub/spawn')
       for await (const event of progress(user)) {
         if (event.failed) throw new Error(`${event.message}\n${JSON.stringify(event.end, null, 2)}`)
-        if (event.ready) return void (await request(`/user/${user}/lab`))
+        if (!event.ready) continue
+        const { status, body } = await request(`/user/${user}/lab`)
+        if (status === 200) return
+        throw new Error(`JupyterLab’s page: ${status} ${body}`)
       }
       throw new Error('the progress ended without a result')
     },
     progress,
+    headersFor: path => ({ ...headersFor(path), 'x-xsrftoken': cookies.get('user:_xsrf') ?? '' }),
     jupyter: (method, path, body) =>
       request(`/user/${user}/${path}`, {
         method,

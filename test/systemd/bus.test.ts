@@ -62,6 +62,16 @@ test('daemon-reload and daemon-reexec make no unit look removed', async () => {
   await events.next(event => event.kind === 'removed')
 })
 
+test('a job is followed to its end through a daemon-reload and a daemon-reexec', async () => {
+  const { host, units } = machine
+  const { job, finish } = await startGated('through')
+  for (const command of ['daemon-reload', 'daemon-reexec']) await host.run(['systemctl', command])
+  assert.equal((await units.inspectUnit(job.unit))?.jobId, job.id)
+  await finish()
+  assert.equal(await job.done, 'done')
+  await (await units.stopUnit(job.unit)).done
+})
+
 test('a signal that another user sends in the name of systemd is not heard', async () => {
   const { host, bus, units } = machine
   const heard: string[] = []

@@ -13,7 +13,7 @@ after(() => machine[Symbol.asyncDispose]())
 
 test('the last line of a program that fails at once is never missing, and lines of earlier runs never there', async () => {
   const name = testUnit('failing')
-  for (let run = 0; run < 40; run++) {
+  for (let run = 0; run < 20; run++) {
     const state = await fail(
       name,
       `for i in 1 2 3 4 5; do echo "run ${run} line $i"; done; echo "run ${run} ends" >&2; exit 3`,
@@ -38,7 +38,7 @@ test('lines that are no text, coloured, long or many come out readable and few',
   const state = await fail(testUnit('odd'), script)
   const texts = (await lastLines(state, 4)).map(line => line.text)
   assert.deepEqual(texts.slice(0, 3), ['line 99', 'line 100', 'caf\ufffd red\ta b'])
-  assert.equal(texts[3], `${'x'.repeat(2000)}…`)
+  assert.match(texts[3] ?? '', /^x{2000}…$/)
 })
 
 test('while somebody floods the journal, the lines are read in a second all the same', async () => {

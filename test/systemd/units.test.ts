@@ -1,6 +1,9 @@
 /** Units are started with what we ask for, and what becomes of them is told. */
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { controlGroupOf, ownCgroupPaths } from '../../systemd/cgroup.ts'
 import type { UnitProperties } from '../../systemd/properties.ts'
 import { type UnitName, unitName } from '../../systemd/units.ts'
 import { bootHostBus, type HostBus, testUnit } from './host-bus.ts'
@@ -33,7 +36,7 @@ test('a unit takes every property that we set, and systemd reads them back the s
   // systemd 252 forgets an empty set of namespaces; the processes that run keep their filter.
   await checkProperties(name, new Map([...EXPECTED, ['RestrictNamespaces', 'no']]))
   assert.equal(await (await units.stopUnit(name)).done, 'done')
-  assert.equal(await host.readFile('/srv/cleaned'), 'ann\n')
+  assert.equal(await readFile(join(host.rootPath, 'srv/cleaned'), 'utf8'), 'ann\n')
 })
 
 async function checkProperties(name: UnitName, expected: ReadonlyMap<string, string>): Promise<void> {
@@ -299,6 +302,37 @@ test('limits are changed while the unit runs', async () => {
   assert.equal(shown.stdout, `MemoryMax=${64 * 1024 ** 2}\nTasksMax=7\n`)
   const main = (await units.inspectUnit(name))?.mainPid ?? 0
   assert.equal(await units.unitByPid(main), name)
+  await (await units.stopUnit(name)).done
+})
+
+test('a unit that is shown only its own control groups reads its limit, and no name of another unit', async () => {
+  const { host, units } = machine
+  const name = testUnit('cgroup')
+  const group = controlGroupOf(unitName('tljh-users.slice'), name)
+  const own = ownCgroupPaths(await host.readFile('/proc/1/mountinfo'), group)
+  assert.ok(own.length > 0)
+  await host.run(['install', '--directory', '--owner=nobody', '/srv/seen'])
+  const limits = '$(find /sys/fs/cgroup -name memory.max -o -name memory.limit_in_bytes)'
+  const look = `find /sys/fs/cgroup -type d >/srv/seen/groups; cat ${limits} >/srv/seen/limits`
+  const start = await units.startTransientUnit(name, {
+    Slice: 'tljh-users.slice',
+    User: 'nobody',
+    MemoryMax: 100 * 1024 ** 2,
+    Delegate: true,
+    TemporaryFileSystem: [{ path: '/sys/fs/cgroup', options: 'ro' }],
+    BindPaths: own.map(source => ({ source, ignoreMissing: true })),
+    ExecStartPre: [{ argv: ['/bin/sh', '-c', look] }],
+    ExecStart: [idle],
+  })
+  assert.equal(await start.done, 'done')
+  assert.equal(await host.readFile('/srv/seen/limits'), `${100 * 1024 ** 2}\n`)
+  const groups = (await host.readFile('/srv/seen/groups')).trim().split('\n')
+  assert.ok(groups.some(path => path.endsWith(group)))
+  assert.deepEqual(
+    groups.filter(line => /\.(service|scope|mount|socket)$/.test(line) && !line.endsWith(`/${name}`)),
+    [],
+  )
+  assert.equal((await units.inspectUnit(name))?.controlGroup, group)
   await (await units.stopUnit(name)).done
 })
 

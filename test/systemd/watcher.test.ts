@@ -58,6 +58,8 @@ test('asking for units that are not there is no event', async () => {
   await events.next(event => event.kind === 'snapshot')
   await units.inspectUnit(testUnit('nothing'))
   await units.resetFailedUnit(testUnit('nothing'))
+  for (const command of ['status', 'show', 'cat'])
+    await machine.host.run(['systemctl', command, testUnit('nothing')], { check: false })
   await (await units.startTransientUnit(testUnit('nothing-real'), { ExecStart: [{ argv: ['/bin/true'] }] })).done
   await events.next(event => event.kind === 'removed')
   assert.deepEqual(events.rest(), [])

@@ -33,7 +33,7 @@ export interface ByHandTime {
 }
 
 const LIMITS = ['Slice', 'MemoryMax', 'MemorySwapMax', 'TasksMax', 'OOMPolicy', 'LimitCORE', 'Delegate']
-const UNIT = 'by-hand.service'
+export const BY_HAND_UNIT = 'by-hand.service'
 
 /** What systemd itself gives each service, of its own. */
 const SYSTEMD_VARIABLES = new Set(['NOTIFY_SOCKET', 'INVOCATION_ID', 'JOURNAL_STREAM', 'SYSTEMD_EXEC_PID'])
@@ -53,14 +53,13 @@ export async function readRecipe(host: Host, unit: string): Promise<Recipe> {
   // It is shown in a form that systemd-run does not read.
   if (value('CPUQuotaPerSecUSec') !== 'infinity') throw new Error(`${unit} has a CPU limit: measure without one`)
   const process = `/proc/${value('MainPID')}`
-  const [interpreter, ...argv] = (await host.readFile(`${process}/cmdline`)).split('\0').slice(0, -1)
+  const argv = (await host.readFile(`${process}/cmdline`)).split('\0').slice(0, -1)
   const environment = (await host.readFile(`${process}/environ`)).split('\0').slice(0, -1)
   const env = environment
     .map(line => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)] as const)
     .filter(([name]) => !SYSTEMD_VARIABLES.has(name))
   return {
-    // The kernel puts the interpreter of the script's first line before the script.
-    argv: interpreter?.includes('python') ? argv : [interpreter ?? '', ...argv],
+    argv,
     env: Object.fromEntries(env),
     user: value('User'),
     folder: value('WorkingDirectory'),
@@ -79,7 +78,14 @@ export async function startByHand(
   const variables = { ...env, TLJH_SOCKET: socket, JUPYTER_RUNTIME_DIR: runtime }
   const order: ByHandOrder = {
     argv: [
-      ...['systemd-run', '--quiet', '--collect', `--unit=${UNIT}`, `--uid=${user}`, `--working-directory=${folder}`],
+      ...[
+        'systemd-run',
+        '--quiet',
+        '--collect',
+        `--unit=${BY_HAND_UNIT}`,
+        `--uid=${user}`,
+        `--working-directory=${folder}`,
+      ],
       `--property=RuntimeDirectory=by-hand`,
       ...Object.entries(limits).map(([name, value]) => `--property=${name}=${value}`),
       ...Object.entries(variables).map(([name, value]) => `--setenv=${name}=${value}`),
@@ -97,21 +103,5 @@ export async function startByHand(
 
 /** Resolves when systemd has seen the end of its last process. */
 export async function stopByHand(host: Host): Promise<void> {
-  await host.run(['systemctl', 'stop', UNIT])
-}
-
-/** When systemd started the main process: CLOCK_MONOTONIC in microseconds. */
-export async function byHandProcessUs(host: Host): Promise<number> {
-  return processStartUs(host, UNIT)
-}
-
-export async function processStartUs(host: Host, unit: string): Promise<number> {
-  const { stdout } = await host.run([
-    'systemctl',
-    'show',
-    unit,
-    '--property=ExecMainStartTimestampMonotonic',
-    '--value',
-  ])
-  return Number(stdout)
+  await host.run(['systemctl', 'stop', BY_HAND_UNIT])
 }

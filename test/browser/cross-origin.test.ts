@@ -1,0 +1,185 @@
+/**
+ * A page of another origin, opened by a student who is logged in and whose kernel runs, is without effect.
+ *
+ * Three origins attack. One is another site: its requests carry no cookie at all (SameSite). The other two are this very
+ * host on another port, as a student's own web server would be: cookies know no ports, so all of its requests come with
+ * Ann's session, and only the hub's look at `Origin` and at what the browser says of the page stands between. Over plain
+ * http, browsers say less: no `Sec-Fetch-…`. So the last browser takes the hub's address for a safe one, as with https.
+ */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { after, test } from 'node:test'
+import type { Page } from 'playwright-core'
+import { bootProduct } from '../host/product.ts'
+import { type Visitor, visit } from '../host/visitor.ts'
+import { inspect, openBrowser, type Person } from './browser.ts'
+import { arriveInLab, logIn, newNotebook, password, runCell } from './people.ts'
+
+const ports = [8000, 8001, 8002]
+const product = await bootProduct({ config: 'users:\n  allowed: [ann, bob, cleo, dora]\n' })
+const { host } = product
+const hubHost = new URL(product.url).host
+const plain = await openBrowser(product)
+const safe = await openBrowser(product, [
+  `--unsafely-treat-insecure-origin-as-secure=${[product.url, ...ports.map(port => `${product.url}:${port}`)].join(',')}`,
+])
+const elsewhere = createServer((_request, response) => {
+  response.setHeader('content-type', 'text/html').end(attackersPage)
+})
+after(async () => {
+  elsewhere.close()
+  await plain[Symbol.asyncDispose]()
+  await safe[Symbol.asyncDispose]()
+  await product[Symbol.asyncDispose]()
+})
+
+test('a page of another site can neither start a kernel nor open its WebSocket', async () => {
+  const ann = await plain.newPerson()
+  await attackedInVain(ann, 'ann', await serveElsewhere())
+})
+
+test('nor can a page of the same host on another port', async () => {
+  const bob = await plain.newPerson()
+  await attackedInVain(bob, 'bob', await serveInHost(8000))
+})
+
+test('nor can it where the browser takes the connection for a safe one', async () => {
+  const cleo = await safe.newPerson()
+  await attackedInVain(cleo, 'cleo', await serveInHost(8001))
+})
+
+test('a link from another page asks before it logs out, and an image starts no server', async () => {
+  const dora = await safe.newPerson()
+  await logIn(dora.page, 'dora')
+  const attacker = await dora.newPage()
+  await attacker.goto(await serveInHost(8002))
+
+  await load(attacker, 'img', `${product.url}/hub/spawn`)
+  await dora.page.reload()
+  await dora.page.getByText('Not running').waitFor()
+
+  await attacker.evaluate(`location.href = '${product.url}/hub/logout'`)
+  await attacker.getByRole('heading', { name: 'Log out?' }).waitFor()
+  await inspect(attacker, 'logout')
+  await attacker.getByRole('link', { name: 'Stay' }).click()
+  await attacker.waitForURL(`${product.url}/hub/home`)
+  await attacker.getByRole('link', { name: 'Log out' }).click()
+  await attacker.getByRole('button', { name: 'Log in' }).waitFor()
+})
+
+/** A student works in a notebook; then opens the attacker's page, which tries what it can. */
+async function attackedInVain({ page, newPage }: Person, user: string, attackersUrl: string): Promise<void> {
+  await logIn(page, user)
+  await page.goto('/hub/spawn')
+  await arriveInLab(page, user)
+  await newNotebook(page)
+  await runCell(page, 'kept = "kept"')
+  const witness = visit(product.url)
+  assert.equal((await witness.logIn(user, password)).status, 302)
+  const kernels = await kernelsOf(witness, user)
+  assert.equal(kernels.length, 1)
+  const api = `${product.url}/user/${user}/api`
+  const channels = `ws://${hubHost}/user/${user}/api/kernels/${kernels[0]}/channels`
+
+  const attacker = await newPage()
+  await attacker.goto(attackersUrl)
+  for (const type of ['application/json', 'text/plain', 'application/x-www-form-urlencoded']) {
+    for (const mode of ['cors', 'no-cors']) await post(attacker, `${api}/kernels`, { mode, type })
+  }
+  for (const method of ['DELETE', 'PUT', 'PATCH']) await post(attacker, `${api}/kernels/${kernels[0]}`, { method })
+  await sendForm(attacker, `${api}/kernels`)
+  await sendForm(attacker, `${api}/kernels/${kernels[0]}/restart`)
+  await sendForm(attacker, `${product.url}/hub/stop`)
+  await sendForm(attacker, `${product.url}/hub/logout`)
+  assert.equal(await read(attacker, `${api}/kernels`), 'nothing')
+  assert.equal(await openWebSocket(attacker, channels), 'refused')
+  for (const path of ['/hub/logout', '/hub/spawn', `/user/${user}/logout`]) {
+    await load(attacker, 'img', `${product.url}${path}`)
+    await load(attacker, 'iframe', `${product.url}${path}`)
+  }
+
+  assert.deepEqual(await kernelsOf(witness, user), kernels)
+  assert.equal(await runCell(page, 'kept'), "'kept'")
+  const own = await newPage()
+  await own.goto('/hub/home')
+  await own.getByText('Running', { exact: true }).waitFor()
+  // The same from a page of the hub's own origin gets through: it was no mistake of the attacker's that it did not.
+  await own.goto(`/user/${user}/api/status`)
+  assert.equal(await openWebSocket(own, channels), 'open')
+}
+
+async function kernelsOf(witness: Visitor, user: string): Promise<string[]> {
+  // Jupyter gives its own XSRF cookie with its first page.
+  await witness.request(`/user/${user}/lab`)
+  const answer = await witness.jupyter('GET', 'api/kernels')
+  assert.equal(answer.status, 200)
+  return (JSON.parse(answer.body) as { id: string }[]).map(({ id }) => id)
+}
+
+/** Run by the attacker's page. Whatever comes of it: what counts is what the server has done. */
+async function post(
+  page: Page,
+  url: string,
+  { method = 'POST', mode = 'cors', type = 'application/json' }: { method?: string; mode?: string; type?: string },
+): Promise<void> {
+  const options = { method, mode, credentials: 'include', headers: { 'content-type': type }, body: '{}' }
+  await page.evaluate(`fetch('${url}', ${JSON.stringify(options)}).then(() => {}, () => {})`)
+}
+
+async function read(page: Page, url: string): Promise<unknown> {
+  return page.evaluate(`fetch('${url}', { credentials: 'include' }).then(answer => answer.text(), () => 'nothing')`)
+}
+
+async function sendForm(page: Page, url: string): Promise<void> {
+  await page.evaluate(`new Promise(resolve => {
+    const frame = document.body.appendChild(document.createElement('iframe'))
+    frame.name = 'target'
+    const form = document.body.appendChild(document.createElement('form'))
+    Object.assign(form, { action: '${url}', method: 'post', target: 'target' })
+    frame.onload = () => { frame.remove(); form.remove(); resolve() }
+    form.submit()
+  })`)
+}
+
+async function load(page: Page, element: 'img' | 'iframe', url: string): Promise<void> {
+  await page.evaluate(`new Promise(resolve => {
+    const element = document.createElement('${element}')
+    element.onload = element.onerror = resolve
+    element.referrerPolicy = 'no-referrer'
+    element.src = '${url}'
+    document.body.append(element)
+  })`)
+}
+
+async function openWebSocket(page: Page, url: string): Promise<unknown> {
+  return page.evaluate(`new Promise(resolve => {
+    const socket = new WebSocket('${url}')
+    socket.onopen = () => { socket.close(); resolve('open') }
+    socket.onerror = () => resolve('refused')
+  })`)
+}
+
+const attackersPage = '<!doctype html><title>A harmless page</title><body>'
+
+/** On this machine: to a browser, another address is another site. */
+async function serveElsewhere(): Promise<string> {
+  await once(elsewhere.listen(0, gatewayOf(host.address)), 'listening')
+  const { address, port } = elsewhere.address() as AddressInfo
+  return `http://${address}:${port}/`
+}
+
+/** This machine's end of the cable to the host, see test/host/network.ts. */
+function gatewayOf(address: string): string {
+  return address.replace(/\.2$/, '.1')
+}
+
+/** On the host itself, as any of its users may. Ends with the host. */
+async function serveInHost(port: number): Promise<string> {
+  await host.writeFile('/srv/attacker/index.html', attackersPage)
+  const argv = ['python3', '-u', '-m', 'http.server', String(port), '--directory', '/srv/attacker']
+  const server = await host.start(argv, { user: 'nobody' })
+  await once(server.stdout, 'data')
+  return `${product.url}:${port}/`
+}

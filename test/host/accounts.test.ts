@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import type { UserName } from '../../config/names.ts'
+import { unixName } from '../../config/names.ts'
+import { bootProduct, type Product } from './product.ts'
+import { type Visitor, visit } from './visitor.ts'
+
+const longName = 'maximiliane.von-und-zu-hohenstein' as UserName
+const configFile = '/opt/tljh/config/config.yaml'
+
+let product: Product
+
+function config({ admins = ['admin'] }: { admins?: string[] } = {}): string {
+  const allowed = ['ann', 'bob', 'cat', 'dan', 'eve', longName]
+  return `users:\n  admin: [${admins}]\n  allowed: [${allowed}]\n`
+}
+
+before(async () => {
+  product = await bootProduct({ config: config() })
+})
+after(() => product[Symbol.asyncDispose]())
+
+async function enter(name: string): Promise<Visitor> {
+  const visitor = visit(product.url)
+  assert.equal((await visitor.logIn(name, 'correct horse battery')).status, 302)
+  return visitor
+}
+
+async function start(name: string): Promise<Visitor> {
+  const visitor = await enter(name)
+  await visitor.startServer()
+  return visitor
+}
+
+async function groupsOf(account: string): Promise<string[]> {
+  return (await product.host.run(['id', '--name', '--groups', account])).stdout.trim().split(' ').toSorted()
+}
+
+/** What the page says of a start that fails. */
+async function failure(name: string): Promise<{ what: string; why: string; fix: string }> {
+  const visitor = await enter(name)
+  await visitor.post('/hub/spawn')
+  for await (const event of visitor.progress(name)) if (event.failed && event.end) return event.end
+  throw new Error('it did not fail')
+}
+
+test('the first start makes an account, with a private home from /etc/skel', async () => {
+  const { host } = product
+  await host.writeFile('/etc/skel/welcome.txt', 'hello\n')
+  await start('ann')
+  assert.match(
+    (await host.run(['stat', '--format=%U %G %a', '/home/jupyter-ann'])).stdout,
+    /^jupyter-ann jupyter-ann 700$/m,
+  )
+  assert.match((await host.run(['stat', '--format=%U', '/home/jupyter-ann/welcome.txt'])).stdout, /^jupyter-ann$/m)
+  assert.deepEqual(await groupsOf('jupyter-ann'), ['jupyter-ann', 'jupyterhub-users'])
+  assert.notEqual((await host.run(['sudo', '-n', 'true'], { user: 'jupyter-ann', check: false })).code, 0)
+})
+
+test('a home that others could read is closed at the next start', async () => {
+  const { host } = product
+  const ann = await enter('ann')
+  await ann.post('/hub/stop')
+  for await (const event of ann.progress('ann')) if (event.failed) break
+  await host.run(['chmod', '755', '/home/jupyter-ann'])
+  await ann.startServer()
+  assert.equal((await host.run(['stat', '--format=%a', '/home/jupyter-ann'])).stdout.trim(), '750')
+})
+
+test('a name over 26 characters is cut, and given five digits of its hash, as TLJH does', async () => {
+  await start(longName)
+  const account = unixName(longName)
+  assert.equal(account, 'jupyter-maximiliane.von-un-0d5b9'.slice(0, 27) + account.slice(27))
+  assert.equal(account.length, 32)
+  const { stdout } = await product.host.run(['getent', 'passwd', account])
+  assert.match(stdout, new RegExp(`JupyterHub user ${longName}`))
+})
+
+test('an administrator may use sudo in the server, and no longer when the list says so', async () => {
+  const { host } = product
+  await host.run(['tljh-ts', 'user', 'passwd', 'bob'], { input: 'correct horse battery\n' })
+  await host.writeFile(configFile, config({ admins: ['admin', 'bob'] }), { mode: 0o640, group: 'tljh-hub' })
+  const bob = await start('bob')
+  assert.ok((await groupsOf('jupyter-bob')).includes('jupyterhub-admins'))
+  assert.equal((await host.run(['sudo', '-n', 'id', '-un'], { user: 'jupyter-bob' })).stdout.trim(), 'root')
+
+  await host.writeFile(configFile, config(), { mode: 0o640, group: 'tljh-hub' })
+  await bob.post('/hub/stop')
+  for await (const event of bob.progress('bob')) if (event.failed) break
+  await bob.startServer()
+  assert.deepEqual(await groupsOf('jupyter-bob'), ['jupyter-bob', 'jupyterhub-users'])
+  assert.notEqual((await host.run(['sudo', '-n', 'true'], { user: 'jupyter-bob', check: false })).code, 0)
+})
+
+test('a home that an earlier installation left is taken up, with its owner', async () => {
+  const { host } = product
+  await host.run(['mkdir', '/home/jupyter-cat'])
+  await host.run(['chown', '4711:4711', '/home/jupyter-cat'])
+  await host.writeFile('/home/jupyter-cat/thesis.txt', 'years of work\n', { owner: '4711' })
+  await start('cat')
+  assert.equal((await host.run(['id', '-u', 'jupyter-cat'])).stdout.trim(), '4711')
+  assert.equal(
+    (await host.run(['cat', '/home/jupyter-cat/thesis.txt'], { user: 'jupyter-cat' })).stdout,
+    'years of work\n',
+  )
+})
+
+test('a home that is somebody else’s is not handed over', async () => {
+  const { host } = product
+  await host.run(['install', '--directory', '--owner=root', '--mode=0700', '/home/jupyter-dan'])
+  const end = await failure('dan')
+  assert.match(end.why, /\/home\/jupyter-dan exists and belongs to root/)
+  assert.match(end.fix, /sudo mv \/home\/jupyter-dan/)
+  assert.notEqual((await host.run(['getent', 'passwd', 'jupyter-dan'], { check: false })).code, 0)
+})
+
+test('an account of the system that happens to have the name is not used', async () => {
+  const { host } = product
+  await host.run(['useradd', '--system', '--no-create-home', 'jupyter-eve'])
+  const end = await failure('eve')
+  assert.match(end.why, /system account/)
+  assert.match(end.fix, /userdel jupyter-eve/)
+})

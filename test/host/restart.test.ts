@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { test } from 'node:test'
+import { openClassroom } from './classroom.ts'
+import type { Host } from './host.ts'
+import { joinKernel, startKernel } from './kernel.ts'
+import type { Visitor } from './visitor.ts'
+
+/** What a student has: a login, a server, a kernel with a variable in it. */
+async function isAsItWas(ann: Visitor, kernelId: string): Promise<void> {
+  const home = await ann.request('/hub/home')
+  assert.equal(home.status, 200, 'still logged in')
+  assert.match(home.body, /Open my server/, 'and the hub knows that the server runs')
+  using kernel = await joinKernel(ann, 'ann', kernelId)
+  assert.equal((await kernel.run('kept')).text, '42', 'and the kernel is the same')
+}
+
+async function mainPid(host: Host, unit: string): Promise<string> {
+  return (await host.run(['systemctl', 'show', '--value', '--property=MainPID', unit])).stdout.trim()
+}
+
+/** Waits until a unit that was killed is there again. */
+async function isUpAgain(host: Host, unit: string, formerPid: string): Promise<void> {
+  for (let state = ''; state !== 'active'; ) {
+    const { stdout } = await host.run(['systemctl', 'show', '--value', '--property=MainPID,ActiveState', unit])
+    const [pid = '', now = ''] = stdout.trim().split('\n')
+    state = pid !== formerPid && pid !== '0' ? now : ''
+  }
+}
+
+for (const unit of ['tljh-hub', 'tljh-spawner']) {
+  for (const way of ['restart', 'kill'] as const) {
+    test(`after ${way === 'kill' ? 'kill -9' : 'a restart'} of ${unit}, servers, kernels and sessions are as they were`, async t => {
+      const classroom = await openClassroom(t)
+      const { host } = classroom
+      const ann = await classroom.student('ann')
+      const kernel = await startKernel(ann, 'ann')
+      await kernel.run('kept = 42')
+      kernel.socket.terminate()
+      const pids = await Promise.all([mainPid(host, `${unit}.service`), mainPid(host, 'tljh-user-ann.service')])
+
+      if (way === 'restart') await host.run(['systemctl', 'restart', unit])
+      else await host.run(['systemctl', 'kill', '--signal=KILL', unit])
+      // Asked at once: whoever comes while nobody is there waits in the socket's queue.
+      assert.equal((await ann.request('/hub/home')).status, 200)
+      await isUpAgain(host, unit, pids[0])
+
+      await isAsItWas(ann, kernel.id)
+      assert.equal(await mainPid(host, 'tljh-user-ann.service'), pids[1])
+      await ann.post('/hub/stop')
+      for await (const event of ann.progress('ann')) if (event.failed) break
+      await ann.startServer()
+    })
+  }
+}
+
+test('a hub that restarts again and again refuses nobody', async t => {
+  const classroom = await openClassroom(t)
+  const { host, url } = classroom
+  let isOver = false
+  let answered = 0
+  const refused: string[] = []
+  const visitors = Array.from({ length: 8 }, async () => {
+    while (!isOver) {
+      // A connection of its own each time, as a new browser makes it.
+      const answer = await fetch(`${url}/hub/login`, { headers: { connection: 'close' } }).catch(String)
+      if (typeof answer !== 'string' && answer.status === 200 && (await answer.text()).includes('Log in')) answered++
+      else refused.push(typeof answer === 'string' ? answer : String(answer.status))
+    }
+  })
+  for (let round = 0; round < 5; round++) await host.run(['systemctl', 'restart', 'tljh-hub'])
+  isOver = true
+  await Promise.all(visitors)
+  assert.deepEqual(refused, [])
+  assert.ok(answered > 5)
+})
+
+test('a download that has begun when the hub is told to stop comes to its end', async t => {
+  const classroom = await openClassroom(t)
+  const { host, url } = classroom
+  const ann = await classroom.student('ann')
+  const size = 40 * 1024 ** 2
+  await host.run([
+    'sh',
+    '-c',
+    `head -c ${size} /dev/zero >/home/jupyter-ann/big; chown jupyter-ann /home/jupyter-ann/big`,
+  ])
+  const path = '/user/ann/files/big'
+  const download = await fetch(`${url}${path}`, { headers: ann.headersFor(path) })
+  assert.equal(download.status, 200)
+
+  const restarted = host.run(['systemctl', 'restart', 'tljh-hub'])
+  while ((await host.run(['systemctl', 'is-active', 'tljh-hub'], { check: false })).stdout.trim() === 'active');
+
+  assert.equal((await download.arrayBuffer()).byteLength, size)
+  await restarted
+})
+
+test('a server that dies while no spawner runs is known as dead when it is back', async t => {
+  const classroom = await openClassroom(t)
+  const { host } = classroom
+  const ann = await classroom.student('ann')
+  await host.run(['systemctl', 'stop', 'tljh-spawner.socket', 'tljh-spawner.service'])
+  await host.run(['systemctl', 'kill', '--signal=KILL', 'tljh-user-ann.service'])
+
+  const away = await ann.post('/hub/spawn')
+  assert.equal(away.status, 503)
+  assert.match(away.body, /tljh-spawner.*does not answer/s)
+
+  await host.run(['systemctl', 'start', 'tljh-spawner.socket', 'tljh-spawner.service'])
+  for await (const event of ann.progress('ann')) {
+    if (!event.failed) continue
+    assert.match(event.end?.why ?? '', /KILL/i)
+    break
+  }
+  await ann.startServer()
+})
+
+test('a reboot brings the hub back, and a session that was open still is', async t => {
+  const classroom = await openClassroom(t)
+  const ann = await classroom.student('ann')
+  const kernel = await startKernel(ann, 'ann')
+  const closed = once(kernel.socket, 'close')
+  await classroom.host.reboot()
+  await closed
+  const home = await ann.request('/hub/home')
+  assert.equal(home.status, 200)
+  assert.match(home.body, /Start my server/)
+  await ann.startServer()
+})
