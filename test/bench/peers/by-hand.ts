@@ -36,35 +36,36 @@ const LIMITS = ['Slice', 'MemoryMax', 'MemorySwapMax', 'TasksMax', 'OOMPolicy', 
 export const BY_HAND_UNIT = 'by-hand.service'
 
 /** What systemd itself gives each service, of its own. */
-const SYSTEMD_VARIABLES = new Set(['NOTIFY_SOCKET', 'INVOCATION_ID', 'JOURNAL_STREAM', 'SYSTEMD_EXEC_PID'])
+const SYSTEMD_VARIABLES = ['NOTIFY_SOCKET', 'INVOCATION_ID', 'JOURNAL_STREAM', 'SYSTEMD_EXEC_PID']
 
 /** Reads how the unit's main process was started. The unit has to run. */
 export async function readRecipe(host: Host, unit: string): Promise<Recipe> {
+  // systemd shows a CPU limit in a form that systemd-run does not read.
   const names = ['MainPID', 'User', 'WorkingDirectory', 'CPUQuotaPerSecUSec', ...LIMITS]
   const { stdout } = await host.run(['systemctl', 'show', unit, `--property=${names.join(',')}`])
-  const shown = new Map(
-    stdout.split('\n').map(line => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
-  )
+  const shown = pairs(stdout.trimEnd().split('\n'))
   const value = (name: string) => {
     const text = shown.get(name)
     if (text === undefined) throw new Error(`systemctl shows no ${name} of ${unit}:\n${stdout}`)
     return text
   }
-  // It is shown in a form that systemd-run does not read.
   if (value('CPUQuotaPerSecUSec') !== 'infinity') throw new Error(`${unit} has a CPU limit: measure without one`)
-  const process = `/proc/${value('MainPID')}`
-  const argv = (await host.readFile(`${process}/cmdline`)).split('\0').slice(0, -1)
-  const environment = (await host.readFile(`${process}/environ`)).split('\0').slice(0, -1)
-  const env = environment
-    .map(line => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)] as const)
-    .filter(([name]) => !SYSTEMD_VARIABLES.has(name))
+  const read = async (file: string) =>
+    (await host.readFile(`/proc/${value('MainPID')}/${file}`)).split('\0').slice(0, -1)
+  const env = pairs(await read('environ'))
+  for (const name of SYSTEMD_VARIABLES) env.delete(name)
   return {
-    argv,
+    argv: await read('cmdline'),
     env: Object.fromEntries(env),
     user: value('User'),
     folder: value('WorkingDirectory'),
     limits: Object.fromEntries(LIMITS.map(name => [name, value(name)])),
   }
+}
+
+/** Lines of the form NAME=VALUE. */
+function pairs(lines: readonly string[]): Map<string, string> {
+  return new Map(lines.map(line => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]))
 }
 
 /** Starts the server by hand. Resolves when it has answered with its page, at `path`, to `headers` as the hub sets them. */
@@ -78,14 +79,8 @@ export async function startByHand(
   const variables = { ...env, TLJH_SOCKET: socket, JUPYTER_RUNTIME_DIR: runtime }
   const order: ByHandOrder = {
     argv: [
-      ...[
-        'systemd-run',
-        '--quiet',
-        '--collect',
-        `--unit=${BY_HAND_UNIT}`,
-        `--uid=${user}`,
-        `--working-directory=${folder}`,
-      ],
+      ...['systemd-run', '--quiet', '--collect', `--unit=${BY_HAND_UNIT}`],
+      ...[`--uid=${user}`, `--working-directory=${folder}`],
       `--property=RuntimeDirectory=by-hand`,
       ...Object.entries(limits).map(([name, value]) => `--property=${name}=${value}`),
       ...Object.entries(variables).map(([name, value]) => `--setenv=${name}=${value}`),
