@@ -5,7 +5,7 @@
  * believe that it holds.
  */
 import { Ajv, type ErrorObject } from 'ajv'
-import { isMap, LineCounter, parseDocument } from 'yaml'
+import { type Document, isMap, LineCounter, parseDocument } from 'yaml'
 import { ProblemError } from '../problem.ts'
 import { type UserName, userNamePattern } from './names.ts'
 import { type Bytes, type Cpus, parseBytes, parseCpus } from './quantities.ts'
@@ -62,7 +62,9 @@ const schema = section({
   user_environment: section({ default_app: { enum: ['jupyterlab', 'classic'] } }),
 })
 
-const validate = new Ajv({ allowUnionTypes: true, allErrors: true }).compile<ConfigFileShape | null>(schema)
+const validate = new Ajv({ allowUnionTypes: true, allErrors: true, verbose: true }).compile<ConfigFileShape | null>(
+  schema,
+)
 
 /**
  * Reads the text of a configuration. An empty text is the default configuration.
@@ -79,12 +81,26 @@ export function parseConfig(text: string): Config {
       fix: 'Mend that line: most often a colon, a quote or the space at its start is missing or too many',
     })
   }
-  const value: unknown = document.toJS({ maxAliasCount: 0 }) ?? {}
+  const value = plainValue(document)
   if (!validate(value)) {
     const error = validate.errors?.[0]
     if (error) throw schemaProblem(error, document.contents, lines, value)
   }
   return meaning((value ?? {}) as ConfigFileShape)
+}
+
+/** Without aliases (`*name`): a few lines of them can stand for gigabytes, and nobody needs them here. */
+function plainValue(document: Document): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 0 }) ?? {}
+  } catch (cause) {
+    throw new ProblemError('CONFIG_YAML', {
+      what: 'The configuration uses an alias',
+      why: cause instanceof Error ? cause.message : String(cause),
+      fix: 'Write the value out where the alias stands (a word after a star, as in *name)',
+      cause,
+    })
+  }
 }
 
 export function isAdmin(config: Config, user: UserName): boolean {
@@ -131,9 +147,12 @@ function schemaProblem(error: ErrorObject, contents: unknown, lines: LineCounter
       fix: known.length ? `The keys here are: ${known.join(', ')}` : 'Check its spelling and its indentation',
     })
   }
+  const isName = error.params.pattern === userNamePattern
   return new ProblemError('CONFIG_VALUE', {
     what: `${key}${at} is ${JSON.stringify(valueAt(value, path))}`,
-    why: `it ${error.message ?? 'is not allowed'}`,
+    why: isName
+      ? 'that cannot be a user name: 1 to 64 of a-z, 0-9 and . _ @ -'
+      : `it ${error.message ?? 'is not allowed'}`,
     fix: Array.isArray(error.params.allowedValues)
       ? `Write one of: ${error.params.allowedValues.join(', ')}`
       : 'Correct the value, or remove the line to have the default',

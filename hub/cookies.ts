@@ -27,5 +27,5 @@ function pairs(header: string | undefined): string[] {
 
 function nameOf(pair: string): string {
   const equals = pair.indexOf('=')
-  return equals < 0 ? pair : pair.slice(0, equals).trimEnd()
+  return equals < 0 ? '' : pair.slice(0, equals).trimEnd()
 }

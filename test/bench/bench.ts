@@ -2,7 +2,8 @@
  * `npm run bench -- NAME [--rounds N] [--json]`: measures us and a peer in one run, and prints a table.
  *
  * A benchmark is a file of this folder, NAME.ts, that exports a `Benchmark` as `benchmark`: to add one is to add a file.
- * What is said on the way goes to standard error, so that with `--json` standard output is one JSON value:
+ * What is said on the way goes to standard error, so that with `--json` standard output is one JSON value (npm itself
+ * announces there what it runs: `npm run --silent bench -- …`):
  *
  *   { "name", "rounds", "rows": [{ "id", "ours", "peer", "unit", "ratio" }] }
  *

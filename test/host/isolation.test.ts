@@ -54,7 +54,8 @@ test('a student sees no process of others, and cannot signal one', async () => {
 })
 
 test('a student sees of the control groups only the own part, where names of users are', async () => {
-  const listing = 'import subprocess; print(subprocess.run(["find", "/sys/fs/cgroup"], capture_output=True, text=True).stdout)'
+  const listing =
+    'import subprocess; print(subprocess.run(["find", "/sys/fs/cgroup"], capture_output=True, text=True).stdout)'
   const seen = await tryIt(listing)
   assert.match(seen, /tljh-user-bob\.service/)
   assert.doesNotMatch(seen, /tljh-user-ann/)
@@ -71,7 +72,10 @@ test('a student cannot change the class environment, the hub’s code or the lim
   for (const path of ['/opt/tljh/user/bin/python', '/opt/tljh/hub/current/tljh-ts.ts', '/etc/passwd']) {
     assert.match(await tryIt(`open(${JSON.stringify(path)}, "a")`), /PermissionError|OSError/)
   }
-  assert.match(await tryIt('subprocess.run(["sudo", "-n", "true"], check=True)'), /CalledProcessError|FileNotFoundError/)
+  assert.match(
+    await tryIt('subprocess.run(["sudo", "-n", "true"], check=True)'),
+    /CalledProcessError|FileNotFoundError/,
+  )
 })
 
 test('a student cannot fill /run, where the sockets of all are', async () => {

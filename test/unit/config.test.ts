@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { isAdmin, mayEnter, parseConfig } from '../../config/config.ts'
+import { openConfigFile } from '../../config/file.ts'
+import { isUserName, parseUserName, shortUnixName, type UserName, unixName } from '../../config/names.ts'
+import { parseBytes, parseCpus } from '../../config/quantities.ts'
+import { ProblemError } from '../../problem.ts'
+
+const ann = parseUserName('ann')
+const eve = parseUserName('eve')
+
+test('an empty file is the default configuration', () => {
+  for (const text of ['', '# nothing yet\n', '{}', 'users:\nlimits:\n']) {
+    const config = parseConfig(text)
+    assert.equal(config.baseUrl, '/')
+    assert.equal(config.limits.memory, null)
+    assert.equal(config.limits.tasks, 1000)
+    assert.equal(mayEnter(config, ann), false)
+  }
+})
+
+test('who may enter: the lists, and banned above all', () => {
+  const config = parseConfig('users:\n  allowed: [ann, eve]\n  admin: [adm, eve]\n  banned: [eve]\n')
+  assert.equal(mayEnter(config, ann), true)
+  assert.equal(mayEnter(config, parseUserName('adm')), true)
+  assert.equal(mayEnter(config, eve), false)
+  assert.equal(isAdmin(config, eve), false)
+  assert.equal(mayEnter(config, parseUserName('zoe')), false)
+  const open = parseConfig('auth:\n  FirstUseAuthenticator:\n    create_users: true\nusers:\n  banned: [eve]\n')
+  assert.equal(mayEnter(open, parseUserName('zoe')), true)
+  assert.equal(mayEnter(open, eve), false)
+})
+
+test('a mistake is named with its line, its key, its value and the fix', () => {
+  const cases = [
+    ['limits:\n  memroy: 1G\n', 'CONFIG_KEY', /limits\.memroy \(line 2\).*memory, cpu, tasks/],
+    [
+      'users:\n  allowed:\n    - ann\n    - Ann Smith\n',
+      'CONFIG_VALUE',
+      /users\.allowed\.1 \(line 4\) is "Ann Smith".*user name/,
+    ],
+    ['limits:\n  tasks: many\n', 'CONFIG_VALUE', /limits\.tasks \(line 2\) is "many"/],
+    ['limits:\n  memory: 1GB\n', 'CONFIG_BYTES', /limits\.memory is "1GB".*512M or 1\.5G/],
+    ['limits: [1G]\n', 'CONFIG_VALUE', /limits \(line 1\)/],
+    ['users:\n  allowed: [ann\nlimits: {}\n', 'CONFIG_YAML', /line \d/],
+    ['a: &x [1]\nb: *x\n', 'CONFIG_YAML', /alias/i],
+    ['base_url: hub\n', 'CONFIG_VALUE', /base_url \(line 1\) is "hub"/],
+  ] as const
+  for (const [text, code, message] of cases) {
+    assert.throws(
+      () => parseConfig(text),
+      (error: unknown) => error instanceof ProblemError && error.code === code && message.test(error.message),
+      text,
+    )
+  }
+})
+
+test('amounts read as people write them', () => {
+  assert.equal(parseBytes('1G', 'k'), 1024 ** 3)
+  assert.equal(parseBytes('1.5G', 'k'), 1.5 * 1024 ** 3)
+  assert.equal(parseBytes(536_870_912, 'k'), 512 * 1024 ** 2)
+  for (const text of ['1GB', '-1G', 'lots', '', '1 G', '12', Number.NaN]) {
+    assert.throws(() => parseBytes(text, 'k'), ProblemError, String(text))
+  }
+  assert.equal(parseCpus('50%', 'k'), 0.5)
+  assert.equal(parseCpus(1.5, 'k'), 1.5)
+  for (const text of ['0', 'half', -1, '', 0]) assert.throws(() => parseCpus(text, 'k'), ProblemError, String(text))
+})
+
+test('names that a person types are read kindly, and hostile ones refused', () => {
+  assert.equal(parseUserName('  Ann '), 'ann')
+  for (const name of [
+    '',
+    '.',
+    '..',
+    '-x',
+    'a b',
+    'a/b',
+    '../x',
+    'a\0',
+    'a\nb',
+    'a%b',
+    'ａnn',
+    'a..b',
+    'a.',
+    'x'.repeat(65),
+  ]) {
+    assert.throws(() => parseUserName(name), { code: 'USER_NAME' }, JSON.stringify(name))
+  }
+})
+
+const userNames = fc.stringMatching(/^[a-z0-9]([a-z0-9._@-]{0,62}[a-z0-9])?$/).filter(isUserName)
+
+test('two users never share an account, and every account is one that useradd takes', () => {
+  fc.assert(
+    fc.property(userNames, userNames, (one, other) => {
+      const account = unixName(one)
+      assert.match(account, /^jupyter-[a-z0-9][a-z0-9._@-]*$/)
+      assert.ok(account.length <= 32)
+      assert.equal(`jupyter-${shortUnixName(account)}`, account)
+      assert.equal(account === unixName(other), one === other)
+    }),
+  )
+})
+
+test('an account is called as TLJH calls it', () => {
+  assert.equal(unixName('ann' as UserName), 'jupyter-ann')
+  // 25 characters are kept; with one more, the first 26 and five digits of the SHA-256 of the whole.
+  assert.equal(unixName('a'.repeat(17) as UserName), `jupyter-${'a'.repeat(17)}`)
+  assert.match(unixName('a'.repeat(18) as UserName), /^jupyter-a{18}-[0-9a-f]{5}$/)
+  assert.match(unixName('a'.repeat(40) as UserName), /^jupyter-a{18}-[0-9a-f]{5}$/)
+})
+
+test('a file that has become invalid, unreadable or is gone leaves the last good version in force', t => {
+  const folder = mkdtempSync(join(tmpdir(), 'tljh-config-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const path = join(folder, 'config.yaml')
+  const reported: string[] = []
+  const file = openConfigFile(path, problem => reported.push(problem.code))
+
+  assert.equal(mayEnter(file.current(), ann), false, 'no file is no users')
+  writeFileSync(path, 'users:\n  allowed: [ann]\n')
+  assert.equal(mayEnter(file.current(), ann), true, 'a change counts at once')
+  writeFileSync(path, 'users:\n  allowed: [ann\n')
+  assert.equal(mayEnter(file.current(), ann), true)
+  assert.equal(mayEnter(file.current(), ann), true)
+  assert.deepEqual(reported, ['CONFIG_YAML'], 'told once')
+  writeFileSync(path, Buffer.from([0xff, 0xfe, 0x00]))
+  assert.equal(mayEnter(file.current(), ann), true)
+  writeFileSync(path, 'users:\n  allowed: [eve]\n')
+  assert.equal(mayEnter(file.current(), ann), false)
+})
