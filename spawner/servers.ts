@@ -31,14 +31,16 @@ export interface ServersOptions {
 }
 
 export interface WatchedServers extends Servers {
-  /** Takes in what systemd says; wired to a `Watcher` of `serverUnits`. */
-  observe(event: WatchEvent): void
+  /** Takes in what systemd says; wired to a `Watcher` of `serverUnits`. Resolves when all of it can be told. */
+  observe(event: WatchEvent): Promise<void>
 }
 
 /** What was asked for and is not yet to be seen in the unit. */
 interface Order {
   kind: 'start' | 'stop'
   since: number
+  /** Of a start: systemd has taken it on, so what the unit does from now on is this start. */
+  isAccepted: boolean
 }
 
 interface Known {
@@ -102,6 +104,9 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
     const plan = planServer(user, account, { layout, config: inForce, hubGid, mountinfo })
     const job = await startCleared(plan, isWanted)
     if (!job) return
+    change(user, server => {
+      if (isWanted() && server.order) server.order.isAccepted = true
+    })
     const result = await job.done
     await setUnit(user, await units.inspectUnit(plan.name))
     if (result === 'dependency') throw noSocketFolder(user)
@@ -125,8 +130,17 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
   async function clear(name: UnitName): Promise<void> {
     const unit = await units.inspectUnit(name)
     if (!unit) return
-    if (unit.active !== 'inactive' && unit.active !== 'failed') await (await units.stopUnit(name)).done
+    if (unit.active !== 'inactive' && unit.active !== 'failed') await stop(name)
     await units.resetFailedUnit(name)
+  }
+
+  async function stop(name: UnitName): Promise<void> {
+    try {
+      await (await units.stopUnit(name)).done
+    } catch (error) {
+      const isGone = error instanceof ProblemError && error.code === 'SYSTEMD_NO_SUCH_UNIT'
+      if (!isGone) throw error
+    }
   }
 
   async function halt(user: UserName): Promise<void> {
@@ -138,7 +152,7 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
 
   /** Carries an order out, and sees to it that it ends, whatever happens. A later order takes its place. */
   function carryOut(user: UserName, kind: Order['kind'], work: (isWanted: () => boolean) => Promise<void>): Server {
-    const order: Order = { kind, since: Date.now() }
+    const order: Order = { kind, since: Date.now(), isAccepted: false }
     const isWanted = () => known.get(user)?.order === order
     change(user, server => {
       server.order = order
@@ -192,15 +206,18 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
       return () => listeners.delete(listener)
     },
 
-    observe(event) {
-      if (event.kind === 'changed' || event.kind === 'removed') {
+    async observe(event) {
+      if (event.kind !== 'snapshot') {
         const user = userOfUnit(event.unit)
-        if (user) void setUnit(user, event.kind === 'removed' ? undefined : event.unit)
+        if (user) await setUnit(user, event.kind === 'removed' ? undefined : event.unit)
         return
       }
-      const running = new Map(event.units.map(unit => [userOfUnit(unit), unit]))
-      for (const user of known.keys()) if (!running.has(user)) void setUnit(user, undefined)
-      for (const [user, unit] of running) if (user) void setUnit(user, unit)
+      const units = new Map<UserName, UnitState | undefined>([...known.keys()].map(user => [user, undefined]))
+      for (const unit of event.units) {
+        const user = userOfUnit(unit)
+        if (user) units.set(user, unit)
+      }
+      await Promise.all([...units].map(([user, unit]) => setUnit(user, unit)))
     },
   }
 }
@@ -208,19 +225,23 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
 function stateOf(user: UserName, { unit, order, failure }: Known): Server {
   const changed = unit?.stateChangeTimestampMs ?? Date.now()
   if (order?.kind === 'stop') return { kind: 'stopping', user, since: order.since }
+  // What is still to be seen of the unit is the run before.
+  if (order && !order.isAccepted) return starting(user, order.since, 10, 'Preparing the account and its limits')
   switch (unit?.active) {
     case 'active':
     case 'reloading':
       return { kind: 'ready', user, since: unit.activeEnterTimestampMs ?? changed }
     case 'activating':
-      return { kind: 'starting', user, since: order?.since ?? changed, step: 'Starting JupyterLab', progress: 50 }
+      return starting(user, order?.since ?? changed, 50, 'Starting JupyterLab')
     case 'deactivating':
-      if (!order) return { kind: 'stopping', user, since: changed }
+      return { kind: 'stopping', user, since: changed }
   }
-  if (order)
-    return { kind: 'starting', user, since: order.since, step: 'Preparing the account and its limits', progress: 10 }
-  if (failure) return { kind: 'failed', user, ...failure }
-  return { kind: 'stopped', user }
+  if (order) return starting(user, order.since, 50, 'Starting JupyterLab')
+  return failure ? { kind: 'failed', user, ...failure } : { kind: 'stopped', user }
+}
+
+function starting(user: UserName, since: number, progress: number, step: string): Server {
+  return { kind: 'starting', user, since, progress, step }
 }
 
 function endOf(error: unknown): ServerEnd {

@@ -49,8 +49,7 @@ export async function runSpawner(
     bus,
     pattern: serverUnits,
     onEvent(event) {
-      servers.observe(event)
-      if (event.kind === 'snapshot') known.resolve()
+      servers.observe(event).then(() => event.kind === 'snapshot' && known.resolve(), known.reject)
     },
     onProblem: problem => log(String(problem)),
   })

@@ -90,14 +90,7 @@ export function planServer(user: UserName, account: Account, surroundings: Surro
 
       Type: 'notify',
       NotifyAccess: 'main',
-      ExecStart: [
-        {
-          argv: [
-            `${layout.classEnvironment}/bin/jupyter-lab`,
-            `--config=${layout.hub}/spawner/jupyter/jupyter_server_config.py`,
-          ],
-        },
-      ],
+      ExecStart: [{ argv: [`${layout.classEnvironment}/bin/python`, `${layout.hub}/spawner/jupyter/start.py`] }],
       User: account.name,
       WorkingDirectory: account.home,
       UMask: 0o077,

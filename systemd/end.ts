@@ -14,7 +14,7 @@ export type EndedUnit = Pick<UnitState, 'name' | 'result' | 'execMainCode' | 'ex
 
 export type EndText = Pick<ProblemText, 'what' | 'why' | 'fix'>
 
-const START_AGAIN = 'start it again; files that were saved are still there'
+const START_AGAIN = 'Start it again; files that were saved are still there'
 const ASK_INSTRUCTOR = 'tell your instructor, who can see more'
 
 /** The text for a unit that has ended or could not be started. */
@@ -22,7 +22,7 @@ export function describeEnd(unit: EndedUnit): EndText {
   const log = `\`journalctl --unit=${unit.name}\``
   switch (unit.result) {
     case 'success':
-      return { what: 'the server has ended', why: 'it was stopped, or closed itself', fix: START_AGAIN }
+      return { what: 'The server has ended', why: 'it was stopped, or closed itself', fix: START_AGAIN }
     case 'oom-kill':
       return outOfMemory()
     case 'signal':
@@ -32,44 +32,44 @@ export function describeEnd(unit: EndedUnit): EndText {
       return unit.execMainStatus >= 200 ? bySystemd(unit.execMainStatus, log) : byItself(unit.execMainStatus, log)
     case 'timeout':
       return {
-        what: 'the server took too long to start or stop, and was ended',
+        what: 'The server took too long to start or stop, and was ended',
         why: 'the machine may be very busy, or a setting of Jupyter in the home folder may hold it up',
-        fix: `start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
+        fix: `Start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
       }
     case 'watchdog':
-      return { what: 'the server was ended', why: 'it no longer answered', fix: START_AGAIN }
+      return { what: 'The server was ended', why: 'it no longer answered', fix: START_AGAIN }
     case 'start-limit-hit':
       return {
-        what: 'the server is not started any more for now',
+        what: 'The server is not started any more for now',
         why: 'it failed several times in a short while',
-        fix: `wait a minute and start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
+        fix: `Wait a minute and start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
       }
     case 'protocol':
       return {
-        what: 'the server could not be started',
+        what: 'The server could not be started',
         why: 'it ended before it had said that it is ready',
-        fix: `start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
+        fix: `Start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
       }
     case 'resources':
       return {
-        what: 'the server could not be started',
+        what: 'The server could not be started',
         why: 'the machine had no memory, no process or no file left for it, or something that it needs is missing',
-        fix: `wait a minute and start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
+        fix: `Wait a minute and start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
       }
     default:
       return {
-        what: 'the server has ended',
+        what: 'The server has ended',
         why: unit.result ? `systemd gives '${unit.result}' as the reason` : 'systemd gives no reason',
-        fix: `start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
+        fix: `Start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
       }
   }
 }
 
 function outOfMemory(): EndText {
   return {
-    what: 'the server was stopped because it needed more memory than it may use',
+    what: 'The server was stopped because it needed more memory than it may use',
     why: 'the kernel ends the biggest program when the limit is reached',
-    fix: 'start it again, and load less data at once or close notebooks that you do not need; your instructor can raise the limit',
+    fix: 'Start it again, and load less data at once or close notebooks that you do not need; your instructor can raise the limit',
   }
 }
 
@@ -78,24 +78,24 @@ function bySignal(signal: number, log: string): EndText {
   // On cgroup v1, and with OOMPolicy=continue, the limit of memory shows as nothing but this.
   if (name === 'SIGKILL')
     return {
-      what: 'the server was killed',
+      what: 'The server was killed',
       why: 'most often that is because it needed more memory than it may use (SIGKILL)',
-      fix: `start it again, and load less data at once; if memory was not it, your instructor sees more with ${log}`,
+      fix: `Start it again, and load less data at once; if memory was not it, your instructor sees more with ${log}`,
     }
   if (['SIGTERM', 'SIGINT', 'SIGHUP'].includes(name))
-    return { what: 'the server was stopped', why: `somebody or something ended it (${name})`, fix: START_AGAIN }
+    return { what: 'The server was stopped', why: `somebody or something ended it (${name})`, fix: START_AGAIN }
   return {
-    what: 'the server crashed',
+    what: 'The server crashed',
     why: `a fault in a program or in one of its libraries ended it (${name})`,
-    fix: `start it again; if it happens again, ${ASK_INSTRUCTOR} with ${log}`,
+    fix: `Start it again; if it happens again, ${ASK_INSTRUCTOR} with ${log}`,
   }
 }
 
 function byItself(status: number, log: string): EndText {
   return {
-    what: `the server ended with an error (exit status ${status})`,
+    what: `The server ended with an error (exit status ${status})`,
     why: 'its last lines say more',
-    fix: `read them, and start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
+    fix: `Read them, and start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
   }
 }
 
@@ -130,9 +130,9 @@ const SETUP_FAILURES: Readonly<Record<number, string>> = {
 function bySystemd(status: number, log: string): EndText {
   const reason = SETUP_FAILURES[status] ?? 'something that it needs could not be set up'
   return {
-    what: `the server could not be started (exit status ${status})`,
+    what: `The server could not be started (exit status ${status})`,
     why: reason,
-    fix: `${ASK_INSTRUCTOR}: ${log} names what is missing`,
+    fix: `Tell your instructor: ${log} names what is missing`,
   }
 }
 

@@ -1,4 +1,4 @@
-"""What the hub needs of a user's Jupyter server. Read by `jupyter lab --config=`, before the user's own settings.
+"""What the hub needs of a user's Jupyter server (see start.py). It wins over the user's own settings.
 
 The server is a plain `jupyter lab` on a unix socket. It trusts two things only: the folder of the socket (the hub and
 the user may enter, nobody else) and the headers that the hub sets and strips from everybody else. Its own XSRF and
@@ -6,11 +6,8 @@ Origin checks stay on, and for that the token must be empty: a token switches bo
 """
 
 import os
-import sys
 
-sys.path.insert(0, os.path.dirname(__file__))
-
-import tljh_server  # noqa: E402
+import tljh_server
 
 c = get_config()  # noqa: F821
 

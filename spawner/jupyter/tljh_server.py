@@ -12,9 +12,26 @@ from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 EXPENDABLE = ["/usr/bin/choom", "-n", "300", "--"]
 
 
+_own_search_path = os.environ.get("JUPYTER_CONFIG_PATH")
+
+
+def use_settings_in(folder):
+    """Makes Jupyter read its settings from `folder` first."""
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [folder, _own_search_path]))
+
+
+def became_ready():
+    """Tells systemd, and forgets what is no business of the kernels, which inherit the environment."""
+    if _own_search_path is None:
+        os.environ.pop("JUPYTER_CONFIG_PATH", None)
+    else:
+        os.environ["JUPYTER_CONFIG_PATH"] = _own_search_path
+    notify("READY=1\nSTATUS=ready")
+
+
 def notify(state):
     """sd_notify(3): the spawner learns of readiness from systemd, at once and without asking."""
-    address = os.environ.pop("NOTIFY_SOCKET", None)  # popped: no business of the kernels
+    address = os.environ.pop("NOTIFY_SOCKET", None)
     if not address:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
@@ -27,8 +44,10 @@ class HubIdentityProvider(IdentityProvider):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        # The identity provider is made while the server sets itself up; callbacks run once it listens and its loop turns.
-        self.parent.io_loop.add_callback(notify, "READY=1\nSTATUS=ready")
+        # The identity provider is made while the server sets itself up. Binding the socket is a callback that is queued
+        # after this one: going round once more, it has been done.
+        loop = self.parent.io_loop
+        loop.add_callback(loop.add_callback, became_ready)
 
     async def get_user(self, handler):
         name = unquote(handler.request.headers.get("X-Tljh-User", ""))

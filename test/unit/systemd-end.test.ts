@@ -34,7 +34,9 @@ test('every end has all three parts, each a text without a full stop', () => {
   const result = fc.constantFrom(...results, 'resources', 'oom-kill', 'exec-condition', 'new-in-260', '')
   fc.assert(
     fc.property(result, fc.nat(255), fc.constantFrom('exited', 'killed', 'dumped', undefined), (text, status, code) => {
-      for (const part of Object.values(ended(text, status, code))) assert.match(part, /^[a-z].*[^.]$/)
+      const { what, why, fix } = ended(text, status, code)
+      for (const sentence of [what, fix]) assert.match(sentence, /^[A-Z].*[^.]$/)
+      assert.match(why, /^[a-z].*[^.]$/)
     }),
   )
 })
