@@ -35,6 +35,11 @@ export function createAccess(config: ConfigFile, sessions: Sessions): Access {
   }
 }
 
+/** Where a request comes from. IPv4 is written as such, though it comes through a socket for both. */
+export function addressOf(request: IncomingMessage): string {
+  return (request.socket.remoteAddress ?? '').replace(/^::ffff:/, '')
+}
+
 /**
  * Whether a page of ours sent this request, as far as a browser tells. Programs send no `Origin`, and browsers leave it
  * out of navigations and of reading requests to one's own origin.

@@ -87,7 +87,11 @@ export function problemAnswer(hub: Hub, error: unknown, request: IncomingMessage
 
 function explain(error: unknown): { status: number; problem: ProblemError; logId?: string } {
   if (error instanceof ProblemError) return { status: statusOf(error), problem: error }
-  const { statusCode = 500, message = '' } = error as Partial<FastifyError>
+  const { statusCode = 500, message = '', code = '' } = error as Partial<FastifyError>
+  if (code === 'ERR_SQLITE_ERROR') {
+    const fix = 'An administrator can make room: df -h /opt/tljh shows how much there is'
+    return { status: 503, problem: new ProblemError('STATE', { what: 'The hub could not write', why: message, fix }) }
+  }
   if (statusCode < 500) {
     const why = message.replace(/\.$/, '')
     const fix = 'Go back, reload the page, and try again'

@@ -3,7 +3,7 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProblemError, type ProblemText } from '../problem.ts'
-import { ownPath, sessionCookie } from './access.ts'
+import { addressOf, ownPath, sessionCookie } from './access.ts'
 import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress } from './answers.ts'
 import { logIn } from './login.ts'
 import { sessionAgeSeconds } from './sessions.ts'
@@ -76,11 +76,13 @@ export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void>
       reply.setCookie(sessionCookie, sessions.start(user), { ...cookieOptions, maxAge: sessionAgeSeconds })
       // It belonged to nobody's session; the next form gets one that belongs to this.
       reply.clearCookie(xsrfCookie, { path: `${baseUrl}hub/` })
-      log(`${user} logged in from ${request.ip}`)
+      log(`${user} logged in from ${addressOf(request.raw)}`)
       return reply.redirect(ownPath(typed.next, baseUrl) || `${baseUrl}hub/`)
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
-      log(`login refused (${error.code}) from ${request.ip} for ${JSON.stringify(typed.username.slice(0, 80))}`)
+      log(
+        `login refused (${error.code}) from ${addressOf(request.raw)} for ${JSON.stringify(typed.username.slice(0, 80))}`,
+      )
       return loginPage(request, reply, typed, error)
     }
   })

@@ -8,7 +8,7 @@ import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { isUserName, type UserName } from '../config/names.ts'
-import { isNavigation, isSameOrigin, sessionCookie } from './access.ts'
+import { addressOf, isNavigation, isSameOrigin, sessionCookie } from './access.ts'
 import { formToken, type Hub, problemAnswer, sendPage } from './answers.ts'
 import type { Passage } from './proxy.ts'
 import { ambiguousAddress, crossOrigin, loginNeeded, noPage, notRunning, notYours } from './refusals.ts'
@@ -53,7 +53,7 @@ export async function userServerRoutes(app: FastifyInstance, hub: Hub): Promise<
       target: request.url ?? '',
       prefix: `${baseUrl}user/${owner}/`,
       user: session.user,
-      address: request.socket.remoteAddress ?? '',
+      address: addressOf(request),
       protocol: 'http',
       hubCookies,
     }

@@ -212,12 +212,12 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
         if (user) await setUnit(user, event.kind === 'removed' ? undefined : event.unit)
         return
       }
-      const units = new Map<UserName, UnitState | undefined>([...known.keys()].map(user => [user, undefined]))
+      const seen = new Map<UserName, UnitState | undefined>([...known.keys()].map(user => [user, undefined]))
       for (const unit of event.units) {
         const user = userOfUnit(unit)
-        if (user) units.set(user, unit)
+        if (user) seen.set(user, unit)
       }
-      await Promise.all([...units].map(([user, unit]) => setUnit(user, unit)))
+      await Promise.all([...seen].map(([user, unit]) => setUnit(user, unit)))
     },
   }
 }

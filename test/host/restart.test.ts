@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
-import { openClassroom } from './classroom.ts'
+import { openClassroom, studentPassword } from './classroom.ts'
 import type { Host } from './host.ts'
 import { joinKernel, startKernel } from './kernel.ts'
-import type { Visitor } from './visitor.ts'
+import { type Visitor, visit } from './visitor.ts'
 
 /** What a student has: a login, a server, a kernel with a variable in it. */
 async function isAsItWas(ann: Visitor, kernelId: string): Promise<void> {
@@ -127,4 +127,46 @@ test('a reboot brings the hub back, and a session that was open still is', async
   assert.equal(home.status, 200)
   assert.match(home.body, /Start my server/)
   await ann.startServer()
+})
+
+test('a hub that hangs is noticed, ended and started again', async t => {
+  const classroom = await openClassroom(t)
+  const { host } = classroom
+  await host.run(['mkdir', '-p', '/etc/systemd/system/tljh-hub.service.d'])
+  await host.writeFile('/etc/systemd/system/tljh-hub.service.d/short.conf', '[Service]\nWatchdogSec=2s\n')
+  await host.run(['systemctl', 'daemon-reload'])
+  await host.run(['systemctl', 'restart', 'tljh-hub'])
+  const ann = await classroom.student('ann')
+  const pid = await mainPid(host, 'tljh-hub.service')
+
+  await host.run(['kill', '-STOP', pid])
+
+  assert.equal((await ann.request('/hub/home')).status, 200, 'whoever asks meanwhile is answered by the next')
+  assert.notEqual(await mainPid(host, 'tljh-hub.service'), pid)
+})
+
+test('a disk that is full is said to be, and stops no server', async t => {
+  const classroom = await openClassroom(t)
+  const { host } = classroom
+  await host.run(['systemctl', 'stop', 'tljh-hub.service'])
+  await host.run([
+    'mount',
+    '-t',
+    'tmpfs',
+    '-o',
+    'size=512k,mode=700,uid=tljh-hub,gid=tljh-hub',
+    'tmpfs',
+    '/opt/tljh/state',
+  ])
+  await host.run(['systemctl', 'start', 'tljh-hub.service'])
+  const ann = await classroom.student('ann')
+  await host.run(['dd', 'if=/dev/zero', 'of=/opt/tljh/state/filler', 'bs=1k'], { check: false })
+
+  const refused = await visit(classroom.url).logIn('bob', studentPassword)
+
+  assert.equal(refused.status, 503)
+  assert.match(refused.body, /full/)
+  assert.equal((await ann.jupyter('GET', 'api/status')).status, 200)
+  await host.run(['rm', '/opt/tljh/state/filler'])
+  assert.equal((await visit(classroom.url).logIn('bob', studentPassword)).status, 302)
 })
