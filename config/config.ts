@@ -1,106 +1,73 @@
 /**
  * What `config.yaml` means, as one value: checked, with defaults, in the units that the machine counts in.
- *
- * The keys are TLJH's. A key that is not known is an error, never ignored: a teacher who misspells a limit must not
- * believe that it holds.
  */
-import { Ajv, type ErrorObject } from 'ajv'
-import { type Document, isMap, LineCounter, parseDocument } from 'yaml'
+import { createHash } from 'node:crypto'
 import { ProblemError } from '../problem.ts'
-import { type UserName, userNamePattern } from './names.ts'
-import { type Bytes, type Cpus, parseBytes, parseCpus } from './quantities.ts'
+import { checkMeaning } from './checks.ts'
+import type { Finding } from './findings.ts'
+import { hasErrors } from './findings.ts'
+import type { UserName } from './names.ts'
+import { type Bytes, type Cpus, readBytes, readCpus } from './quantities.ts'
+import { type ConfigContent, readConfigText } from './text.ts'
 
 export interface Config {
+  /** Of the text that it was read from: the same text, the same version. 64 hexadecimal digits. */
+  version: string
   /** Begins and ends with a slash. */
   baseUrl: string
   users: { allowed: ReadonlySet<UserName>; banned: ReadonlySet<UserName>; admin: ReadonlySet<UserName> }
+  groups: ReadonlyMap<string, ReadonlySet<UserName>>
   /** Whether somebody whom the file does not name may enter and choose a password. */
   createUsers: boolean
+  leastPasswordLength: number
   limits: Limits
+  groupLimits: ReadonlyMap<string, Partial<Limits>>
+  userLimits: ReadonlyMap<UserName, Partial<Limits>>
+  http: { address: string; port: number }
   /** What a server opens first, below its own URL. */
   defaultUrl: '/lab' | '/tree'
+  serverEnvironment: Readonly<Record<string, string>>
+  branding: { title: string; message: string }
+  /** How many earlier configurations are kept. */
+  historyLength: number
 }
 
-/** What each user's server may use. `null`: as much as the machine has. */
+/** What a user's server may use. `null`: as much as the machine has. */
 export interface Limits {
   memory: Bytes | null
   cpu: Cpus | null
   /** Processes and threads together. */
   tasks: number
+  /** Beside the memory, where that is limited. */
+  swap: Bytes | null
 }
 
 /** A numerical library starts a thread a core for each kernel, so a few hundred are honest use; a fork bomb is not. */
 const defaultTasks = 1000
 
-/** The file's shape, before units are read. */
-interface ConfigFileShape {
-  base_url?: string
-  users?: Partial<Record<'allowed' | 'banned' | 'admin', UserName[] | null>> | null
-  auth?: { type?: string; FirstUseAuthenticator?: { create_users?: boolean } | null } | null
-  limits?: { memory?: string | number | null; cpu?: string | number | null; tasks?: number | null } | null
-  user_environment?: { default_app?: 'jupyterlab' | 'classic' } | null
+/** Reads any bytes. `config` is there where no finding is an error. */
+export function readConfig(source: string | Uint8Array): { config: Config | undefined; findings: Finding[] } {
+  const read = readConfigText(source)
+  const findings = [...read.findings]
+  if (!hasErrors(findings)) findings.push(...checkMeaning(read))
+  return { config: hasErrors(findings) ? undefined : meaning(read.content, versionOf(source)), findings }
 }
 
-const names = { type: ['array', 'null'], items: { type: 'string', pattern: userNamePattern } }
-
-function section(properties: Record<string, object>): object {
-  return { type: ['object', 'null'], additionalProperties: false, properties }
+/** Names the content of a file: what hub and spawner say that they run. */
+export function versionOf(source: string | Uint8Array): string {
+  return createHash('sha256').update(source).digest('hex')
 }
 
-const schema = section({
-  base_url: { type: 'string', pattern: '^/(?:[A-Za-z0-9._~-]+/)*$' },
-  users: section({ allowed: names, banned: names, admin: names }),
-  auth: section({
-    type: { enum: ['firstuseauthenticator.FirstUseAuthenticator', 'firstuse'] },
-    FirstUseAuthenticator: section({ create_users: { type: 'boolean' } }),
-  }),
-  limits: section({
-    memory: { type: ['string', 'number', 'null'] },
-    cpu: { type: ['string', 'number', 'null'] },
-    tasks: { type: ['integer', 'null'], minimum: 64 },
-  }),
-  user_environment: section({ default_app: { enum: ['jupyterlab', 'classic'] } }),
-})
-
-const validate = new Ajv({ allowUnionTypes: true, allErrors: true, verbose: true }).compile<ConfigFileShape | null>(
-  schema,
-)
-
-/**
- * Reads the text of a configuration. An empty text is the default configuration.
- * Throws a `ProblemError` (`CONFIG_…`) that names line, key and value of the first thing that is wrong.
- */
-export function parseConfig(text: string): Config {
-  const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
-  const broken = document.errors[0]
-  if (broken) {
-    throw new ProblemError('CONFIG_YAML', {
-      what: `The configuration is not YAML from line ${lines.linePos(broken.pos[0]).line} on`,
-      why: broken.message,
-      fix: 'Mend that line: most often a colon, a quote or the space at its start is missing or too many',
-    })
-  }
-  const value = plainValue(document)
-  if (!validate(value)) {
-    const error = validate.errors?.[0]
-    if (error) throw schemaProblem(error, document.contents, lines, value)
-  }
-  return meaning((value ?? {}) as ConfigFileShape)
-}
-
-/** Without aliases (`*name`): a few lines of them can stand for gigabytes, and nobody needs them here. */
-function plainValue(document: Document): unknown {
-  try {
-    return document.toJS({ maxAliasCount: 0 }) ?? {}
-  } catch (cause) {
-    throw new ProblemError('CONFIG_YAML', {
-      what: 'The configuration uses an alias',
-      why: cause instanceof Error ? cause.message : String(cause),
-      fix: 'Write the value out where the alias stands (a word after a star, as in *name)',
-      cause,
-    })
-  }
+/** Reads a configuration that must be valid. Throws `CONFIG_INVALID`, which names the first thing that is wrong. */
+export function parseConfig(source: string | Uint8Array): Config {
+  const { config, findings } = readConfig(source)
+  if (config) return config
+  const first = findings.find(finding => finding.severity === 'error')
+  throw new ProblemError('CONFIG_INVALID', {
+    what: first ? `${first.what} (line ${first.line})` : 'The configuration is not valid',
+    why: first?.why ?? 'no reason is known',
+    fix: first?.fix ?? 'See: sudo tljh-ts config validate',
+  })
 }
 
 export function isAdmin(config: Config, user: UserName): boolean {
@@ -113,68 +80,58 @@ export function mayEnter(config: Config, user: UserName): boolean {
   return !banned.has(user) && (allowed.has(user) || admin.has(user) || config.createUsers)
 }
 
-function meaning(file: ConfigFileShape): Config {
-  const { memory = null, cpu = null, tasks } = file.limits ?? {}
+/** A user's own limits are stronger than those of groups, and those than the default; of several groups the most generous. */
+export function limitsOf(config: Config, user: UserName): Limits {
+  const own = config.userLimits.get(user) ?? {}
+  const ofGroups = [...config.groups].flatMap(([group, members]) =>
+    members.has(user) ? [config.groupLimits.get(group) ?? {}] : [],
+  )
+  const pick = <Key extends keyof Limits>(key: Key): Limits[Key] => {
+    if (own[key] !== undefined) return own[key]
+    const values = ofGroups.flatMap(limits => (limits[key] === undefined ? [] : [limits[key]]))
+    return values.length ? values.reduce(moreGenerous) : config.limits[key]
+  }
+  return { memory: pick('memory'), cpu: pick('cpu'), tasks: pick('tasks'), swap: pick('swap') }
+}
+
+function moreGenerous<Value extends number | null>(one: Value, other: Value): Value {
+  return one === null || other === null ? (null as Value) : one > other ? one : other
+}
+
+function meaning(file: ConfigContent, version: string): Config {
+  const names = (list: readonly string[] | null | undefined) => new Set((list ?? []) as UserName[])
+  const { groups, users, ...defaults } = file.limits ?? {}
+  const { memory = null, cpu = null, tasks = defaultTasks, swap = null } = limitsIn(defaults)
   return {
+    version,
     baseUrl: file.base_url ?? '/',
-    users: {
-      allowed: new Set(file.users?.allowed),
-      banned: new Set(file.users?.banned),
-      admin: new Set(file.users?.admin),
-    },
+    users: { allowed: names(file.users?.allowed), banned: names(file.users?.banned), admin: names(file.users?.admin) },
+    groups: new Map(Object.entries(file.groups ?? {}).map(([name, group]) => [name, names(group?.members)])),
     createUsers: file.auth?.FirstUseAuthenticator?.create_users ?? false,
-    limits: {
-      memory: memory === null ? null : parseBytes(memory, 'limits.memory'),
-      cpu: cpu === null ? null : parseCpus(cpu, 'limits.cpu'),
-      tasks: tasks ?? defaultTasks,
-    },
+    leastPasswordLength: file.auth?.FirstUseAuthenticator?.min_password_length ?? 7,
+    limits: { memory, cpu, tasks, swap },
+    groupLimits: new Map(Object.entries(groups ?? {}).map(([name, limits]) => [name, limitsIn(limits ?? {})])),
+    userLimits: new Map(
+      Object.entries(users ?? {}).map(([name, limits]) => [name as UserName, limitsIn(limits ?? {})]),
+    ),
+    http: { address: file.http?.address ?? '', port: file.http?.port ?? 80 },
     defaultUrl: file.user_environment?.default_app === 'classic' ? '/tree' : '/lab',
+    serverEnvironment: Object.fromEntries(
+      Object.entries(file.server?.environment ?? {}).map(([name, value]) => [name, String(value)]),
+    ),
+    branding: { title: file.branding?.title ?? '', message: file.branding?.message ?? '' },
+    historyLength: file.state?.history ?? 200,
   }
 }
 
-function schemaProblem(error: ErrorObject, contents: unknown, lines: LineCounter, value: unknown): ProblemError {
-  const unknownKey: unknown = error.params.additionalProperty
-  const path = error.instancePath.split('/').slice(1)
-  if (typeof unknownKey === 'string') path.push(unknownKey)
-  const key = path.join('.') || 'the file'
-  const line = lineOf(contents, path, lines)
-  const at = line === undefined ? '' : ` (line ${line})`
-  if (typeof unknownKey === 'string') {
-    const known = Object.keys((error.parentSchema as { properties?: object } | undefined)?.properties ?? {})
-    return new ProblemError('CONFIG_KEY', {
-      what: `${key}${at} is set`,
-      why: 'there is no such key',
-      fix: known.length ? `The keys here are: ${known.join(', ')}` : 'Check its spelling and its indentation',
-    })
-  }
-  const isName = error.params.pattern === userNamePattern
-  return new ProblemError('CONFIG_VALUE', {
-    what: `${key}${at} is ${JSON.stringify(valueAt(value, path))}`,
-    why: isName
-      ? 'that cannot be a user name: 1 to 64 of a-z, 0-9 and . _ @ -'
-      : `it ${error.message ?? 'is not allowed'}`,
-    fix: Array.isArray(error.params.allowedValues)
-      ? `Write one of: ${error.params.allowedValues.join(', ')}`
-      : 'Correct the value, or remove the line to have the default',
-  })
-}
+type LimitsInFile = Omit<NonNullable<ConfigContent['limits']>, 'groups' | 'users'>
 
-function lineOf(contents: unknown, path: string[], lines: LineCounter): number | undefined {
-  let node: unknown = contents
-  let offset: number | undefined
-  for (const step of path) {
-    if (isMap(node)) {
-      const pair = node.items.find(item => String(item.key) === step)
-      offset = (pair?.key as { range?: [number] } | undefined)?.range?.[0] ?? offset
-      node = pair?.value
-    } else if (node !== null && typeof node === 'object' && 'items' in node && Array.isArray(node.items)) {
-      node = node.items[Number(step)]
-      offset = (node as { range?: [number] } | undefined)?.range?.[0] ?? offset
-    }
+/** A key that is there and empty says 'no limit'; one that is not there says nothing. */
+function limitsIn({ memory, cpu, tasks, swap }: LimitsInFile): Partial<Limits> {
+  return {
+    ...(memory === undefined ? {} : { memory: memory === null ? null : (readBytes(memory) ?? null) }),
+    ...(cpu === undefined ? {} : { cpu: cpu === null ? null : (readCpus(cpu) ?? null) }),
+    ...(tasks === undefined ? {} : { tasks: tasks ?? defaultTasks }),
+    ...(swap === undefined ? {} : { swap: swap === null ? null : (readBytes(swap) ?? null) }),
   }
-  return offset === undefined ? undefined : lines.linePos(offset).line
-}
-
-function valueAt(value: unknown, path: string[]): unknown {
-  return path.reduce<unknown>((at, step) => (at as Record<string, unknown> | undefined)?.[step], value)
 }

@@ -1,16 +1,21 @@
 /**
- * The configuration file as a running service sees it: always the last good version.
+ * The configuration file as a running service sees it: always a good version.
  *
  * The file is looked at whenever somebody asks, so a change is in force at once. A version that is not valid, or that
- * cannot be read, never replaces a good one; it is reported once, and the service goes on.
+ * cannot be read, never replaces a good one: it is reported once, and the service goes on with the last good one. A
+ * service that starts takes the newest of the history where the file itself is no good, and where there is none, the
+ * default, which lets nobody in.
  */
 import { readFileSync, statSync } from 'node:fs'
 import { ProblemError } from '../problem.ts'
 import { type Config, parseConfig } from './config.ts'
+import { newestGood } from './history.ts'
 
 export interface ConfigFile {
-  /** The configuration in force. Throws a `ProblemError` only where there has never been a good one. */
+  /** The configuration in force. */
   current(): Config
+  /** Why the file on disk is not what is in force; undefined where it is. */
+  problem(): ProblemError | undefined
 }
 
 /** `report` is told of each version that could not be taken. */
@@ -19,46 +24,48 @@ export function openConfigFile(path: string, report: (problem: ProblemError) => 
   let seen: string | undefined
   let problem: ProblemError | undefined
 
+  function look(): Config {
+    const version = stamp(path)
+    if (good && version === seen) return good
+    seen = version
+    try {
+      good = parseConfig(read(path))
+      problem = undefined
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error
+      problem = error
+      report(error)
+      good ??= newestGood(path) ?? parseConfig('')
+    }
+    return good
+  }
+
   return {
-    current() {
-      const version = versionOf(path)
-      if (version !== seen) {
-        seen = version
-        try {
-          good = parseConfig(read(path))
-          problem = undefined
-        } catch (error) {
-          if (!(error instanceof ProblemError)) throw error
-          problem = error
-          report(error)
-        }
-      }
-      if (good) return good
-      throw problem ?? unreadable(path, undefined)
+    current: look,
+    problem() {
+      look()
+      return problem
     },
   }
 }
 
-function versionOf(path: string): string {
+/** Changes with every change of the file. */
+function stamp(path: string): string {
   const stat = statSync(path, { throwIfNoEntry: false, bigint: true })
-  return stat ? `${stat.ino} ${stat.mtimeNs} ${stat.size}` : 'absent'
+  return stat ? `${stat.ino} ${stat.mtimeNs} ${stat.ctimeNs} ${stat.size}` : 'absent'
 }
 
 /** A missing file is a machine on which nothing was set yet. */
-function read(path: string): string {
+function read(path: string): Uint8Array {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path))
+    return readFileSync(path)
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return ''
-    throw unreadable(path, error)
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return new Uint8Array()
+    throw new ProblemError('CONFIG_UNREADABLE', {
+      what: `${path} could not be read`,
+      why: error instanceof Error ? error.message : String(error),
+      fix: 'Make it a file that root may write and the group tljh-hub may read (mode 0640)',
+      cause: error,
+    })
   }
-}
-
-function unreadable(path: string, cause: unknown): ProblemError {
-  return new ProblemError('CONFIG_UNREADABLE', {
-    what: `${path} could not be read`,
-    why: cause instanceof Error ? cause.message : 'there is no good version of it',
-    fix: 'Make it a UTF-8 text file that root may write and the group tljh-hub may read (mode 0640)',
-    cause,
-  })
 }

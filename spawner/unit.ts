@@ -7,7 +7,7 @@
  * it, cannot be led to another socket. Everything is named after the account, whose name is one to one with the user's.
  */
 import type { Config } from '../config/config.ts'
-import { isAdmin } from '../config/config.ts'
+import { isAdmin, limitsOf } from '../config/config.ts'
 import { isUserName, shortUnixName, type UnixName, type UserName, unixName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import { controlGroupOf, ownCgroupPaths } from '../systemd/cgroup.ts'
@@ -59,7 +59,7 @@ export function planServer(user: UserName, account: Account, surroundings: Surro
   const folder = `${layout.userSockets}/${shortUnixName(account.name)}`
   const mountName = unitName(`${escapeUnitName(folder.slice(1))}.mount`)
   const runtime = '/run/jupyter'
-  const { memory, cpu, tasks } = config.limits
+  const { memory, cpu, tasks, swap } = limitsOf(config, user)
   const isTrusted = isAdmin(config, user)
 
   return {
@@ -95,6 +95,7 @@ export function planServer(user: UserName, account: Account, surroundings: Surro
       WorkingDirectory: account.home,
       UMask: 0o077,
       Environment: {
+        ...config.serverEnvironment,
         PATH: `${layout.classEnvironment}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
         LANG: 'C.UTF-8',
         JUPYTERHUB_USER: user,
@@ -111,7 +112,7 @@ export function planServer(user: UserName, account: Account, surroundings: Surro
       TimeoutStopUSec: stopTimeoutUsec,
       KillMode: 'mixed',
 
-      ...(memory === null ? {} : { MemoryMax: memory, MemorySwapMax: 0 }),
+      ...(memory === null ? {} : { MemoryMax: memory, MemorySwapMax: swap ?? 0 }),
       ...(cpu === null ? {} : { CPUQuotaPerSecUSec: Math.round(cpu * second) }),
       TasksMax: tasks,
       LimitCORE: 0,

@@ -1,0 +1,75 @@
+/**
+ * What a configuration can get wrong although each of its values is right: names in two lists, groups that nobody is in,
+ * limits for somebody who is not there. What depends on the machine is in config/machine.ts.
+ */
+import type { Finding } from './findings.ts'
+import type { ConfigText } from './text.ts'
+
+const userLists = ['allowed', 'banned', 'admin'] as const
+
+export function checkMeaning(read: ConfigText): Finding[] {
+  return [...doubled(read), ...bannedElsewhere(read), ...emptyGroups(read), ...limitsOfNobody(read)]
+}
+
+function* doubled({ content, finding }: ConfigText): Iterable<Finding> {
+  for (const list of userLists) {
+    const seen = new Map<string, number>()
+    for (const [index, name] of (content.users?.[list] ?? []).entries()) {
+      if (seen.has(name)) {
+        yield finding('warning', ['users', list, String(index)], {
+          what: `users.${list} names ${name} twice`,
+          why: 'once is enough',
+          fix: 'Remove one of the two lines',
+        })
+      }
+      seen.set(name, index)
+    }
+  }
+}
+
+function* bannedElsewhere({ content, finding }: ConfigText): Iterable<Finding> {
+  const banned = new Set(content.users?.banned)
+  for (const list of ['allowed', 'admin'] as const) {
+    for (const [index, name] of (content.users?.[list] ?? []).entries()) {
+      if (!banned.has(name)) continue
+      yield finding('warning', ['users', list, String(index)], {
+        what: `users.${list} names ${name}, who is in users.banned as well`,
+        why: 'banned is stronger, so this line has no effect',
+        fix: 'Remove the name from one of the two lists',
+      })
+    }
+  }
+}
+
+function* emptyGroups({ content, finding }: ConfigText): Iterable<Finding> {
+  for (const [name, group] of Object.entries(content.groups ?? {})) {
+    if (group?.members?.length) continue
+    yield finding('warning', ['groups', name], {
+      what: `groups.${name} has no members`,
+      why: 'a group that nobody is in has no effect',
+      fix: `Name them: groups.${name}.members: [ann, bob]`,
+    })
+  }
+}
+
+function* limitsOfNobody({ content, finding }: ConfigText): Iterable<Finding> {
+  const groups = Object.keys(content.groups ?? {})
+  for (const name of Object.keys(content.limits?.groups ?? {})) {
+    if (groups.includes(name)) continue
+    yield finding('error', ['limits', 'groups', name], {
+      what: `limits.groups.${name} is set`,
+      why: 'there is no group of that name',
+      fix: groups.length ? `The groups are: ${groups.join(', ')}` : `Make it: groups.${name}.members: [ann, bob]`,
+    })
+  }
+  const createsUsers = content.auth?.FirstUseAuthenticator?.create_users ?? false
+  const known = new Set([...(content.users?.allowed ?? []), ...(content.users?.admin ?? [])])
+  for (const name of Object.keys(content.limits?.users ?? {})) {
+    if (createsUsers || known.has(name)) continue
+    yield finding('warning', ['limits', 'users', name], {
+      what: `limits.users.${name} is set`,
+      why: 'nobody of that name may enter',
+      fix: 'Check its spelling, or add the name to users.allowed',
+    })
+  }
+}

@@ -1,0 +1,373 @@
+/**
+ * The one description of `config.yaml`: from it come the checks, the TypeScript types, the defaults, the reference page
+ * of the docs and the completion of the command line.
+ *
+ * It is JSON Schema (2020-12's common subset with draft-07), with these words of our own:
+ *
+ *   format       what a text or an amount must be beyond its type (config/formats.ts)
+ *   secret       never shown unless somebody asks for it
+ *   effect       when a change counts: `now`, `next start` (of each server), `address` (the hub's listener moves)
+ *   pending      a key of TLJH's, or of ours, that this version reads and does nothing with yet
+ *   replaced     a key of TLJH's that has no meaning here, and what there is instead
+ *
+ * Every section may be empty (`limits:` and nothing below), because people write files that way. TLJH's keys have
+ * TLJH's names and meaning.
+ */
+import type { FromSchema } from 'json-schema-to-ts'
+
+const userNames = {
+  type: ['array', 'null'],
+  items: { type: 'string', format: 'user-name' },
+} as const
+
+const limits = {
+  memory: {
+    type: ['string', 'number', 'null'],
+    format: 'bytes',
+    description:
+      'Memory of each user’s server. What goes beyond it loses its kernel. Empty: as much as the machine has.',
+    examples: ['1G', '512M', '1.5G'],
+    effect: 'now',
+  },
+  cpu: {
+    type: ['string', 'number', 'null'],
+    format: 'cpus',
+    description: 'Processor time of each user’s server: 1 is one core. Empty: as much as there is.',
+    examples: [2, 0.5, '50%'],
+    effect: 'now',
+  },
+  tasks: {
+    type: ['integer', 'null'],
+    minimum: 64,
+    maximum: 1_000_000,
+    description: 'Processes and threads of each user’s server together. Empty: 1000.',
+    effect: 'now',
+  },
+  swap: {
+    type: ['string', 'number', 'null'],
+    format: 'bytes',
+    description: 'Swap that each user’s server may use beside its memory. Empty: none, where memory is limited.',
+    effect: 'now',
+  },
+  disk: {
+    type: ['string', 'number', 'null'],
+    format: 'bytes',
+    description: 'Space for each user’s home.',
+    pending: true,
+  },
+} as const
+
+const limitsSection = { type: ['object', 'null'], additionalProperties: false, properties: limits } as const
+
+const certificateFile = { type: ['string', 'null'], format: 'path', effect: 'address' } as const
+
+export const schema = {
+  type: ['object', 'null'],
+  additionalProperties: false,
+  properties: {
+    base_url: {
+      type: 'string',
+      format: 'base-url',
+      default: '/',
+      description:
+        'Where the hub lives below its address. Running servers are stopped when it changes: theirs changes with it.',
+      examples: ['/', '/class/'],
+      effect: 'address',
+    },
+    users: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      description:
+        'Who may enter. The lists count in both directions and at once: who is taken off has no session any more.',
+      properties: {
+        allowed: { ...userNames, description: 'May log in and have a server.', effect: 'now' },
+        banned: {
+          ...userNames,
+          description: 'May not, whatever else the file says. Their servers are stopped.',
+          effect: 'now',
+        },
+        admin: { ...userNames, description: 'Administrators of the hub, and by sudo of the machine.', effect: 'now' },
+        extra_user_groups: {
+          type: ['object', 'null'],
+          propertyNames: { format: 'unix-group' },
+          additionalProperties: userNames,
+          description: 'Groups of the machine, and which users are in them.',
+          pending: true,
+        },
+      },
+    },
+    groups: {
+      type: ['object', 'null'],
+      propertyNames: { format: 'group-name' },
+      description: 'Groups of users, to give limits to.',
+      additionalProperties: {
+        type: ['object', 'null'],
+        additionalProperties: false,
+        properties: { members: { ...userNames, description: 'Who is in the group.', effect: 'now' } },
+      },
+    },
+    auth: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      description: 'How people log in.',
+      properties: {
+        type: {
+          type: 'string',
+          enum: ['firstuseauthenticator.FirstUseAuthenticator', 'firstuse'],
+          default: 'firstuseauthenticator.FirstUseAuthenticator',
+          description: 'The way in. At the first login each user chooses a password.',
+          effect: 'now',
+        },
+        FirstUseAuthenticator: {
+          type: ['object', 'null'],
+          additionalProperties: false,
+          properties: {
+            create_users: {
+              type: 'boolean',
+              default: false,
+              description: 'Whether somebody whom the file does not name may enter and choose a password.',
+              effect: 'now',
+            },
+            min_password_length: {
+              type: 'integer',
+              minimum: 1,
+              maximum: 1024,
+              default: 7,
+              description: 'The fewest characters of a new password.',
+              effect: 'now',
+            },
+            dbm_path: {
+              type: 'string',
+              replaced: 'passwords are kept in the hub’s own state, and are never read from a dbm file',
+            },
+            check_passwords_on_startup: {
+              type: 'boolean',
+              replaced: 'passwords are kept as argon2id hashes, which are always valid',
+            },
+          },
+        },
+      },
+    },
+    limits: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      description:
+        'What each user’s server may use. A user’s own limit is stronger than a group’s, and that than the default.',
+      properties: {
+        ...limits,
+        groups: {
+          type: ['object', 'null'],
+          propertyNames: { format: 'group-name' },
+          additionalProperties: limitsSection,
+          description: 'For the members of a group. Of several groups, the most generous counts.',
+        },
+        users: {
+          type: ['object', 'null'],
+          propertyNames: { format: 'user-name' },
+          additionalProperties: limitsSection,
+          description: 'For one user.',
+        },
+      },
+    },
+    http: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      description: 'Where the hub listens.',
+      properties: {
+        address: {
+          type: ['string', 'null'],
+          format: 'ip',
+          default: '',
+          description: 'The address to listen on. Empty: all.',
+          effect: 'address',
+        },
+        port: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 65_535,
+          default: 80,
+          description: 'The port.',
+          effect: 'address',
+        },
+        mode: {
+          enum: ['direct', 'behind-proxy'],
+          default: 'direct',
+          description: 'Whether browsers come directly, or through another web server.',
+          pending: true,
+        },
+      },
+    },
+    https: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      description: 'TLS.',
+      properties: {
+        enabled: {
+          type: 'boolean',
+          enum: [false],
+          default: false,
+          description: 'Whether the hub serves https. This version cannot yet.',
+          effect: 'address',
+        },
+        address: {
+          type: ['string', 'null'],
+          format: 'ip',
+          default: '',
+          description: 'As http.address.',
+          pending: true,
+        },
+        port: { type: 'integer', minimum: 1, maximum: 65_535, default: 443, description: 'The port.', pending: true },
+        tls: {
+          type: ['object', 'null'],
+          additionalProperties: false,
+          properties: {
+            key: { ...certificateFile, description: 'File with the private key (PEM).', pending: true },
+            cert: { ...certificateFile, description: 'File with the certificate and its chain (PEM).', pending: true },
+          },
+        },
+        letsencrypt: {
+          type: ['object', 'null'],
+          additionalProperties: false,
+          properties: {
+            email: {
+              type: ['string', 'null'],
+              format: 'email',
+              description: 'Whom to warn of trouble.',
+              pending: true,
+            },
+            domains: {
+              type: ['array', 'null'],
+              items: { type: 'string', format: 'domain' },
+              description: 'The names to get a certificate for; the first is the main one.',
+              pending: true,
+            },
+            staging: { type: 'boolean', default: false, description: 'Use the test service.', pending: true },
+          },
+        },
+      },
+    },
+    user_environment: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      properties: {
+        default_app: {
+          enum: ['jupyterlab', 'classic'],
+          default: 'jupyterlab',
+          description: 'What a server opens first.',
+          effect: 'next start',
+        },
+      },
+    },
+    server: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      description: 'Of every user’s server.',
+      properties: {
+        environment: {
+          type: ['object', 'null'],
+          propertyNames: { format: 'environment-name' },
+          additionalProperties: { type: ['string', 'number', 'boolean'] },
+          description: 'Environment variables for all. Users can read them, so nothing secret.',
+          effect: 'next start',
+        },
+      },
+    },
+    services: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      properties: {
+        cull: {
+          type: ['object', 'null'],
+          additionalProperties: false,
+          description: 'Stopping servers that nobody uses.',
+          properties: {
+            enabled: { type: 'boolean', default: true, description: 'Whether to.', pending: true },
+            timeout: { type: 'integer', minimum: 1, default: 600, description: 'Seconds without use.', pending: true },
+            every: { type: 'integer', minimum: 1, default: 60, description: 'Seconds between looks.', pending: true },
+            concurrency: { type: 'integer', minimum: 1, default: 5, description: 'Stops at once.', pending: true },
+            users: { type: 'boolean', default: false, description: 'Forget idle users, too.', pending: true },
+            max_age: {
+              type: 'integer',
+              minimum: 0,
+              default: 0,
+              description: 'Seconds, used or not. 0: no limit.',
+              pending: true,
+            },
+            remove_named_servers: { type: 'boolean', default: false, replaced: 'each user has one server' },
+          },
+        },
+      },
+    },
+    branding: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      properties: {
+        title: {
+          type: ['string', 'null'],
+          maxLength: 80,
+          description: 'Name of the class, on every page.',
+          effect: 'now',
+        },
+        message: { type: ['string', 'null'], maxLength: 2000, description: 'Shown on the login page.', effect: 'now' },
+      },
+    },
+    state: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      properties: {
+        history: {
+          type: 'integer',
+          minimum: 2,
+          maximum: 10_000,
+          default: 200,
+          description: 'How many earlier configurations are kept.',
+          effect: 'now',
+        },
+      },
+    },
+    traefik_api: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      replaced: 'there is no traefik: the hub itself is the proxy',
+      properties: {
+        ip: { type: 'string' },
+        port: { type: 'integer' },
+        username: { type: 'string' },
+        password: { type: 'string', secret: true },
+      },
+    },
+  },
+} as const
+
+/** The file's content, as it is written. */
+export type ConfigFileContent = FromSchema<typeof schema, { keepDefaultedPropertiesOptional: true }>
+
+/** The words of our own beside JSON Schema's. */
+export const ownWords = ['secret', 'effect', 'pending', 'replaced'] as const
+
+/** One place in the schema, as code that walks it sees it. */
+export interface SchemaNode {
+  type?: string | readonly string[]
+  enum?: readonly unknown[]
+  format?: string
+  default?: unknown
+  description?: string
+  examples?: readonly unknown[]
+  properties?: Readonly<Record<string, SchemaNode>>
+  additionalProperties?: boolean | SchemaNode
+  items?: SchemaNode
+  secret?: boolean
+  effect?: 'now' | 'next start' | 'address'
+  pending?: boolean
+  replaced?: string
+}
+
+/** What the schema says of a key such as `limits.users.ann.memory`; undefined where there is no such key. */
+export function schemaAt(path: readonly string[]): SchemaNode | undefined {
+  return path.reduce<SchemaNode | undefined>((node, step) => {
+    if (!node) return undefined
+    if (node.items) return /^\d+$/.test(step) ? node.items : undefined
+    if (node.properties && Object.hasOwn(node.properties, step)) return node.properties[step]
+    return typeof node.additionalProperties === 'object' ? node.additionalProperties : undefined
+  }, schema)
+}
