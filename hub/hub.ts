@@ -11,6 +11,7 @@ import type { Server as HttpServer, ServerResponse } from 'node:http'
 import { Server as NetServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { mayEnter } from '../config/config.ts'
 import { openConfigFile } from '../config/file.ts'
 import type { Layout } from '../config/paths.ts'
 import { ProblemError } from '../problem.ts'
@@ -58,6 +59,11 @@ export async function runHub(
   const spawner = connectSpawner(layout.spawnerSocket)
   const proxy = createProxy(layout.userSockets)
   const servers = followServers(spawner, stopped.signal, log)
+  servers.onConfig(() => {
+    const inForce = config.current()
+    sessions.keepOnly(user => mayEnter(inForce, user))
+    spawner.runs(inForce.version).catch(error => log(String(error)))
+  })
   const assets = loadAssets()
   const app = await createApp(
     {

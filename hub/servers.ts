@@ -16,6 +16,8 @@ export interface Servers {
   watch(user: UserName, signal: AbortSignal): AsyncGenerator<Server>
   /** Calls `listener` for each server that is no longer ready. */
   onGone(listener: (user: UserName) => void): void
+  /** Calls `listener` when another version of the configuration has come into force. */
+  onConfig(listener: () => void): void
   /** Resolves when it is known for the first time what runs. */
   known: Promise<void>
 }
@@ -24,6 +26,7 @@ export function followServers(spawner: SpawnerClient, signal: AbortSignal, repor
   let known = new Map<UserName, Server>()
   const watchers = new Set<{ user: UserName; wake: () => void }>()
   const goneListeners: ((user: UserName) => void)[] = []
+  const configListeners: (() => void)[] = []
   let wasConnected = false
   const first = Promise.withResolvers<void>()
   let isKnown = false
@@ -38,6 +41,10 @@ export function followServers(spawner: SpawnerClient, signal: AbortSignal, repor
   }
 
   function take(event: Event): void {
+    if ('config' in event) {
+      for (const listener of configListeners) listener()
+      return
+    }
     if ('changed' in event) {
       const { user } = event.changed
       const before = stateOf(user)
@@ -97,5 +104,6 @@ export function followServers(spawner: SpawnerClient, signal: AbortSignal, repor
       }
     },
     onGone: listener => void goneListeners.push(listener),
+    onConfig: listener => void configListeners.push(listener),
   }
 }

@@ -19,6 +19,8 @@ export interface Sessions {
   isOpen(session: Session): boolean
   end(session: Session): void
   endAllOf(user: UserName): void
+  /** Ends those of every user of whom `isIn` says no. */
+  keepOnly(isIn: (user: UserName) => boolean): void
   /** Calls `listener` after a session was ended here. */
   onEnd(listener: () => void): void
 }
@@ -32,6 +34,7 @@ export function createSessions(db: DatabaseSync): Sessions {
   const remove = db.prepare('DELETE FROM sessions WHERE id = ?')
   const removeAllOf = db.prepare('DELETE FROM sessions WHERE user = ?')
   const listeners: (() => void)[] = []
+  const selectUsers = db.prepare('SELECT DISTINCT user FROM sessions')
   const removeExpired = db.prepare('DELETE FROM sessions WHERE expires <= ?')
 
   return {
@@ -56,6 +59,10 @@ export function createSessions(db: DatabaseSync): Sessions {
     endAllOf(user) {
       removeAllOf.run(user)
       for (const listener of listeners) listener()
+    },
+    keepOnly(isIn) {
+      const users = selectUsers.all().map(row => String(row.user) as UserName)
+      for (const user of users) if (!isIn(user)) this.endAllOf(user)
     },
     onEnd: listener => void listeners.push(listener),
   }

@@ -15,6 +15,7 @@ import { parseConfig } from '../config/config.ts'
 import { parseUserName, type UserName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import { ProblemError } from '../problem.ts'
+import { setListenAddress } from '../systemd/address.ts'
 
 export interface Installation {
   address: string
@@ -51,7 +52,7 @@ export async function install(
   report('units')
   await ensureUnits(layout)
   report('services')
-  await startServices()
+  await startServices(layout)
   return { address: await address(layout), admin, password: await ensurePassword(layout, admin) }
 }
 
@@ -130,7 +131,8 @@ async function ensureUnits({ hub }: Layout): Promise<void> {
   await replace('/usr/local/bin/tljh-ts', `#!/bin/sh\nexec ${node} ${join(hub, 'tljh-ts.ts')} "$@"\n`, 0o755)
 }
 
-async function startServices(): Promise<void> {
+async function startServices({ configFile }: Layout): Promise<void> {
+  setListenAddress('tljh-hub.socket', parseConfig(await readFile(configFile)).http)
   await must('systemctl', ['daemon-reload'])
   await must('systemctl', ['enable', '--quiet', ...sockets, ...services])
   await must('systemctl', ['start', ...sockets])
@@ -139,9 +141,10 @@ async function startServices(): Promise<void> {
 }
 
 async function address({ configFile }: Layout): Promise<string> {
-  const { baseUrl } = parseConfig(await readFile(configFile, 'utf8'))
+  const { baseUrl, http } = parseConfig(await readFile(configFile))
   const { stdout } = await runCommand('hostname', ['--all-ip-addresses'])
-  return `http://${stdout.split(' ')[0]?.trim() || hostname()}${baseUrl}`
+  const host = http.address || stdout.split(' ')[0]?.trim() || hostname()
+  return `http://${host}${http.port === 80 ? '' : `:${http.port}`}${baseUrl}`
 }
 
 /** The password of a new administrator; nothing where there is one already. */

@@ -25,6 +25,8 @@ export interface Accounts {
    * `jupyterhub-admins` for as long as `isAdmin`. Throws a `ProblemError` (`ACCOUNT_…`).
    */
   ensure(user: UserName, isAdmin: boolean): Promise<Account>
+  /** Puts the account, if there is one, into the group of administrators or takes it out. */
+  setAdmin(user: UserName, isAdmin: boolean): Promise<void>
 }
 
 const usersGroup = 'jupyterhub-users'
@@ -36,12 +38,20 @@ const comment = 'JupyterHub user '
 
 export function createAccounts(): Accounts {
   let last: Promise<unknown> = Promise.resolve()
+
+  function inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const turn = last.then(work)
+    last = turn.catch(() => undefined)
+    return turn
+  }
+
   return {
-    ensure(user, isAdmin) {
-      const turn = last.then(() => ensureAccount(user, isAdmin))
-      last = turn.catch(() => undefined)
-      return turn
-    },
+    ensure: (user, isAdmin) => inTurn(() => ensureAccount(user, isAdmin)),
+    setAdmin: (user, isAdmin) =>
+      inTurn(async () => {
+        const account = await findAccount(user, unixName(user))
+        if (account) await setMembership(account.name, adminsGroup, isAdmin)
+      }),
   }
 }
 

@@ -8,6 +8,7 @@ import { Agent, type IncomingMessage, request } from 'node:http'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { UserName } from '../config/names.ts'
+import type { Services, ServicesStatus } from '../config/services.ts'
 import { ProblemError } from '../problem.ts'
 import type { Event, Refusal, Server } from './protocol.ts'
 
@@ -15,6 +16,10 @@ export interface SpawnerClient {
   /** Both answer as soon as the spawner has taken the order, and throw what it refuses as a `ProblemError`. */
   start(user: UserName): Promise<Server>
   stop(user: UserName): Promise<Server>
+  /** Tells which version of the configuration the hub runs. */
+  runs(version: string): Promise<void>
+  /** For those who change the configuration. */
+  services: Services
   /** Runs until `signal` ends it. `isConnected` tells whether events arrive. */
   follow(options: FollowOptions): Promise<void>
   close(): void
@@ -27,22 +32,33 @@ export interface FollowOptions {
 }
 
 const timeoutMs = 10_000
+/** A hub that moves to another port is stopped and started. */
+const reloadTimeoutMs = 60_000
 const firstRetryMs = 50
 const lastRetryMs = 1_000
 
 export function connectSpawner(socketPath: string): SpawnerClient {
   const agent = new Agent({ keepAlive: true, maxSockets: 8 })
 
-  async function order(user: UserName, verb: 'start' | 'stop'): Promise<Server> {
-    const response = await open(agent, socketPath, 'POST', `/servers/${user}/${verb}`, AbortSignal.timeout(timeoutMs))
-    const body = JSON.parse(await textOf(response)) as Server | Refusal
-    if ('code' in body) throw new ProblemError(body.code, body)
+  async function ask<Answer>(method: 'GET' | 'POST', path: string, limitMs = timeoutMs): Promise<Answer> {
+    const response = await open(agent, socketPath, method, path, AbortSignal.timeout(limitMs))
+    const body = JSON.parse(await textOf(response)) as Answer | Refusal
+    if (isRefusal(body)) throw new ProblemError(body.code, body)
     return body
   }
 
   return {
-    start: user => order(user, 'start'),
-    stop: user => order(user, 'stop'),
+    start: user => ask<Server>('POST', `/servers/${user}/start`),
+    stop: user => ask<Server>('POST', `/servers/${user}/stop`),
+    async runs(version) {
+      await ask('POST', `/config/in-force/${version}`)
+    },
+    services: {
+      status: () => ask<ServicesStatus>('GET', '/config'),
+      async reload({ isAtOnce }) {
+        await ask('POST', isAtOnce ? '/config/reload-at-once' : '/config/reload', reloadTimeoutMs)
+      },
+    },
     async follow({ signal, onEvent, onConnection }) {
       let retryMs = firstRetryMs
       while (!signal.aborted) {
@@ -63,6 +79,10 @@ export function connectSpawner(socketPath: string): SpawnerClient {
     },
     close: () => agent.destroy(),
   }
+}
+
+function isRefusal(body: unknown): body is Refusal {
+  return typeof body === 'object' && body !== null && 'code' in body && 'fix' in body
 }
 
 function open(

@@ -7,10 +7,11 @@
  */
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { isUserName, type UserName } from '../config/names.ts'
+import type { ServicesStatus } from '../config/services.ts'
 import { ProblemError } from '../problem.ts'
 import type { Event, Refusal, Server } from './protocol.ts'
 
-/** What the verbs do. */
+/** What the verbs do with servers. */
 export interface Servers {
   list(): Server[]
   get(user: UserName): Server
@@ -20,12 +21,25 @@ export interface Servers {
   follow(listener: (event: Event) => void): () => void
 }
 
+/** What the verbs do with the configuration. */
+export interface Configuration {
+  status(): Promise<ServicesStatus>
+  reload(options: { isAtOnce: boolean }): Promise<void>
+  hubRuns(version: string): void
+  /** Calls `listener` with the version in force at once, then with each that comes; returns how to stop that. */
+  follow(listener: (event: Event) => void): () => void
+}
+
 /** A hub needs a handful; a hundred and more that say nothing must not keep it out. */
 const mostConnections = 512
 const headersTimeoutMs = 5_000
 const mostEventBacklog = 1024 * 1024
 
-export function createListener(servers: Servers, log: (line: string) => void): HttpServer {
+export function createListener(
+  servers: Servers,
+  configuration: Configuration,
+  log: (line: string) => void,
+): HttpServer {
   const server = createServer(
     {
       maxHeaderSize: 4096,
@@ -35,23 +49,25 @@ export function createListener(servers: Servers, log: (line: string) => void): H
       keepAliveTimeout: 60_000,
     },
     (request, response) => {
-      try {
-        answer(servers, request, response)
-      } catch (error) {
-        refuse(response, error, log)
-      }
+      answer(servers, configuration, request, response).catch(error => refuse(response, error, log))
     },
   )
   server.maxConnections = mostConnections
   return server
 }
 
-function answer(servers: Servers, request: IncomingMessage, response: ServerResponse): undefined {
+async function answer(
+  servers: Servers,
+  configuration: Configuration,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   if ((request.headers['content-length'] ?? '0') !== '0' || request.headers['transfer-encoding'] !== undefined) {
     throw refusal('BODY', 'the request has a body', 'no verb takes one', 'Send the verb and the user name alone')
   }
   const [, root, name, verb, ...rest] = (request.url ?? '').split('/')
-  const call = `${request.method} ${[root, name && 'NAME', verb, ...rest].filter(part => part !== undefined).join('/')}`
+  const pattern = root === 'servers' ? [root, name && 'NAME', verb, ...rest] : [root, name, verb && 'VERSION', ...rest]
+  const call = `${request.method} ${pattern.filter(part => part !== undefined).join('/')}`
   switch (call) {
     case 'GET servers':
       return send(response, 200, servers.list())
@@ -62,7 +78,16 @@ function answer(servers: Servers, request: IncomingMessage, response: ServerResp
     case 'POST servers/NAME/stop':
       return send(response, 202, servers.stop(userNamed(name)))
     case 'GET events':
-      return stream(servers, response)
+      return stream(servers, configuration, response)
+    case 'GET config':
+      return send(response, 200, await configuration.status())
+    case 'POST config/reload':
+    case 'POST config/reload-at-once':
+      await configuration.reload({ isAtOnce: name === 'reload-at-once' })
+      return send(response, 200, {})
+    case 'POST config/in-force/VERSION':
+      configuration.hubRuns(versionNamed(verb))
+      return send(response, 200, {})
     default:
       throw refusal(
         'VERB',
@@ -84,14 +109,22 @@ function userNamed(text: string | undefined): UserName {
   )
 }
 
-function stream(servers: Servers, response: ServerResponse): undefined {
+function versionNamed(text: string | undefined): string {
+  if (text !== undefined && /^[0-9a-f]{64}$/.test(text)) return text
+  throw refusal('VERSION', 'that cannot be a version', 'a version has 64 hexadecimal digits', 'Send a valid one')
+}
+
+function stream(servers: Servers, configuration: Configuration, response: ServerResponse): undefined {
   response.writeHead(200, { 'content-type': 'application/x-ndjson' })
-  const stop = servers.follow(event => {
+  const tell = (event: Event) => {
     response.write(`${JSON.stringify(event)}\n`)
     // A reader that does not read gets everything anew when it comes back.
     if (response.writableLength > mostEventBacklog) response.destroy()
+  }
+  const stops = [servers.follow(tell), configuration.follow(tell)]
+  response.on('close', () => {
+    for (const stop of stops) stop()
   })
-  response.on('close', stop)
 }
 
 function send(response: ServerResponse, status: number, value: unknown): undefined {
@@ -119,6 +152,7 @@ function statusOf(code: string): number {
     case 'VERB':
       return 404
     case 'USER_NAME':
+    case 'VERSION':
       return 400
     case 'USER_NOT_ALLOWED':
       return 403

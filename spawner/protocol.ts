@@ -6,8 +6,12 @@
  *   POST /servers/NAME/start   asks for a start; answers at once with the state it leads to
  *   POST /servers/NAME/stop    asks for a stop; likewise
  *   GET  /events               a line of JSON (an `Event`) for each change, after a first one with all servers
+ *   GET  /config               which version of the configuration is in force, and what its change would meet
+ *   POST /config/reload        asks for the file to be looked at now; answers when what runs is in line with it
+ *   POST /config/reload-at-once   likewise, and limits count for servers that use more than they may
+ *   POST /config/in-force/VERSION the hub says which version it runs
  *
- * A verb names a user and nothing else: a request with a body, a query or another path is refused. Refusals are
+ * A verb names a user or nothing: a request with a body, a query or another path is refused. Refusals are
  * a `Refusal` with status 4xx, or 503 where systemd cannot be asked.
  */
 import type { UserName } from '../config/names.ts'
@@ -29,8 +33,8 @@ export interface ServerEnd {
   log: string[]
 }
 
-/** One line of `/events`. `all` replaces whatever the reader knew. */
-export type Event = { all: Server[] } | { changed: Server }
+/** One line of `/events`. `all` replaces whatever the reader knew; `config` is the version that came into force. */
+export type Event = { all: Server[] } | { changed: Server } | { config: string }
 
 export interface Refusal {
   code: string

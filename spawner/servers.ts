@@ -7,10 +7,11 @@
  */
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Config, isAdmin, mayEnter } from '../config/config.ts'
+import { type Config, isAdmin, limitsOf, mayEnter } from '../config/config.ts'
 import type { ConfigFile } from '../config/file.ts'
 import { type UserName, unixName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
+import type { RunningServer } from '../config/plan.ts'
 import { ProblemError } from '../problem.ts'
 import { describeEnd } from '../systemd/end.ts'
 import { lastLines } from '../systemd/journal.ts'
@@ -19,7 +20,7 @@ import type { WatchEvent } from '../systemd/watcher.ts'
 import type { Accounts } from './accounts.ts'
 import type { Servers } from './listener.ts'
 import type { Event, Server, ServerEnd } from './protocol.ts'
-import { planServer, type ServerPlan, serverUnitName, userOfUnit } from './unit.ts'
+import { limitProperties, planServer, type ServerPlan, serverUnitName, userOfUnit } from './unit.ts'
 
 export interface ServersOptions {
   layout: Layout
@@ -31,6 +32,10 @@ export interface ServersOptions {
 }
 
 export interface WatchedServers extends Servers {
+  /** Those that run, and what they use now. */
+  running(): Promise<RunningServer[]>
+  /** Gives a server that runs the limits of this configuration. */
+  setLimits(user: UserName, inForce: Config): Promise<void>
   /** Takes in what systemd says; wired to a `Watcher` of `serverUnits`. Resolves when all of it can be told. */
   observe(event: WatchEvent): Promise<void>
 }
@@ -204,6 +209,20 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
       listeners.add(listener)
       listener({ all: this.list() })
       return () => listeners.delete(listener)
+    },
+
+    async running() {
+      const users = [...known.keys()].filter(user => ['ready', 'starting'].includes(get(user).kind))
+      return Promise.all(
+        users.map(async user => {
+          const unit = await units.inspectUnit(serverUnitName(unixName(user)))
+          return { user, memoryBytes: unit?.memoryCurrent }
+        }),
+      )
+    },
+
+    async setLimits(user, inForce) {
+      await units.setUnitProperties(serverUnitName(unixName(user)), true, limitProperties(limitsOf(inForce, user)))
     },
 
     async observe(event) {

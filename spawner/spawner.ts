@@ -15,6 +15,7 @@ import { createUnits } from '../systemd/units.ts'
 import { Watcher } from '../systemd/watcher.ts'
 import { createAccounts } from './accounts.ts'
 import { createListener } from './listener.ts'
+import { createLive } from './live.ts'
 import { createServers } from './servers.ts'
 import { serverUnits } from './unit.ts'
 
@@ -42,7 +43,9 @@ export async function runSpawner(
   mkdirSync(layout.userSockets, { recursive: true })
   chmodSync(layout.userSockets, 0o711)
   await using bus = new SystemBus()
-  const servers = createServers({ layout, config, units: createUnits(bus), accounts: createAccounts(), hubGid, log })
+  const accounts = createAccounts()
+  const servers = createServers({ layout, config, units: createUnits(bus), accounts, hubGid, log })
+  const live = createLive({ config, servers, accounts, log })
 
   const known = Promise.withResolvers<void>()
   using _watcher = new Watcher({
@@ -57,15 +60,17 @@ export async function runSpawner(
   await known.promise
 
   using notifier = createNotifier(environment)
-  const listener = createListener(servers, log)
+  const listener = createListener(servers, live, log)
   listener.listen({ fd: firstSocket })
   await once(listener, 'listening')
   await notifier.ready()
   notifier.startWatchdog(() => true)
+  const stopWatching = live.watch()
   log('ready')
 
   await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
   await notifier.stopping()
+  stopWatching()
   listener.close()
   listener.closeAllConnections()
 }

@@ -6,8 +6,7 @@
  * that nobody can fill /run, and without symbolic links (`nosymfollow`), so that the hub, which connects to the socket in
  * it, cannot be led to another socket. Everything is named after the account, whose name is one to one with the user's.
  */
-import type { Config } from '../config/config.ts'
-import { isAdmin, limitsOf } from '../config/config.ts'
+import { type Config, isAdmin, type Limits, limitsOf } from '../config/config.ts'
 import { isUserName, shortUnixName, type UnixName, type UserName, unixName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import { controlGroupOf, ownCgroupPaths } from '../systemd/cgroup.ts'
@@ -59,7 +58,7 @@ export function planServer(user: UserName, account: Account, surroundings: Surro
   const folder = `${layout.userSockets}/${shortUnixName(account.name)}`
   const mountName = unitName(`${escapeUnitName(folder.slice(1))}.mount`)
   const runtime = '/run/jupyter'
-  const { memory, cpu, tasks, swap } = limitsOf(config, user)
+  const limits = limitsOf(config, user)
   const isTrusted = isAdmin(config, user)
 
   return {
@@ -105,16 +104,14 @@ export function planServer(user: UserName, account: Account, surroundings: Surro
         // Kernels listen on sockets in here, and their paths may have 107 bytes.
         JUPYTER_RUNTIME_DIR: runtime,
         TLJH_SOCKET: `${folder}/socket`,
-        ...(memory === null ? {} : { MEM_LIMIT: String(memory) }),
-        ...(cpu === null ? {} : { CPU_LIMIT: String(cpu) }),
+        ...(limits.memory === null ? {} : { MEM_LIMIT: String(limits.memory) }),
+        ...(limits.cpu === null ? {} : { CPU_LIMIT: String(limits.cpu) }),
       },
       TimeoutStartUSec: startTimeoutUsec,
       TimeoutStopUSec: stopTimeoutUsec,
       KillMode: 'mixed',
 
-      ...(memory === null ? {} : { MemoryMax: memory, MemorySwapMax: swap ?? 0 }),
-      ...(cpu === null ? {} : { CPUQuotaPerSecUSec: Math.round(cpu * second) }),
-      TasksMax: tasks,
+      ...limitProperties(limits),
       LimitCORE: 0,
       OOMPolicy: 'continue',
       Delegate: true,
@@ -131,6 +128,16 @@ export function planServer(user: UserName, account: Account, surroundings: Surro
       ],
       ...(isTrusted ? {} : confinement),
     },
+  }
+}
+
+/** The limits, as a unit has them: of one that starts, and of one that runs. */
+export function limitProperties({ memory, cpu, tasks, swap }: Limits): UnitProperties {
+  return {
+    MemoryMax: memory ?? 'infinity',
+    MemorySwapMax: memory === null ? 'infinity' : (swap ?? 0),
+    CPUQuotaPerSecUSec: cpu === null ? 'infinity' : Math.round(cpu * second),
+    TasksMax: tasks,
   }
 }
 

@@ -1,0 +1,142 @@
+/**
+ * Bringing a configuration into force, as one transaction:
+ *
+ *   what is in force is in the history → the new one is in the history → the file is replaced (from here on it counts) →
+ *   hub and spawner are told → both say that they run it → the login page answers where the new one says
+ *
+ * If anything after the replacement fails, the file before is put back, both are told again, and the reason is given. A
+ * process that is killed on the way leaves one whole file, the old or the new: both services look at the file whenever
+ * they need it, so they agree with it in any case.
+ */
+import { readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { ProblemError } from '../problem.ts'
+import { type Config, parseConfig, readConfig, versionOf } from './config.ts'
+import { addVersion, prune, type Version, versions } from './history.ts'
+import { replaceFile } from './replace.ts'
+import type { Services } from './services.ts'
+
+export interface Change {
+  text: string
+  /** The administrator, or the account that called the command. */
+  who: string
+  /** What is done, such as `edit`, for the history. */
+  how: string
+  isAtOnce?: boolean
+}
+
+export interface ApplyOptions {
+  configFile: string
+  /** Undefined where neither runs: during an installation. */
+  services: Services | undefined
+  /** How long hub and spawner may take; 15 seconds if not given. */
+  timeoutMs?: number
+}
+
+const pauseMs = 25
+
+/**
+ * Applies a valid text; the caller holds the lock (config/lock.ts) and has shown the plan. Answers the version in force.
+ * Throws `CONFIG_INVALID`, `CONFIG_NOT_WRITTEN` or `CONFIG_NOT_APPLIED`, and then the one before is in force.
+ */
+export async function applyConfig(change: Change, options: ApplyOptions): Promise<Version> {
+  const { configFile, services, timeoutMs = 15_000 } = options
+  const config = parseConfig(change.text)
+  const before = readIfThere(configFile)
+  const added = write(() => {
+    keepWhatIsInForce(configFile, before)
+    const { text, who, how } = change
+    const version = addVersion(configFile, { time: Date.now(), who, how, text })
+    replaceFile(configFile, text)
+    return version
+  })
+  try {
+    if (services) await taken(services, config, change.isAtOnce ?? false, Date.now() + timeoutMs)
+  } catch (cause) {
+    await putBack(before, change, options)
+    throw new ProblemError('CONFIG_NOT_APPLIED', {
+      what: 'The new configuration was not kept; the one before is in force again',
+      why: cause instanceof ProblemError ? `${cause.what}: ${cause.why}` : String(cause),
+      fix: cause instanceof ProblemError ? cause.fix : 'See: sudo journalctl -u tljh-hub -u tljh-spawner',
+      cause,
+    })
+  }
+  prune(configFile, config.historyLength)
+  return added
+}
+
+/** Waits until both run it and the login page answers. Throws `CONFIG_NOT_TAKEN`. */
+async function taken(services: Services, config: Config, isAtOnce: boolean, deadline: number): Promise<void> {
+  await services.reload({ isAtOnce })
+  let behind = 'the hub'
+  for (;;) {
+    // A hub that moves is away for a moment, and so is what it last said.
+    const { spawner, hub } = await services.status()
+    behind = spawner === config.version ? 'the hub' : 'the spawner'
+    if (spawner === config.version && hub === config.version) {
+      const answer = await loginPage(config)
+      if (answer === 200) return
+      behind = `the login page (${answer})`
+    }
+    if (Date.now() > deadline) break
+    await delay(pauseMs)
+  }
+  throw new ProblemError('CONFIG_NOT_TAKEN', {
+    what: `${behind} did not take the new configuration in time`,
+    why: 'it is busy, or the configuration keeps it from starting',
+    fix: 'See: sudo journalctl -u tljh-hub -u tljh-spawner',
+  })
+}
+
+/** The status of the login page, as a browser would ask for it; or why there is none. */
+async function loginPage({ http: { address, port }, baseUrl }: Config): Promise<number | string> {
+  const host = address === '' || address === '0.0.0.0' || address === '::' ? '127.0.0.1' : address
+  const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}${baseUrl}hub/login`
+  try {
+    const { status } = await fetch(url, { redirect: 'manual', signal: AbortSignal.timeout(2_000), keepalive: false })
+    return status
+  } catch (error) {
+    return error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error)
+  }
+}
+
+async function putBack(before: string | undefined, { who, how }: Change, options: ApplyOptions): Promise<void> {
+  const { configFile, services } = options
+  const text = before ?? ''
+  addVersion(configFile, { time: Date.now(), who, how: `put back, because '${how}' failed`, text })
+  replaceFile(configFile, text)
+  const { config } = readConfig(text)
+  if (!services || !config) return
+  // The first failure is what is reported; that this worked is seen in `status`.
+  await taken(services, config, false, Date.now() + 5_000).catch(() => undefined)
+}
+
+/** What was edited by hand, or stems from before the history, can be had back as well. */
+function keepWhatIsInForce(configFile: string, text: string | undefined): void {
+  if (text === undefined) return
+  const newest = versions(configFile).at(-1)
+  if (newest && versionOf(newest.text) === versionOf(text)) return
+  addVersion(configFile, { time: Date.now(), who: 'somebody', how: 'edited by hand', text })
+}
+
+function readIfThere(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+function write<Result>(work: () => Result): Result {
+  try {
+    return work()
+  } catch (cause) {
+    throw new ProblemError('CONFIG_NOT_WRITTEN', {
+      what: 'The configuration was not changed',
+      why: cause instanceof Error ? cause.message : String(cause),
+      fix: 'See whether the disk is full: df -h /opt/tljh. Nothing is half done',
+      cause,
+    })
+  }
+}

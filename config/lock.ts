@@ -1,0 +1,61 @@
+/**
+ * One change of the configuration at a time. The lock is flock(2), held by a small program that ends when this one does,
+ * so the kernel gives it back whatever happens to the holder; who holds it since when is written in the file, for the
+ * others to read.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { ProblemError } from '../problem.ts'
+
+export interface Holder {
+  who: string
+  /** What the holder does, such as `config edit`. */
+  how: string
+  pid: number
+  /** Milliseconds since 1970. */
+  since: number
+}
+
+/** Disposing of the result gives the lock back. Throws `CONFIG_LOCKED`, which says who holds it since when. */
+export async function lockConfig(configFile: string, holder: Omit<Holder, 'pid' | 'since'>): Promise<AsyncDisposable> {
+  const file = join(dirname(configFile), 'config.lock')
+  mkdirSync(dirname(file), { recursive: true, mode: 0o750 })
+  const child = spawn('flock', ['--nonblock', '--no-fork', file, 'sh', '-c', 'echo; exec cat >/dev/null'], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+    // A Ctrl-C in the terminal is for the editor, and must not take the lock away.
+    detached: true,
+  })
+  const ended = once(child, 'close')
+  const isHeld = await Promise.race([once(child.stdout, 'data').then(() => true), ended.then(() => false)])
+  if (!isHeld) throw locked(readHolder(file))
+  child.unref()
+  writeFileSync(file, JSON.stringify({ ...holder, pid: process.pid, since: Date.now() } satisfies Holder))
+  return {
+    async [Symbol.asyncDispose]() {
+      child.stdin.end()
+      await ended
+    },
+  }
+}
+
+function readHolder(file: string): Holder | undefined {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Holder
+  } catch {
+    return undefined
+  }
+}
+
+function locked(holder: Holder | undefined): ProblemError {
+  const minutes = holder ? Math.floor((Date.now() - holder.since) / 60_000) : 0
+  const since = minutes < 1 ? 'just now' : `${minutes} minute${minutes === 1 ? '' : 's'} ago`
+  return new ProblemError('CONFIG_LOCKED', {
+    what: 'The configuration cannot be changed just now',
+    why: holder
+      ? `${holder.who} began '${holder.how}' ${since} (process ${holder.pid})`
+      : 'somebody else is changing it',
+    fix: 'Wait until that is finished, and try again',
+  })
+}

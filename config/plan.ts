@@ -1,0 +1,180 @@
+/**
+ * What a change of the configuration will do, to whom and when, in words: pure, so that it can be shown before anything is
+ * done, and so that the same plan is what is then done (spawner/live.ts).
+ */
+import { type Config, isAdmin, type Limits, limitsOf, mayEnter } from './config.ts'
+import type { UserName } from './names.ts'
+import { showBytes } from './quantities.ts'
+
+export interface RunningServer {
+  user: UserName
+  /** What it uses; undefined where that is not known. */
+  memoryBytes: number | undefined
+}
+
+export interface Plan {
+  /** Sentences without a full stop, in the order in which a person wants to know. Empty: nothing changes. */
+  lines: string[]
+  /** Servers that get their limits now. */
+  limitsNow: UserName[]
+  /** Servers that use more memory than they may from now on, and get their limits at their next start. */
+  limitsLater: UserName[]
+  /** Servers that are stopped. */
+  stopped: UserName[]
+  /** Users who become administrators, or are none any more. */
+  promoted: UserName[]
+  demoted: UserName[]
+  addressChanges: boolean
+  baseUrlChanges: boolean
+}
+
+export interface PlanOptions {
+  /** Whether limits count at once for servers that use more than they may: their kernels, or all of it, are killed. */
+  isAtOnce?: boolean
+}
+
+/** How far below its limit a server must be for the limit to be set while it runs: some MB come and go all the time. */
+const slack = 0.95
+
+export function planChange(
+  before: Config,
+  after: Config,
+  running: readonly RunningServer[],
+  { isAtOnce = false }: PlanOptions = {},
+): Plan {
+  const baseUrlChanges = before.baseUrl !== after.baseUrl
+  const stopped = running.map(({ user }) => user).filter(user => baseUrlChanges || !mayEnter(after, user))
+  const staying = running.filter(({ user }) => !stopped.includes(user))
+  const changed = staying.filter(({ user }) => !sameLimits(limitsOf(before, user), limitsOf(after, user)))
+  const isTooBig = ({ user, memoryBytes }: RunningServer) => {
+    const { memory } = limitsOf(after, user)
+    const isLower = memory !== limitsOf(before, user).memory
+    return !isAtOnce && isLower && memory !== null && (memoryBytes ?? 0) > memory * slack
+  }
+  const later = changed.filter(isTooBig)
+  const now = changed.filter(server => !isTooBig(server))
+  const names = new Set([...before.users.admin, ...after.users.admin])
+  const promoted = [...names].filter(user => !isAdmin(before, user) && isAdmin(after, user))
+  const demoted = [...names].filter(user => isAdmin(before, user) && !isAdmin(after, user))
+  const addressChanges = before.http.address !== after.http.address || before.http.port !== after.http.port
+
+  const lines = [
+    ...entranceLines(before, after),
+    ...promoted.map(
+      user => `${user} becomes an administrator now, and can use sudo from the next start of the server on`,
+    ),
+    ...demoted.map(
+      user => `${user} loses the rights of an administrator now, and sudo with the next start of the server`,
+    ),
+    ...stopLines(stopped, baseUrlChanges),
+    ...limitLines(before, after, now, later),
+    ...addressLines(before, after, addressChanges, baseUrlChanges),
+    ...nextStartLines(before, after, staying.length),
+    ...otherLines(before, after),
+  ]
+  return {
+    lines,
+    limitsNow: now.map(({ user }) => user),
+    limitsLater: later.map(({ user }) => user),
+    stopped,
+    promoted,
+    demoted,
+    addressChanges,
+    baseUrlChanges,
+  }
+}
+
+function* entranceLines(before: Config, after: Config): Iterable<string> {
+  const names = new Set([...namesIn(before), ...namesIn(after)])
+  const gained = [...names].filter(user => !mayEnter(before, user) && mayEnter(after, user))
+  const lost = [...names].filter(user => mayEnter(before, user) && !mayEnter(after, user))
+  if (gained.length) yield `${listed(gained)} may log in from now on`
+  if (lost.length) yield `${listed(lost)} may no longer log in, and ${lost.length === 1 ? 'is' : 'are'} logged out now`
+  if (!before.createUsers && after.createUsers)
+    yield 'everybody may log in from now on, and chooses a name and a password'
+  if (before.createUsers && !after.createUsers) yield 'only users whom the file names may log in from now on'
+}
+
+function* stopLines(stopped: readonly UserName[], baseUrlChanges: boolean): Iterable<string> {
+  if (!stopped.length) return
+  const why = baseUrlChanges ? 'because its address changes' : 'because its user may not log in any more'
+  const many = baseUrlChanges ? 'because their address changes' : 'because their users may not log in any more'
+  const one = stopped.length === 1
+  yield one
+    ? `the server of ${stopped[0]} is stopped, ${why}`
+    : `${stopped.length} servers (${listed(stopped)}) are stopped, ${many}`
+}
+
+function* limitLines(
+  before: Config,
+  after: Config,
+  now: readonly RunningServer[],
+  later: readonly RunningServer[],
+): Iterable<string> {
+  const isChanged =
+    !sameLimits(before.limits, after.limits) ||
+    JSON.stringify([...before.groupLimits, ...before.userLimits]) !==
+      JSON.stringify([...after.groupLimits, ...after.userLimits])
+  if (!sameLimits(before.limits, after.limits)) yield `the limits of each server become: ${showLimits(after.limits)}`
+  if (now.length) {
+    const who = now.length === 1 ? `the server of ${now[0]?.user}` : `${now.length} servers that run now`
+    yield `${who} ${now.length === 1 ? 'gets its' : 'get their'} new limits at once`
+  }
+  for (const { user, memoryBytes } of later) {
+    const { memory } = limitsOf(after, user)
+    const uses = memoryBytes === undefined ? 'more' : showBytes(memoryBytes as NonNullable<typeof memory>)
+    yield `the server of ${user} uses ${uses}, more than the ${memory && showBytes(memory)} it may: it gets its limits at its next start`
+  }
+  if (isChanged && !now.length && !later.length) yield 'servers that start from now on have the new limits'
+}
+
+function* addressLines(
+  before: Config,
+  after: Config,
+  addressChanges: boolean,
+  baseUrlChanges: boolean,
+): Iterable<string> {
+  const place = ({ http: { address, port }, baseUrl }: Config) =>
+    `${address || 'all addresses'}, port ${port}, path ${baseUrl}`
+  if (!addressChanges && !baseUrlChanges) return
+  yield `the hub moves from ${place(before)} to ${place(after)}; open pages lose it and have to be opened anew there`
+}
+
+function* nextStartLines(before: Config, after: Config, count: number): Iterable<string> {
+  const when = count ? `at the next start of each server (${count} run now)` : 'when a server starts'
+  if (before.defaultUrl !== after.defaultUrl) yield `what a server opens first becomes ${after.defaultUrl}, ${when}`
+  if (JSON.stringify(before.serverEnvironment) !== JSON.stringify(after.serverEnvironment)) {
+    yield `the environment variables of servers change, ${when}`
+  }
+}
+
+function* otherLines(before: Config, after: Config): Iterable<string> {
+  if (JSON.stringify(before.branding) !== JSON.stringify(after.branding))
+    yield 'title and message of the pages change now'
+  if (before.leastPasswordLength !== after.leastPasswordLength) {
+    yield `new passwords need at least ${after.leastPasswordLength} characters from now on`
+  }
+  if (before.historyLength !== after.historyLength)
+    yield `${after.historyLength} earlier configurations are kept from now on`
+}
+
+function namesIn({ users }: Config): UserName[] {
+  return [...users.allowed, ...users.admin, ...users.banned]
+}
+
+function sameLimits(one: Limits, other: Limits): boolean {
+  return one.memory === other.memory && one.cpu === other.cpu && one.tasks === other.tasks && one.swap === other.swap
+}
+
+function showLimits({ memory, cpu, tasks }: Limits): string {
+  const parts = [memory === null ? 'memory without limit' : `${showBytes(memory)} of memory`]
+  parts.push(cpu === null ? 'processors without limit' : `${cpu} ${cpu === 1 ? 'processor' : 'processors'}`)
+  return [...parts, `${tasks} tasks`].join(', ')
+}
+
+/** `ann, bob and 3 more`. */
+function listed(names: readonly string[]): string {
+  if (names.length <= 1) return names.join('')
+  const shown = names.length > 6 ? [...names.slice(0, 5), `${names.length - 5} more`] : names
+  return `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)}`
+}

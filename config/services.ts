@@ -1,0 +1,19 @@
+/**
+ * Hub and spawner, as far as a change of the configuration is concerned. The folder knows neither; who applies a change
+ * hands them in (spawner/client.ts has them).
+ */
+import type { RunningServer } from './plan.ts'
+
+export interface Services {
+  /** Throws `SPAWNER_UNREACHABLE`. */
+  status(): Promise<ServicesStatus>
+  /** Makes both read the file again, and brings what runs in line with it. Answers before the hub has done its part. */
+  reload(options: { isAtOnce: boolean }): Promise<void>
+}
+
+export interface ServicesStatus {
+  /** The `Config.version` that each runs; undefined where a hub has not said so yet. */
+  spawner: string
+  hub: string | undefined
+  running: RunningServer[]
+}

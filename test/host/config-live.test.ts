@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { versionOf } from '../../config/config.ts'
+import { connectSpawner } from '../../spawner/client.ts'
+import { type Classroom, openClassroom, studentPassword } from './classroom.ts'
+import { startKernel } from './kernel.ts'
+import { visit } from './visitor.ts'
+
+const users = 'users:\n  admin: [admin]\n  allowed: [ann, bob]\n'
+
+/** A class whose file is edited by hand: `edit` resolves when hub and spawner run what was written. */
+async function openEdited(t: TestContext) {
+  const classroom = await openClassroom(t)
+  const { host } = classroom
+  const spawner = connectSpawner(join(host.rootPath, 'run/tljh/spawner.sock'))
+  t.after(() => spawner.close())
+  return {
+    ...classroom,
+    async edit(text: string) {
+      await host.writeFile('/opt/tljh/config/config.yaml', text, { mode: 0o640, group: 'tljh-hub' })
+      await spawner.services.reload({ isAtOnce: false })
+      for (;;) {
+        const { spawner: one, hub: other } = await spawner.services.status()
+        if (one === versionOf(text) && other === one) return
+      }
+    },
+  }
+}
+
+async function property({ host }: Classroom, unit: string, name: string): Promise<string> {
+  return (await host.run(['systemctl', 'show', '--value', `--property=${name}`, unit])).stdout.trim()
+}
+
+test('a limit changes while the server runs, and its kernel keeps its variables', async t => {
+  const classroom = await openEdited(t)
+  const ann = await classroom.student('ann')
+  using kernel = await startKernel(ann, 'ann')
+  await kernel.run('kept = 42')
+
+  await classroom.edit(`${users}limits:\n  memory: 1G\n  cpu: 0.5\n  tasks: 200\n`)
+
+  assert.equal(await property(classroom, 'tljh-user-ann', 'MemoryMax'), String(1024 ** 3))
+  assert.equal(await property(classroom, 'tljh-user-ann', 'CPUQuotaPerSecUSec'), '500ms')
+  assert.equal(await property(classroom, 'tljh-user-ann', 'TasksMax'), '200')
+  assert.equal((await kernel.run('kept')).text, '42')
+
+  await classroom.edit(users)
+  assert.equal(await property(classroom, 'tljh-user-ann', 'MemoryMax'), 'infinity')
+})
+
+test('a limit below what a server uses leaves it alive, and counts at its next start', async t => {
+  const classroom = await openEdited(t)
+  const ann = await classroom.student('ann')
+  const bob = await classroom.student('bob')
+  using kernel = await startKernel(ann, 'ann')
+  await kernel.run('b = b"1" * (300 * 1024**2)')
+
+  await classroom.edit(`${users}limits:\n  memory: 200M\n`)
+
+  assert.equal(await property(classroom, 'tljh-user-ann', 'MemoryMax'), 'infinity')
+  assert.equal(await property(classroom, 'tljh-user-bob', 'MemoryMax'), String(200 * 1024 ** 2))
+  assert.equal((await kernel.run('len(b)')).text, String(300 * 1024 ** 2))
+  await ann.post('/hub/stop')
+  for await (const event of ann.progress('ann')) if (event.failed) break
+  await ann.startServer()
+  assert.equal(await property(classroom, 'tljh-user-ann', 'MemoryMax'), String(200 * 1024 ** 2))
+  assert.equal((await bob.jupyter('GET', 'api/status')).status, 200)
+})
+
+test('a limit of one’s own is stronger than the group’s, and that than the default', async t => {
+  const classroom = await openEdited(t)
+  await classroom.student('ann')
+  await classroom.student('bob')
+  await classroom.edit(
+    `${users}groups:\n  ml: {members: [ann, bob]}\nlimits:\n  memory: 1G\n  groups:\n    ml: {memory: 2G}\n  users:\n    bob: {memory: 3G}\n`,
+  )
+  assert.equal(await property(classroom, 'tljh-user-ann', 'MemoryMax'), String(2 * 1024 ** 3))
+  assert.equal(await property(classroom, 'tljh-user-bob', 'MemoryMax'), String(3 * 1024 ** 3))
+})
+
+test('who is taken off the file loses session, WebSocket and server at once', async t => {
+  const classroom = await openEdited(t)
+  const ann = await classroom.student('ann')
+  const bob = await classroom.student('bob')
+  using kernel = await startKernel(ann, 'ann')
+  const closed = once(kernel.socket, 'close')
+
+  await classroom.edit('users:\n  admin: [admin]\n  allowed: [bob]\n')
+
+  await closed
+  assert.equal((await ann.request('/hub/home')).status, 302)
+  assert.equal((await visit(classroom.url).logIn('ann', studentPassword)).status, 403)
+  while ((await property(classroom, 'tljh-user-ann', 'ActiveState')) !== 'inactive');
+  assert.equal((await bob.jupyter('GET', 'api/status')).status, 200)
+
+  await classroom.edit(users)
+  assert.equal((await ann.request('/hub/home')).status, 302, 'an old session does not come to life again')
+  assert.equal((await ann.logIn('ann', studentPassword)).status, 302)
+})
+
+test('administrators follow the file in both directions', async t => {
+  const classroom = await openEdited(t)
+  const { host } = classroom
+  const ann = await classroom.student('ann')
+  await classroom.student('bob')
+  const groups = async () => (await host.run(['id', '-nG', 'jupyter-ann'])).stdout.trim().split(' ')
+
+  await classroom.edit('users:\n  admin: [admin, ann]\n  allowed: [ann, bob]\n')
+  assert.ok((await groups()).includes('jupyterhub-admins'))
+  assert.equal((await ann.request('/user/bob/api')).status, 200)
+
+  await classroom.edit(users)
+  assert.ok(!(await groups()).includes('jupyterhub-admins'))
+  assert.equal((await ann.request('/user/bob/api')).status, 403)
+})
+
+test('the hub moves to another port, and another path, and students’ kernels run on', async t => {
+  const classroom = await openEdited(t)
+  const { host, url } = classroom
+  await classroom.student('ann')
+  const pid = await property(classroom, 'tljh-user-ann', 'MainPID')
+
+  await classroom.edit(`${users}http:\n  port: 8080\n`)
+  assert.equal((await fetch(`${url}:8080/hub/login`)).status, 200)
+  await assert.rejects(fetch(`${url}/hub/login`))
+  assert.equal(await property(classroom, 'tljh-user-ann', 'MainPID'), pid)
+
+  await classroom.edit(`${users}http:\n  address: 127.0.0.1\n`)
+  await assert.rejects(fetch(`${url}/hub/login`))
+  assert.match((await host.run(['curl', '-s', 'http://127.0.0.1/hub/health'])).stdout, /ok/)
+
+  await classroom.edit(`${users}base_url: /class/\n`)
+  assert.equal((await fetch(`${url}/class/hub/login`)).status, 200)
+  await host.reboot()
+  assert.equal((await fetch(`${url}/class/hub/login`)).status, 200, 'and after a reboot')
+})
+
+test('a file that is empty, missing, unreadable or no text stops nobody', async t => {
+  const classroom = await openEdited(t)
+  const { host, url } = classroom
+  const ann = await classroom.student('ann')
+  const file = '/opt/tljh/config/config.yaml'
+  const broken = [
+    ['sh', '-c', `printf 'users:\\n  allowed: [ann\\n' >${file}`],
+    ['sh', '-c', `printf '\\377\\376\\000' >${file}`],
+    ['sh', '-c', `rm ${file}; mkdir ${file}`],
+    ['sh', '-c', `rmdir ${file}; head -c 3000000 /dev/zero >${file}`],
+    ['sh', '-c', `printf 'limits: {memory: 1GB}\\n' >${file}; chmod 600 ${file}`],
+  ]
+  for (const command of broken) {
+    await host.run(command)
+    assert.equal((await ann.request('/hub/home')).status, 200, command.join(' '))
+  }
+  const { stdout } = await host.run(['journalctl', '--no-pager', '-u', 'tljh-hub', '-u', 'tljh-spawner'])
+  assert.match(stdout, /the configuration file is not in force: .*1GB|not in force.*permission/i)
+  await host.run(['systemctl', 'restart', 'tljh-hub', 'tljh-spawner'])
+  assert.equal((await fetch(`${url}/hub/login`)).status, 200, 'nor a start with it')
+  assert.equal(await property(classroom, 'tljh-hub', 'NRestarts'), '0')
+})
