@@ -26,6 +26,8 @@ export interface PagesOptions {
   baseUrl: string
   /** Of this program. Shown to people who have logged in, to nobody else. */
   version: string
+  /** Of the class, as the configuration has them at the moment; empty where it has none. */
+  branding?: () => { title: string; message: string }
   /** What the hub serves under `hub/static/`; read from disk where none are given. */
   assets?: Assets
   /** Milliseconds since 1970. */
@@ -47,6 +49,8 @@ export interface HomeView {
   isAdmin: boolean
   /** The user's own. */
   server: Server
+  /** For administrators: why the configuration on disk is not in force. */
+  configProblem?: ProblemText | undefined
   xsrf: string
 }
 
@@ -103,7 +107,13 @@ export interface Pages {
 }
 
 /** Compiles the templates of `hub/pages`. Throws where a template or an asset is missing or broken. */
-export function createPages({ baseUrl, version, assets = loadAssets(), now = Date.now }: PagesOptions): Pages {
+export function createPages({
+  baseUrl,
+  version,
+  branding = () => ({ title: '', message: '' }),
+  assets = loadAssets(),
+  now = Date.now,
+}: PagesOptions): Pages {
   const engine = loadTemplates(join(import.meta.dirname, 'pages'))
 
   /** What every template may use beside its view. */
@@ -115,7 +125,10 @@ export function createPages({ baseUrl, version, assets = loadAssets(), now = Dat
     isoTime: (time: number) => new Date(time).toISOString(),
     elapsedMs: (since: number) => Math.max(0, now() - since),
   }
-  const page = (template: string, view: object) => engine.render(template, { ...view, ...surroundings })
+  const page = (template: string, view: object) => {
+    const { title, message } = branding()
+    return engine.render(template, { ...view, ...surroundings, brand: title || 'tljh-ts', welcome: message })
+  }
 
   return {
     login: view => page('login', view),

@@ -4,6 +4,7 @@
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
+import { openConfigFile } from '../config/file.ts'
 import { parseUserName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import { createPasswords } from './passwords.ts'
@@ -24,7 +25,8 @@ export async function setPassword(
   const [password = ''] = (await text(input)).split('\n')
   const db = openState(join(layout.state, 'hub.sqlite'))
   try {
-    const passwords = createPasswords(db)
+    const config = openConfigFile(layout.configFile, () => undefined)
+    const passwords = createPasswords(db, () => config.current().leastPasswordLength)
     if (ifUnset) return (await passwords.setFirst(user, password)) ? 'set' : 'unchanged'
     await passwords.set(user, password)
     createSessions(db).endAllOf(user)

@@ -17,7 +17,7 @@ export interface Passwords {
 }
 
 /** TLJH's minimum. */
-const leastLength = 7
+const usualLeastLength = 7
 const mostLength = 1024
 
 /** The OWASP password storage cheat sheet's first choice: 19 MiB, 2 passes, 1 lane. */
@@ -34,7 +34,8 @@ interface Hash {
   tag: Buffer
 }
 
-export function createPasswords(db: DatabaseSync): Passwords {
+/** `leastLength` is asked at each new password: the fewest characters that it may have. */
+export function createPasswords(db: DatabaseSync, leastLength: () => number = () => usualLeastLength): Passwords {
   const find = db.prepare('SELECT hash FROM passwords WHERE user = ?')
   const replace = db.prepare('INSERT OR REPLACE INTO passwords (user, hash, changed) VALUES (?, ?, ?)')
   const insert = db.prepare('INSERT OR IGNORE INTO passwords (user, hash, changed) VALUES (?, ?, ?)')
@@ -50,15 +51,15 @@ export function createPasswords(db: DatabaseSync): Passwords {
       return isRight ? 'right' : 'wrong'
     },
     async set(user, password) {
-      replace.run(user, await hash(password), Date.now())
+      replace.run(user, await hash(password, leastLength()), Date.now())
     },
     async setFirst(user, password) {
-      return Number(insert.run(user, await hash(password), Date.now()).changes) === 1
+      return Number(insert.run(user, await hash(password, leastLength()), Date.now()).changes) === 1
     },
   }
 }
 
-async function hash(password: string): Promise<string> {
+async function hash(password: string, leastLength: number): Promise<string> {
   if (password.length < leastLength) {
     throw new ProblemError('PASSWORD_SHORT', {
       what: 'That password was not taken',

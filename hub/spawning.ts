@@ -23,7 +23,7 @@ interface Form {
 }
 
 export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
-  const { baseUrl, access, servers, pages, log } = hub
+  const { baseUrl, access, config, servers, pages, log } = hub
 
   function userOf(request: FastifyRequest): UserName {
     const session = access.sessionOf(request.raw)
@@ -46,8 +46,10 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
 
   app.get(`${baseUrl}hub/home`, (request, reply) => {
     const user = userOf(request)
+    const isAdmin = access.isAdmin(user)
+    const configProblem = isAdmin ? config.problem() : undefined
     const xsrf = formToken(hub, request, reply)
-    return sendPage(reply, pages.home({ user, isAdmin: access.isAdmin(user), server: servers.get(user), xsrf }))
+    return sendPage(reply, pages.home({ user, isAdmin, server: servers.get(user), configProblem, xsrf }))
   })
 
   /** As with JupyterHub, to open this address is to start; but only for somebody who opens it, not for an image. */

@@ -159,3 +159,28 @@ test('a file that is empty, missing, unreadable or no text stops nobody', async 
   assert.equal((await fetch(`${url}/hub/login`)).status, 200, 'nor a start with it')
   assert.equal(await property(classroom, 'tljh-hub', 'NRestarts'), '0')
 })
+
+test('title, message and the least length of a password change at once, and an administrator sees what is not in force', async t => {
+  const classroom = await openEdited(t)
+  const { host, url } = classroom
+  const admin = await classroom.administrator()
+  await classroom.edit(
+    `${users}branding:\n  title: Physics <1>\n  message: Bring your own questions\nauth:\n  FirstUseAuthenticator: {min_password_length: 12}\n`,
+  )
+  const login = await visit(url).request('/hub/login')
+  assert.match(login.body, /Physics &lt;1&gt;/)
+  assert.match(login.body, /Bring your own questions/)
+  const bob = visit(url)
+  assert.match((await bob.logIn('bob', 'elevenchars')).body, /at least 12/)
+
+  await host.writeFile('/opt/tljh/config/config.yaml', `${users}limits:\n  memroy: 1G\n`, {
+    mode: 0o640,
+    group: 'tljh-hub',
+  })
+  assert.match(
+    (await admin.request('/hub/home')).body,
+    /not in force: limits\.memroy is set \(line 5\).*limits\.memory/s,
+  )
+  assert.equal((await bob.logIn('bob', 'twelve chars')).status, 302)
+  assert.doesNotMatch((await bob.request('/hub/home')).body, /not in force/)
+})
