@@ -42,8 +42,6 @@ const stream = run({
   cwd: CHECKOUT,
   concurrency: CONCURRENCY,
   timeout: TEST_TIMEOUT_MS,
-  // A test that was given up may have left a host or a browser, which would keep its file's process alive for ever.
-  forceExit: true,
   signal: end.signal,
 })
 stream.on('data', () => watchdog.refresh())
