@@ -37,6 +37,10 @@ c.ZMQChannelsWebsocketConnection.iopub_data_rate_limit = 50_000_000
 c.ZMQChannelsWebsocketConnection.iopub_msg_rate_limit = 10_000
 c.ServerApp.terminado_settings = {"shell_command": [*tljh_server.EXPENDABLE, os.environ.get("SHELL", "/bin/bash"), "-l"]}
 
+# Whether JupyterLab is new enough is the instructor's business, and no student's browser need ask the outside.
+c.LabApp.news_url = None
+c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
+
 # JupyterLab shows 'Hub Control Panel' and 'Log Out' where these three are set.
 c.ServerApp.tornado_settings = {
     "hub_prefix": os.environ["JUPYTERHUB_BASE_URL"] + "hub/",
