@@ -1,0 +1,16 @@
+/**
+ * Runs in the host: brings a configuration into force, as `tljh-ts config` does after 'yes', and measures until hub and
+ * spawner run it and the login page answers.
+ */
+import { text } from 'node:stream/consumers'
+import { applyConfig } from '../../../config/apply.ts'
+import { installedLayout } from '../../../config/paths.ts'
+import { connectSpawner } from '../../../spawner/client.ts'
+
+const { configFile, spawnerSocket } = installedLayout
+const change = { text: await text(process.stdin), who: 'bench', how: 'bench' }
+const { services } = connectSpawner(spawnerSocket)
+const start = performance.now()
+await applyConfig(change, { configFile, services })
+console.log(performance.now() - start)
+process.exit()
