@@ -50,6 +50,16 @@ export function isSameOrigin({ headers }: IncomingMessage): boolean {
 }
 
 /**
+ * Whether a page of ours, or the person at the browser, led here. Over plain http browsers do not say so outright: then
+ * only the address of the page tells, which no other page can forge. Whoever hides it is taken for a stranger.
+ */
+export function isOwnLink({ headers }: IncomingMessage): boolean {
+  const site = headers['sec-fetch-site']
+  if (site !== undefined) return site === 'same-origin' || site === 'none'
+  return headers.host !== undefined && URL.parse(headers.referer ?? '')?.host === headers.host.toLowerCase()
+}
+
+/**
  * Whether a person sees the answer as a page of its own: not a script's request, an image or a frame. Browsers say so
  * outright where the connection is safe (https, localhost), and elsewhere only by what they accept.
  */

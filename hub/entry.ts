@@ -3,7 +3,7 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProblemError, type ProblemText } from '../problem.ts'
-import { addressOf, ownPath, sessionCookie } from './access.ts'
+import { addressOf, isOwnLink, ownPath, sessionCookie } from './access.ts'
 import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress } from './answers.ts'
 import { logIn } from './login.ts'
 import { sessionAgeSeconds } from './sessions.ts'
@@ -102,8 +102,7 @@ export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   /** JupyterLab's own menu leads here by a link. A link of another site must not end a session. */
   app.get(`${baseUrl}hub/logout`, (request, reply) => {
     const session = access.sessionOf(request.raw)
-    const site = request.headers['sec-fetch-site'] ?? 'none'
-    if (!session || site === 'same-origin' || site === 'none') return logOut(request, reply)
+    if (!session || isOwnLink(request.raw)) return logOut(request, reply)
     return sendPage(reply, pages.logout({ user: session.user, xsrf: formToken(hub, request, reply) }))
   })
 

@@ -58,7 +58,7 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
     { schema: { querystring: nextQuery } },
     async (request, reply) => {
       const user = userOf(request)
-      if ((request.headers['sec-fetch-mode'] ?? 'navigate') !== 'navigate') throw crossOrigin()
+      if ((request.headers['sec-fetch-dest'] ?? 'document') !== 'document') throw crossOrigin()
       return start(user, ownPath(request.query.next, baseUrl), reply)
     },
   )

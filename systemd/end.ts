@@ -19,7 +19,7 @@ const ASK_INSTRUCTOR = 'tell your instructor, who can see more'
 
 /** The text for a unit that has ended or could not be started. */
 export function describeEnd(unit: EndedUnit): EndText {
-  const log = `\`journalctl --unit=${unit.name}\``
+  const log = `journalctl --unit=${unit.name}`
   switch (unit.result) {
     case 'success':
       return { what: 'The server has ended', why: 'it was stopped, or closed itself', fix: START_AGAIN }

@@ -49,7 +49,7 @@ export async function openBrowser({ host, url }: Product, args: readonly string[
         if (message.type() === 'error' && !isAboutPlainHttp(message.text()))
           heard.push(`${message.text()} (${message.location().url})`)
       })
-      context.on('weberror', ({ error }) => void heard.push(String(error().stack ?? error())))
+      context.on('weberror', problem => void heard.push(String(problem.error().stack)))
       context.on('requestfailed', request => {
         const reason = request.failure()?.errorText ?? ''
         // A page that is left gives up what it was still loading.

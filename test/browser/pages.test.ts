@@ -236,6 +236,7 @@ test('without scripts a student logs in, waits, and arrives', async () => {
   await page.getByRole('heading', { name: 'Starting your server' }).waitFor()
   await page.waitForResponse(response => response.url().endsWith('/hub/spawn-pending/hana'))
   await page.getByText('Starting JupyterLab').first().waitFor()
+  assert.notEqual(await page.getByRole('progressbar').getAttribute('value'), '0')
   await screenshot(page, 'spawn-pending-without-script')
   assert.deepEqual(complaints(), [])
 

@@ -28,7 +28,8 @@ export async function arriveInLab(page: Page, username: string): Promise<void> {
 /** Opens a new notebook from the launcher, and waits for its kernel. */
 export async function newNotebook(page: Page): Promise<void> {
   await page.locator('.jp-LauncherCard[data-category="Notebook"]').first().click()
-  await page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').waitFor()
+  // In the status bar. Before, JupyterLab takes code and forgets it.
+  await page.getByText('Python 3 (ipykernel) | Idle').waitFor()
 }
 
 /** Types code into the last cell, runs it, and gives what it wrote. */

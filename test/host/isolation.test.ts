@@ -170,7 +170,8 @@ test('an open WebSocket ends with the session that opened it', async () => {
   await other.request('/user/ann/lab')
   using open = await startKernel(other, 'ann')
   const closed = once(open.socket, 'close')
-  assert.equal((await other.request('/hub/logout')).status, 302)
+  const menu = { headers: { referer: `${classroom.url}/user/ann/lab` } }
+  assert.equal((await other.request('/hub/logout', menu)).status, 302)
   await closed
   assert.equal((await other.request('/hub/home')).status, 302)
   assert.equal((await ann.request('/hub/home')).status, 200, 'and another session of the same student does not')

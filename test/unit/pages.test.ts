@@ -1,0 +1,148 @@
+/** The hub's pages as text: whatever stands in a page, it stays words. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { isUserName, type UserName } from '../../config/names.ts'
+import { createPages } from '../../hub/pages.ts'
+import type { ProblemText } from '../../problem.ts'
+import type { Server, ServerEnd } from '../../spawner/protocol.ts'
+
+/** Breaks out of text, of an attribute with either quote, of a comment and of a template. */
+const hostile = `</title></pre>"'><script>alert(1)</script><img src=x onerror=alert(1)><!-- <%= 1 %> \${1} &lt;`
+const escaped = '<script>alert(1)</script>'
+const xsrf = 'the-token-of-the-form'
+
+const ann = name('ann')
+const bob = name('bob')
+const now = Date.UTC(2030, 0, 1)
+const pages = createPages({ baseUrl: '/class/', version: '1.2.3', now: () => now })
+
+const hostileProblem: ProblemText = { what: hostile, why: hostile, fix: hostile }
+const hostileEnd: ServerEnd = { what: hostile, why: hostile, fix: hostile, log: [hostile, hostile] }
+const states: Server[] = [
+  { kind: 'stopped', user: ann },
+  { kind: 'starting', user: ann, since: now - 4_000, step: hostile, progress: 10 },
+  { kind: 'ready', user: ann, since: now - 7_200_000 },
+  { kind: 'stopping', user: ann, since: now },
+  { kind: 'failed', user: ann, at: now - 60_000, end: hostileEnd },
+]
+
+/** Every page in every state, with what is hostile wherever it can be. */
+const everyPage: Record<string, string> = {
+  login: pages.login({ username: '', next: '', xsrf }),
+  'login, refused': pages.login({ username: hostile, next: hostile, xsrf, problem: hostileProblem }),
+  logout: pages.logout({ user: ann, xsrf }),
+  problem: pages.problem({ status: 503, ...hostileProblem, logId: hostile, user: ann }),
+  'problem, nobody': pages.problem({ status: 404, ...hostileProblem }),
+  ...Object.fromEntries(
+    states.flatMap(server => [
+      [`home, ${server.kind}`, pages.home({ user: ann, isAdmin: true, server, xsrf })],
+      [`spawn-pending, ${server.kind}`, pages.spawnPending({ user: ann, owner: ann, server, xsrf, next: hostile })],
+      [
+        `spawn-pending of another, ${server.kind}`,
+        pages.spawnPending({ user: bob, owner: ann, server, xsrf, next: '' }),
+      ],
+      [`not-running, ${server.kind}`, pages.notRunning({ user: ann, owner: ann, server, next: hostile, xsrf })],
+      [
+        `not-running of another, ${server.kind}`,
+        pages.notRunning({ user: bob, owner: ann, server, next: hostile, xsrf }),
+      ],
+    ]),
+  ),
+}
+
+for (const [what, html] of Object.entries(everyPage)) {
+  test(`${what}: a whole document, with one heading, a language and a title`, () => {
+    assert.match(html, /^<!doctype html>\n<html lang="en">/)
+    assert.equal(all(html, /<h1[ >]/g).length, 1)
+    assert.equal(all(html, /<main[ >]/g).length, 1)
+    assert.match(html, /<title>[^<]{3,} · tljh-ts<\/title>/)
+    assert.doesNotMatch(html, /undefined|\[object|NaN/)
+  })
+
+  test(`${what}: what is hostile stays words`, () => {
+    assert.equal(html.includes(escaped), false)
+    assert.doesNotMatch(html, /<img src=x/)
+    assert.doesNotMatch(html, /<!--/)
+    assert.doesNotMatch(html, /="[^"]*[<>][^"]*"/)
+  })
+
+  test(`${what}: nothing is inline, and nothing comes from elsewhere`, () => {
+    for (const [, attributes = '', content] of html.matchAll(/<script\b([^>]*)>(.*?)<\/script>/gs)) {
+      assert.match(attributes, / src="\/class\/hub\/static\//)
+      assert.equal(content, '')
+    }
+    assert.doesNotMatch(html.replaceAll(/"[^"]*"/g, '""'), /<style\b|<[^>]*\s(?:style|on[a-z]+)=/)
+    for (const [, address = ''] of html.matchAll(/\s(?:href|src|action)="([^"]*)"/g)) {
+      assert.match(address, /^(?:\/class\/|#main$)/)
+    }
+  })
+
+  test(`${what}: every form posts its token`, () => {
+    for (const [form] of html.matchAll(/<form\b.*?<\/form>/gs)) {
+      assert.match(form, /^<form method="post"/)
+      assert.match(form, new RegExp(`<input type="hidden" name="_xsrf" value="${xsrf}">`))
+    }
+  })
+
+  test(`${what}: every field has a label, every id is there once`, () => {
+    for (const [, id] of html.matchAll(/<input id="([^"]*)"/g)) assert.ok(html.includes(`<label for="${id}">`))
+    const ids = all(html, /\sid="([^"]*)"/g)
+    assert.deepEqual(ids, [...new Set(ids)])
+  })
+}
+
+test('what was typed and asked for comes back as it was, to be sent again', () => {
+  const html = pages.login({ username: hostile, next: hostile, xsrf, problem: hostileProblem })
+  assert.equal(fieldValue(html, 'username'), hostile)
+  assert.equal(fieldValue(html, 'next'), hostile)
+  assert.equal(html.includes('type="password" value'), false)
+})
+
+test('the lines of a log come one below the other', () => {
+  const end = { what: 'It ended', why: 'a reason', fix: 'a way', log: ['first', 'second <b>'] }
+  const html = pages.home({ user: ann, isAdmin: false, server: { kind: 'failed', user: ann, at: now, end }, xsrf })
+  assert.match(html, /<pre[^>]*>first\nsecond &lt;b&gt;<\/pre>/)
+})
+
+test('strangers are told no version', () => {
+  for (const [what, html] of Object.entries(everyPage)) {
+    const isStranger = what.startsWith('login') || what.endsWith('nobody')
+    assert.equal(html.includes('1.2.3'), !isStranger, what)
+  }
+})
+
+test('only the owner has the button that starts a server', () => {
+  for (const { kind } of states) {
+    assert.doesNotMatch(everyPage[`not-running of another, ${kind}`] ?? '', /<form/)
+    assert.doesNotMatch(everyPage[`spawn-pending of another, ${kind}`] ?? '', /<form/)
+  }
+  assert.match(everyPage['not-running, stopped'] ?? '', /action="\/class\/hub\/spawn"/)
+})
+
+test('how long something has lasted is told as a person would', () => {
+  assert.match(everyPage['home, ready'] ?? '', /2 hours ago/)
+  assert.match(everyPage['home, failed'] ?? '', /1 minute ago/)
+})
+
+test('pages that wait come anew by themselves without a script, and the others do not', () => {
+  for (const [what, html] of Object.entries(everyPage)) {
+    const waits = /^(?:home, st(?:arting|opping)|spawn-pending.*, (?:starting|stopping|stopped))$/.test(what)
+    assert.equal(html.includes('<noscript><meta http-equiv="refresh"'), waits, what)
+  }
+})
+
+function name(text: string): UserName {
+  assert.ok(isUserName(text))
+  return text
+}
+
+function all(text: string, pattern: RegExp): string[] {
+  return [...text.matchAll(pattern)].map(match => match[1] ?? match[0])
+}
+
+/** What a browser reads as the value of the field, in the entities that the template engine writes. */
+function fieldValue(html: string, field: string): string {
+  const value = new RegExp(`<input[^>]*name="${field}"[^>]*? value="([^"]*)"`).exec(html)?.[1] ?? ''
+  const entities: Record<string, string> = { lt: '<', gt: '>', quot: '"', '#39': "'", amp: '&' }
+  return value.replace(/&(lt|gt|quot|#39|amp);/g, (entity, key: string) => entities[key] ?? entity)
+}
