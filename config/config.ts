@@ -16,6 +16,8 @@ export interface Config {
   /** Begins and ends with a slash. */
   baseUrl: string
   users: { allowed: ReadonlySet<UserName>; banned: ReadonlySet<UserName>; admin: ReadonlySet<UserName> }
+  /** Whether administrators may open the servers of others. */
+  adminsOpenServers: boolean
   groups: ReadonlyMap<string, ReadonlySet<UserName>>
   /** Whether somebody whom the file does not name may enter and choose a password. */
   createUsers: boolean
@@ -106,6 +108,7 @@ function meaning(file: ConfigContent, version: string): Config {
     version,
     baseUrl: file.base_url ?? '/',
     users: { allowed: names(file.users?.allowed), banned: names(file.users?.banned), admin: names(file.users?.admin) },
+    adminsOpenServers: file.admins?.open_servers ?? false,
     groups: new Map(Object.entries(file.groups ?? {}).map(([name, group]) => [name, names(group?.members)])),
     createUsers: file.auth?.FirstUseAuthenticator?.create_users ?? false,
     leastPasswordLength: file.auth?.FirstUseAuthenticator?.min_password_length ?? 7,

@@ -29,7 +29,7 @@ export function openConfigFile(path: string, report: (problem: ProblemError) => 
     if (good && version === seen) return good
     seen = version
     try {
-      good = parseConfig(read(path))
+      good = parseConfig(read(path, good !== undefined))
       problem = undefined
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
@@ -51,21 +51,36 @@ export function openConfigFile(path: string, report: (problem: ProblemError) => 
 
 /** Changes with every change of the file. */
 function stamp(path: string): string {
-  const stat = statSync(path, { throwIfNoEntry: false, bigint: true })
-  return stat ? `${stat.ino} ${stat.mtimeNs} ${stat.ctimeNs} ${stat.size}` : 'absent'
+  try {
+    const { ino, mtimeNs, ctimeNs, size } = statSync(path, { bigint: true })
+    return `${ino} ${mtimeNs} ${ctimeNs} ${size}`
+  } catch (error) {
+    return String(error)
+  }
 }
 
-/** A missing file is a machine on which nothing was set yet. */
-function read(path: string): Uint8Array {
+/**
+ * A machine without the file is one on which nothing was set yet. But a file that becomes empty, or goes, under a service
+ * that had one is most often an editor in the middle of saving: nobody wants everybody logged out.
+ */
+function read(path: string, hadOne: boolean): Uint8Array {
   try {
-    return readFileSync(path)
+    const content = readFileSync(path)
+    if (hadOne && content.length === 0) throw unusable(path, 'is empty', undefined)
+    return content
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return new Uint8Array()
-    throw new ProblemError('CONFIG_UNREADABLE', {
-      what: `${path} could not be read`,
-      why: error instanceof Error ? error.message : String(error),
-      fix: 'Make it a file that root may write and the group tljh-hub may read (mode 0640)',
-      cause: error,
-    })
+    if (error instanceof ProblemError) throw error
+    const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT'
+    if (isMissing && !hadOne && newestGood(path) === undefined) return new Uint8Array()
+    throw unusable(path, isMissing ? 'is not there' : 'could not be read', error)
   }
+}
+
+function unusable(path: string, how: string, cause: unknown): ProblemError {
+  return new ProblemError('CONFIG_UNREADABLE', {
+    what: `${path} ${how}`,
+    why: cause instanceof Error ? cause.message : 'the configuration before it stays in force',
+    fix: 'Put it back: sudo tljh-ts config rollback. It is a file that root may write and the group tljh-hub may read (mode 0640)',
+    cause,
+  })
 }

@@ -149,6 +149,9 @@ function* nextStartLines(before: Config, after: Config, count: number): Iterable
 }
 
 function* otherLines(before: Config, after: Config): Iterable<string> {
+  if (before.adminsOpenServers !== after.adminsOpenServers) {
+    yield `administrators may ${after.adminsOpenServers ? '' : 'no longer '}open the servers of others from now on`
+  }
   if (JSON.stringify(before.branding) !== JSON.stringify(after.branding))
     yield 'title and message of the pages change now'
   if (before.leastPasswordLength !== after.leastPasswordLength) {

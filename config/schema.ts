@@ -27,6 +27,7 @@ const limits = {
     description:
       'Memory of each user’s server. What goes beyond it loses its kernel. Empty: as much as the machine has.',
     examples: ['1G', '512M', '1.5G'],
+    default: null,
     effect: 'now',
   },
   cpu: {
@@ -34,12 +35,14 @@ const limits = {
     format: 'cpus',
     description: 'Processor time of each user’s server: 1 is one core. Empty: as much as there is.',
     examples: [2, 0.5, '50%'],
+    default: null,
     effect: 'now',
   },
   tasks: {
     type: ['integer', 'null'],
     minimum: 64,
     maximum: 1_000_000,
+    default: 1000,
     description: 'Processes and threads of each user’s server together. Empty: 1000.',
     effect: 'now',
   },
@@ -47,6 +50,7 @@ const limits = {
     type: ['string', 'number', 'null'],
     format: 'bytes',
     description: 'Swap that each user’s server may use beside its memory. Empty: none, where memory is limited.',
+    default: null,
     effect: 'now',
   },
   disk: {
@@ -93,6 +97,20 @@ export const schema = {
           additionalProperties: userNames,
           description: 'Groups of the machine, and which users are in them.',
           pending: true,
+        },
+      },
+    },
+    admins: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      properties: {
+        open_servers: {
+          type: 'boolean',
+          default: false,
+          description:
+            'Whether administrators may open the servers of others. A page of such a server can do whatever the ' +
+            'administrator who looks at it can, so only where everybody is trusted.',
+          effect: 'now',
         },
       },
     },
@@ -360,6 +378,13 @@ export interface SchemaNode {
   effect?: 'now' | 'next start' | 'address'
   pending?: boolean
   replaced?: string
+}
+
+/** The default of a key; undefined where it has none. What is set for one user or group alone has none: the rest counts there. */
+export function defaultAt(path: readonly string[]): unknown {
+  return path.reduce<SchemaNode | undefined>((node, step) => {
+    return node?.properties && Object.hasOwn(node.properties, step) ? node.properties[step] : undefined
+  }, schema)?.default
 }
 
 /** What the schema says of a key such as `limits.users.ann.memory`; undefined where there is no such key. */

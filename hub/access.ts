@@ -16,7 +16,10 @@ export interface Access {
   /** Whether the session still counts: it was not ended since, and its user may still enter. */
   isLive(session: Session): boolean
   isAdmin(user: UserName): boolean
-  /** Whether `user` may use the server of `owner`. */
+  /**
+   * Whether `user` may use the server of `owner`. All servers share one origin, so a page of another's could act as whoever
+   * looks at it; for an administrator that is the machine, so it takes a line in the configuration.
+   */
   mayUse(user: UserName, owner: UserName): boolean
 }
 
@@ -31,7 +34,10 @@ export function createAccess(config: ConfigFile, sessions: Sessions): Access {
     },
     isLive: session => sessions.isOpen(session) && mayEnter(config.current(), session.user),
     isAdmin: user => isAdmin(config.current(), user),
-    mayUse: (user, owner) => user === owner || isAdmin(config.current(), user),
+    mayUse(user, owner) {
+      const inForce = config.current()
+      return user === owner || (inForce.adminsOpenServers && isAdmin(inForce, user))
+    },
   }
 }
 

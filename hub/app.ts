@@ -6,7 +6,7 @@
  */
 import cookie from '@fastify/cookie'
 import formbody from '@fastify/formbody'
-import helmet from '@fastify/helmet'
+import helmet, { type FastifyHelmetOptions } from '@fastify/helmet'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import { ProblemError } from '../problem.ts'
 import { isNavigation, isSameOrigin } from './access.ts'
@@ -22,6 +22,24 @@ const mostFormBytes = 64 * 1024
 /** For the head of a request, and for a whole one to the hub's own pages. */
 const slowestRequestMs = 30_000
 
+const securityHeaders = {
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: {
+      defaultSrc: ["'none'"],
+      scriptSrc: ["'self'"],
+      styleSrc: ["'self'"],
+      imgSrc: ["'self'"],
+      connectSrc: ["'self'"],
+      formAction: ["'self'"],
+      baseUri: ["'none'"],
+      frameAncestors: ["'none'"],
+    },
+  },
+  referrerPolicy: { policy: 'same-origin' },
+  strictTransportSecurity: false,
+} as const satisfies FastifyHelmetOptions
+
 /** Throws where a template or an asset is missing. */
 export async function createApp(hub: Hub, assets: Assets): Promise<FastifyInstance> {
   const app = fastify({
@@ -29,46 +47,34 @@ export async function createApp(hub: Hub, assets: Assets): Promise<FastifyInstan
     bodyLimit: mostFormBytes,
     // An upload to a user's server may take hours; `refuseSlow` is for the rest.
     requestTimeout: 0,
-    http: { headersTimeout: slowestRequestMs, connectionsCheckingInterval: 5_000, keepAliveTimeout: 75_000 },
+    http: {
+      headersTimeout: slowestRequestMs,
+      connectionsCheckingInterval: 5_000,
+      keepAliveTimeout: 75_000,
+      // Programs offer h2c in passing; what is not taken up is a request like any other.
+      shouldUpgradeCallback: request => request.headers.upgrade?.toLowerCase() === 'websocket',
+    },
+    frameworkErrors: (error, request, reply) => answerProblem(hub, error, request, reply),
     // A hub that is told to stop ends its connections itself (hub/hub.ts).
     forceCloseConnections: false,
     return503OnClosing: false,
     routerOptions: { ignoreTrailingSlash: false },
   })
 
-  app.setErrorHandler((error, request, reply) => {
-    if (error instanceof ProblemError && error.code === 'LOGIN_NEEDED' && isNavigation(request.raw)) {
-      const next = request.method === 'POST' ? '' : `?next=${encodeURIComponent(request.raw.url ?? '')}`
-      return reply.redirect(`${hub.baseUrl}hub/login${next}`)
-    }
-    const { status, type, body } = problemAnswer(hub, error, request.raw)
-    return reply.code(status).type(type).header('cache-control', 'no-store').send(body)
+  app.setErrorHandler((error, request, reply) => answerProblem(hub, error, request, reply))
+  // Who is answered before all was sent must not go on sending.
+  app.addHook('onSend', async (request, reply) => {
+    if (!request.raw.complete) reply.header('connection', 'close')
   })
-  app.setNotFoundHandler(() => {
-    throw noPage()
-  })
+  app.setNotFoundHandler((request, reply) => answerProblem(hub, noPage(), request, reply))
 
   await app.register(cookie)
+  // Not for all answers: those of users' servers have headers of their own.
+  await app.register(helmet, { global: false, ...securityHeaders })
   await app.register(userServerRoutes, hub)
   await app.register(async own => {
     await own.register(formbody, { bodyLimit: mostFormBytes })
-    await own.register(helmet, {
-      contentSecurityPolicy: {
-        useDefaults: false,
-        directives: {
-          defaultSrc: ["'none'"],
-          scriptSrc: ["'self'"],
-          styleSrc: ["'self'"],
-          imgSrc: ["'self'"],
-          connectSrc: ["'self'"],
-          formAction: ["'self'"],
-          baseUri: ["'none'"],
-          frameAncestors: ["'none'"],
-        },
-      },
-      referrerPolicy: { policy: 'same-origin' },
-      strictTransportSecurity: false,
-    })
+    own.addHook('onRequest', async (_request, reply) => reply.helmet())
     own.addHook('onRequest', refuseSlow)
     own.addHook('preHandler', refuseForeign)
     await own.register(entryRoutes, hub)
@@ -76,6 +82,21 @@ export async function createApp(hub: Hub, assets: Assets): Promise<FastifyInstan
     assetRoutes(own, hub.baseUrl, assets)
   })
   return app
+}
+
+async function answerProblem(
+  hub: Hub,
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  await reply.helmet()
+  if (error instanceof ProblemError && error.code === 'LOGIN_NEEDED' && isNavigation(request.raw)) {
+    const next = request.method === 'POST' ? '' : `?next=${encodeURIComponent(request.raw.url ?? '')}`
+    return reply.redirect(`${hub.baseUrl}hub/login${next}`)
+  }
+  const { status, type, body } = problemAnswer(hub, error, request.raw)
+  return reply.code(status).type(type).header('cache-control', 'no-store').send(body)
 }
 
 function assetRoutes(app: FastifyInstance, baseUrl: string, assets: Assets): void {

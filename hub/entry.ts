@@ -34,7 +34,11 @@ export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   function loginPage(request: FastifyRequest, reply: FastifyReply, typed: Partial<LoginForm>, problem?: ProblemText) {
     const { username = '', next = '' } = typed
     const page = pages.login({ username, next, xsrf: formToken(hub, request, reply), problem })
-    return sendPage(reply, page, problem ? 403 : 200)
+    return sendPage(
+      reply,
+      page,
+      problem instanceof ProblemError && problem.code === 'LOGINS_TOO_MANY' ? 429 : problem ? 403 : 200,
+    )
   }
 
   /** Where a person lands who asks for nothing in particular. */

@@ -23,6 +23,9 @@ const hopByHop = new Set([
   'upgrade',
 ])
 
+/** What `Connection` may not name: without these the rest of the request would mean something else. */
+const endToEnd = new Set(['content-length', 'content-type', 'cookie', 'host', 'origin', 'authorization', 'set-cookie'])
+
 /** Ours to say. `expect` has been answered by Node.js when a request gets here. */
 const fromHubAlone = /^(?:x-tljh-.*|x-forwarded-.*|forwarded|x-real-ip|x-scheme|x-scheme-.*|expect)$/
 
@@ -103,7 +106,9 @@ function namedByConnection(raw: readonly string[]): Set<string> {
   const named = new Set<string>()
   for (const [name, value] of pairs(raw)) {
     if (name.toLowerCase() !== 'connection') continue
-    for (const token of value.split(',')) named.add(token.trim().toLowerCase())
+    for (const token of value.split(',').map(text => text.trim().toLowerCase())) {
+      if (!endToEnd.has(token)) named.add(token)
+    }
   }
   return named
 }

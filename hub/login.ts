@@ -7,7 +7,7 @@
 import { type Config, isAdmin, mayEnter } from '../config/config.ts'
 import { isUserName, type UserName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
-import type { Passwords } from './passwords.ts'
+import { type Passwords, tooShort } from './passwords.ts'
 
 /** Answers who has logged in. Throws `LOGIN_REFUSED`, and what `Passwords.setFirst` throws. */
 export async function logIn(
@@ -19,6 +19,8 @@ export async function logIn(
   const user = isUserName(name) && mayEnter(config, name) ? name : undefined
   const answer = await passwords.check(user, typed.password)
   if (user && answer === 'right') return user
+  // Said to everybody alike, or it would tell which names are there and have no password yet.
+  if (typed.password.length < passwords.leastLength()) throw tooShort(typed.password, passwords.leastLength())
   if (user && answer === 'unset' && !isAdmin(config, user)) {
     if (await passwords.setFirst(user, typed.password)) return user
   }

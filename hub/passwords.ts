@@ -8,6 +8,8 @@ import type { UserName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
 
 export interface Passwords {
+  /** The fewest characters of a new password. */
+  leastLength(): number
   /** `unset`: this user has none yet. All three take the same time. */
   check(user: UserName | undefined, password: string): Promise<'right' | 'wrong' | 'unset'>
   /** Replaces whatever there was. Throws `PASSWORD_SHORT`, `PASSWORD_LONG`. */
@@ -24,7 +26,26 @@ const mostLength = 1024
 const cost = { memory: 19_456, passes: 2, parallelism: 1 }
 const tagLength = 32
 
-const derive = promisify(argon2)
+/** Each holds 19 MiB and a thread; what waits longer than a person does is turned away instead. */
+const mostAtOnce = 64
+const deriveKey = promisify(argon2)
+let underWay = 0
+
+async function derive(...[algorithm, parameters]: Parameters<typeof deriveKey>): Promise<Buffer> {
+  if (underWay >= mostAtOnce) {
+    throw new ProblemError('LOGINS_TOO_MANY', {
+      what: 'You are not logged in yet',
+      why: 'very many people are logging in at this moment',
+      fix: 'Try again in a few seconds',
+    })
+  }
+  underWay++
+  try {
+    return await deriveKey(algorithm, parameters)
+  } finally {
+    underWay--
+  }
+}
 
 interface Hash {
   memory: number
@@ -43,6 +64,7 @@ export function createPasswords(db: DatabaseSync, leastLength: () => number = ()
   const nobody: Hash = { ...cost, salt: randomBytes(16), tag: Buffer.alloc(tagLength) }
 
   return {
+    leastLength,
     async check(user, password) {
       const row = user === undefined ? undefined : find.get(user)
       const stored = row ? readHash(String(row.hash)) : undefined
@@ -59,14 +81,17 @@ export function createPasswords(db: DatabaseSync, leastLength: () => number = ()
   }
 }
 
+/** Says no more than what was typed. */
+export function tooShort(password: string, leastLength: number): ProblemError {
+  return new ProblemError('PASSWORD_SHORT', {
+    what: 'That password was not taken',
+    why: `it has ${password.length} characters, and a password here has at least ${leastLength}`,
+    fix: 'Choose a longer one; three words that do not belong together are good',
+  })
+}
+
 async function hash(password: string, leastLength: number): Promise<string> {
-  if (password.length < leastLength) {
-    throw new ProblemError('PASSWORD_SHORT', {
-      what: 'That password was not taken',
-      why: `it has ${password.length} characters, and a password here has at least ${leastLength}`,
-      fix: 'Choose a longer one; three words that do not belong together are good',
-    })
-  }
+  if (password.length < leastLength) throw tooShort(password, leastLength)
   if (password.length > mostLength) {
     throw new ProblemError('PASSWORD_LONG', {
       what: 'That password was not taken',

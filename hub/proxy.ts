@@ -42,6 +42,11 @@ interface Answer {
 /** Requests that may be sent again when a kept connection turns out to be closed. */
 const repeatable = new Set(['GET', 'HEAD', 'OPTIONS'])
 
+/** More at once than any page asks for; what comes beyond waits. One student must not use up the hub's descriptors. */
+const mostConnections = 64
+/** A server says `103 Early Hints` once, if ever. One that does nothing else would keep the hub busy. */
+const mostInterimAnswers = 8
+
 /** `socketsFolder` holds a folder with a `socket` in it for each account. */
 export function createProxy(socketsFolder: string): ReverseProxy {
   const agents = new Map<UnixName, Agent>()
@@ -49,7 +54,7 @@ export function createProxy(socketsFolder: string): ReverseProxy {
   function agentOf(account: UnixName): Agent {
     const known = agents.get(account)
     if (known) return known
-    const agent = new Agent({ keepAlive: true, maxFreeSockets: 16 })
+    const agent = new Agent({ keepAlive: true, maxSockets: mostConnections, maxFreeSockets: 16 })
     agents.set(account, agent)
     return agent
   }
@@ -74,7 +79,10 @@ export function createProxy(socketsFolder: string): ReverseProxy {
       if (withBody) pipeline(request, call, () => undefined)
       else call.end()
       try {
-        return (await answerOf(call)).message
+        const { message, joined } = await answerOf(call)
+        // Nobody asked for another protocol.
+        if (joined) throw abandoned(joined.socket)
+        return message
       } catch (cause) {
         const isStale = call.reusedSocket && !withBody && repeatable.has(request.method ?? '') && !response.destroyed
         if (!isStale) throw unreachable(passage.owner, cause)
@@ -123,8 +131,17 @@ export function createProxy(socketsFolder: string): ReverseProxy {
   }
 }
 
+function abandoned(socket: Duplex): Error {
+  socket.destroy()
+  return new Error('it answered with a protocol that nobody asked for')
+}
+
 function answerOf(call: ClientRequest): Promise<Answer> {
   return new Promise((resolve, reject) => {
+    let interimAnswers = 0
+    call.on('information', () => {
+      if (++interimAnswers > mostInterimAnswers) call.destroy(new Error('it answers without ever coming to an end'))
+    })
     call.on('response', message => resolve({ message }))
     call.on('upgrade', (message, socket, head) => resolve({ message, joined: { socket, head } }))
     call.on('error', reject)

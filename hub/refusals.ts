@@ -9,6 +9,7 @@ import { ProblemError } from '../problem.ts'
 
 const statuses: Record<string, number> = {
   LOGIN_NEEDED: 403,
+  LOGINS_TOO_MANY: 429,
   FORM_STALE: 403,
   CROSS_ORIGIN: 403,
   NOT_YOURS: 403,
@@ -35,8 +36,8 @@ export function loginNeeded(): ProblemError {
 export function notYours(user: UserName): ProblemError {
   return new ProblemError('NOT_YOURS', {
     what: 'This is not your server',
-    why: `you are logged in as ${user}, and a server opens for its owner and for administrators alone`,
-    fix: 'Go to your own server, or log in as its owner',
+    why: `you are logged in as ${user}, and a server opens for its owner alone`,
+    fix: 'Go to your own server. Administrators see files of others with sudo in a terminal, and may open servers where admins.open_servers is true',
   })
 }
 

@@ -4,7 +4,7 @@
  * The path is parsed once, here, from what the browser sent (`readTarget`); that string decides whose server is meant,
  * and the same string is forwarded. A spelling that could be read in two ways is refused, never normalised.
  */
-import { type IncomingMessage, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { isUserName, type UserName } from '../config/names.ts'
@@ -35,6 +35,9 @@ export async function userServerRoutes(app: FastifyInstance, hub: Hub): Promise<
   // Bodies belong to the user's server: not read here, whatever their type.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
+
+  /** Answers and WebSockets that are under way: they end with their session. */
+  const live = new Map<Duplex | ServerResponse, { session: Session; owner: UserName }>()
 
   /** Throws what keeps this request from going there. */
   function admit(request: IncomingMessage): { session: Session; target: Target } {
@@ -69,10 +72,12 @@ export async function userServerRoutes(app: FastifyInstance, hub: Hub): Promise<
     const server = servers.get(owner)
     if (server.kind === 'ready') {
       reply.hijack()
+      live.set(reply.raw, { session, owner })
+      reply.raw.once('close', () => live.delete(reply.raw))
       try {
         await proxy.request(passage(request.raw, session, owner), request.raw, reply.raw)
       } catch (error) {
-        answerByHand(request, reply, error)
+        await answerByHand(request, reply, error)
       }
       return reply
     }
@@ -81,14 +86,17 @@ export async function userServerRoutes(app: FastifyInstance, hub: Hub): Promise<
     if (server.kind === 'starting' && session.user === owner) {
       return reply.redirect(`${baseUrl}hub/spawn-pending/${owner}?next=${encodeURIComponent(next)}`)
     }
+    await reply.helmet()
     const xsrf = formToken(hub, request, reply)
     return sendPage(reply, pages.notRunning({ user: session.user, owner, server, next, xsrf }), 424)
   }
 
   /** Fastify's reply was given away; what the proxy could not answer is answered by hand. */
-  function answerByHand(request: FastifyRequest, { raw }: FastifyReply, error: unknown): void {
+  async function answerByHand(request: FastifyRequest, reply: FastifyReply, error: unknown): Promise<void> {
+    const { raw } = reply
     const { status, type, body } = problemAnswer(hub, error, request.raw)
     if (raw.headersSent) return void raw.destroy()
+    await reply.helmet()
     raw.writeHead(status, {
       'content-type': type,
       'content-length': Buffer.byteLength(body),
@@ -98,8 +106,6 @@ export async function userServerRoutes(app: FastifyInstance, hub: Hub): Promise<
   }
 
   app.route({ method: [...methods], url: `${baseUrl}user/*`, handler: handle })
-
-  const live = new Map<Duplex, { session: Session; owner: UserName }>()
 
   async function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     // Without a listener, a connection that breaks would end the hub.
@@ -119,8 +125,8 @@ export async function userServerRoutes(app: FastifyInstance, hub: Hub): Promise<
   app.server.on('upgrade', (request, socket, head) => void upgrade(request, socket, head))
 
   function sweep(): void {
-    for (const [socket, { session, owner }] of live) {
-      if (!access.isLive(session) || !access.mayUse(session.user, owner)) socket.destroy()
+    for (const [connection, { session, owner }] of live) {
+      if (!access.isLive(session) || !access.mayUse(session.user, owner)) connection.destroy()
     }
   }
   setInterval(sweep, sweepMs).unref()

@@ -6,10 +6,11 @@
  * was cut off. It never touches a home, and of a configuration that is there it changes the list of administrators alone.
  */
 import { randomInt } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { chmod, chown, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { dirname, join } from 'node:path'
-import { parseDocument } from 'yaml'
+import { isMap, parseDocument } from 'yaml'
 import { runCommand } from '../commands.ts'
 import { parseConfig } from '../config/config.ts'
 import { parseUserName, type UserName } from '../config/names.ts'
@@ -35,6 +36,19 @@ const sudoers = `# Made by tljh-ts. Administrators of the hub are administrators
 Defaults exempt_group = jupyterhub-admins
 `
 
+const sshd = `# Made by tljh-ts. Users of the hub work in its limits; an ssh session would be outside of them.
+Match Group jupyterhub-users,!jupyterhub-admins
+    DenyGroups jupyterhub-users
+Match all
+`
+
+const polkit = `// Made by tljh-ts. A user manager that lingers would be outside of the limits of the user's server.
+polkit.addRule(function (action, subject) {
+  if (action.id.indexOf('org.freedesktop.login1.set-') === 0 && subject.isInGroup('jupyterhub-users')
+      && !subject.isInGroup('jupyterhub-admins')) return polkit.Result.NO
+})
+`
+
 /** Installs, and tells `report` what it does. Throws a `ProblemError` (`INSTALL_…`) that says which step failed and why. */
 export async function install(
   layout: Layout,
@@ -45,6 +59,8 @@ export async function install(
   await checkMachine()
   report('accounts')
   const hubGid = await ensureAccounts()
+  report('the users’ place on the machine')
+  await ensureConfinement()
   report('folders')
   await ensureFolders(layout, hubGid)
   report('configuration')
@@ -87,6 +103,15 @@ async function ensureAccounts(): Promise<number> {
   return Number(stdout.split(':')[2])
 }
 
+/** Ways around the limits that the machine offers to every account, closed for the users of the hub. */
+async function ensureConfinement(): Promise<void> {
+  if (existsSync('/etc/ssh/sshd_config.d')) {
+    await replace('/etc/ssh/sshd_config.d/tljh-ts.conf', sshd, 0o644)
+    await runCommand('systemctl', ['try-reload-or-restart', 'ssh.service'])
+  }
+  if (existsSync('/etc/polkit-1/rules.d')) await replace('/etc/polkit-1/rules.d/40-tljh-ts.rules', polkit, 0o644)
+}
+
 async function ensureFolders({ configFile, state }: Layout, hubGid: number): Promise<void> {
   await mkdir(dirname(configFile), { recursive: true })
   await chown(dirname(configFile), 0, hubGid)
@@ -102,6 +127,7 @@ async function ensureConfig({ configFile }: Layout, admin: UserName, hubGid: num
   const { users } = parseConfig(String(document))
   if (!users.admin.has(admin)) {
     const admins = [...users.admin, admin]
+    if (!isMap(document.get('users'))) document.set('users', document.createNode({}))
     document.setIn(['users', 'admin'], admins)
   }
   const text = String(document)

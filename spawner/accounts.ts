@@ -6,7 +6,8 @@
  *
  * Only accounts that begin with `jupyter-`, have an ordinary user id and belong to this very user are ever touched.
  */
-import { chmod, lstat } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { chmod, lstat, mkdir, rename, rm } from 'node:fs/promises'
 import { runCommand } from '../commands.ts'
 import type { UnixName, UserName } from '../config/names.ts'
 import { unixName } from '../config/names.ts'
@@ -59,6 +60,8 @@ async function ensureAccount(user: UserName, isAdmin: boolean): Promise<Account>
   const name = unixName(user)
   const found = await findAccount(user, name)
   const account = found ?? (await addAccount(user, name))
+  await ensureShadow(user, name)
+  if (account.home === `/home/${name}` && !existsSync(account.home)) await makeHome(user, account)
   await ensurePrivateHome(account)
   await setMembership(name, usersGroup, true)
   await setMembership(name, adminsGroup, isAdmin)
@@ -87,30 +90,52 @@ async function findAccount(user: UserName, name: UnixName): Promise<Account | un
   return account
 }
 
+/**
+ * Group, account and home, each by itself: useradd(8) does all three and, killed half-way, leaves what it then refuses to
+ * complete.
+ */
 async function addAccount(user: UserName, name: UnixName): Promise<Account> {
   const home = `/home/${name}`
   const keptUid = await ownerOfKeptHome(name, home)
-  const { code, stderr } = await runCommand('useradd', [
-    '--create-home',
+  await must(user, name, 'groupadd', ['--force', name])
+  await must(user, name, 'useradd', [
+    '--no-create-home',
     `--home-dir=${home}`,
-    '--skel=/etc/skel',
-    '--key=HOME_MODE=0700',
-    '--user-group',
-    // Not in /var/log/lastlog, which the spawner may not write.
-    '--no-log-init',
-    `--groups=${usersGroup}`,
+    `--gid=${name}`,
     '--shell=/bin/bash',
     `--comment=${comment}${user}`,
     ...(keptUid === undefined ? [] : [`--uid=${keptUid}`]),
+    // Not in /var/log/lastlog, which the spawner may not write.
+    '--no-log-init',
     // The name is already checked more strictly than useradd does; some releases refuse a dot or an @.
     '--badname',
     name,
   ])
-  const account = code === 0 ? await findAccount(user, name) : undefined
+  const account = await findAccount(user, name)
   if (account) return account
-  throw new ProblemError('ACCOUNT_NOT_MADE', {
+  throw notMade(user, name, 'it is not there after useradd has made it')
+}
+
+/** The files of /etc/skel are copied beside and renamed, so a home is there whole or not at all. */
+async function makeHome(user: UserName, { name, uid, gid, home }: Account): Promise<void> {
+  const beside = `/home/.tljh-new-${name}`
+  await rm(beside, { recursive: true, force: true })
+  await mkdir(beside, { mode: 0o700 })
+  await must(user, name, 'cp', ['--archive', '--no-target-directory', '/etc/skel', beside])
+  await must(user, name, 'chown', ['--recursive', '--no-dereference', `${uid}:${gid}`, beside])
+  await chmod(beside, 0o700)
+  await rename(beside, home)
+}
+
+async function must(user: UserName, name: UnixName, file: string, args: readonly string[]): Promise<void> {
+  const { code, stderr } = await runCommand(file, args)
+  if (code !== 0) throw notMade(user, name, stderr || `${file} ended with code ${code}`)
+}
+
+function notMade(user: UserName, name: UnixName, why: string): ProblemError {
+  return new ProblemError('ACCOUNT_NOT_MADE', {
     what: `The account ${name} could not be made for ${user}`,
-    why: stderr || `useradd ended with code ${code}`,
+    why,
     fix: 'An administrator finds out more with: sudo journalctl --unit=tljh-spawner. A full disk is the usual reason: df -h /home /etc',
   })
 }
@@ -126,6 +151,12 @@ async function ownerOfKeptHome(name: UnixName, home: string): Promise<number | u
     why: `${home} exists and belongs to ${owner.stdout.split(':')[0] || `user id ${stat.uid}`}`,
     fix: `An administrator can move it away: sudo mv ${home} ${home}.old`,
   })
+}
+
+/** A useradd that was killed writes /etc/passwd and not /etc/shadow; PAM then refuses the account. `*`: no password. */
+async function ensureShadow(user: UserName, name: UnixName): Promise<void> {
+  const { code } = await runCommand('getent', ['shadow', name])
+  if (code !== 0) await must(user, name, 'usermod', ['--password', '*', name])
 }
 
 /** Closes the home to everybody else. Group bits stay: the group is the user's own. */
@@ -150,6 +181,6 @@ async function setMembership(name: UnixName, group: string, wanted: boolean): Pr
   throw new ProblemError('ACCOUNT_GROUP', {
     what: `${name} could not be ${wanted ? 'added to' : 'removed from'} the group ${group}`,
     why: stderr || `gpasswd ended with code ${code}`,
-    fix: 'Install again over this installation, which puts groups right; no data is touched: sudo tljh-ts install',
+    fix: 'Install again over this installation, which puts groups right; no data is touched: sudo tljh-ts install --admin NAME',
   })
 }

@@ -82,6 +82,6 @@ async function groupId(group: string): Promise<number> {
   throw new ProblemError('SPAWNER_GROUP', {
     what: 'The spawner cannot start',
     why: `this machine has no group ${group}`,
-    fix: 'Install again over this installation, which makes it; no data is touched: sudo tljh-ts install',
+    fix: 'Install again over this installation, which makes it; no data is touched: sudo tljh-ts install --admin NAME',
   })
 }

@@ -117,9 +117,13 @@ export function planServer(user: UserName, account: Account, surroundings: Surro
       Delegate: true,
 
       PrivateTmp: true,
+      PrivateIPC: true,
       TemporaryFileSystem: [
         { path: '/sys/fs/cgroup', options: 'ro' },
         { path: runtime, options: `mode=0700,uid=${account.uid},gid=${account.gid},size=16m` },
+        // Shared ones outlive the server, and whoever wrote to them has the memory of others.
+        { path: '/dev/shm', options: 'mode=1777' },
+        { path: '/run/lock', options: 'mode=1777,size=1m' },
       ],
       // The tree of control groups is readable by all, and the names in it are names of users.
       BindPaths: [
@@ -143,6 +147,8 @@ export function limitProperties({ memory, cpu, tasks, swap }: Limits): UnitPrope
 
 /** What an administrator's server does not have, because it may use sudo. */
 const confinement: UnitProperties = {
+  // By the bus a student could have units of their own, outside of all limits (lingering), and see those of others.
+  InaccessiblePaths: ['-/run/dbus', '-/run/systemd/private'],
   NoNewPrivileges: true,
   ProtectHome: 'tmpfs',
   ProtectProc: 'invisible',

@@ -95,6 +95,7 @@ export interface UnitProperties {
   Delegate?: boolean
 
   PrivateTmp?: boolean
+  PrivateIPC?: boolean
   PrivateDevices?: boolean
   ProtectSystem?: 'yes' | 'no' | 'full' | 'strict'
   ProtectHome?: 'yes' | 'no' | 'read-only' | 'tmpfs'
@@ -232,6 +233,7 @@ const ENCODERS: Encoders = {
   Delegate: boolean,
 
   PrivateTmp: boolean,
+  PrivateIPC: boolean,
   PrivateDevices: boolean,
   ProtectSystem: string,
   ProtectHome: string,

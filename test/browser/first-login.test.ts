@@ -7,7 +7,7 @@ import { openBrowser, screenshot } from './browser.ts'
 import { arriveInLab, fillInLogin, logIn, newNotebook, runCell } from './people.ts'
 import { makeGate, onStart } from './starts.ts'
 
-const product = await bootProduct({ config: 'users:\n  allowed: [ann, bob, cleo]\n' })
+const product = await bootProduct({ config: 'users:\n  allowed: [ann, bob, cleo]\nadmins:\n  open_servers: true\n' })
 const browser = await openBrowser(product)
 after(async () => {
   await browser[Symbol.asyncDispose]()

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { UserName } from '../../config/names.ts'
 import { unixName } from '../../config/names.ts'
 import { bootProduct, type Product } from './product.ts'
@@ -120,4 +121,36 @@ test('an account of the system that happens to have the name is not used', async
   const end = await failure('eve')
   assert.match(end.why, /system account/)
   assert.match(end.fix, /userdel jupyter-eve/)
+})
+
+test('a spawner that is killed while it makes accounts leaves none that cannot be made whole', async () => {
+  const names = Array.from({ length: 20 }, (_, index) => `k${index}`)
+  await using other = await bootProduct({ config: `users:\n  allowed: [${names}]\n` })
+  const { host, url } = other
+  const students = await Promise.all(
+    names.map(async name => {
+      const student = visit(url)
+      assert.equal((await student.logIn(name, 'correct horse battery')).status, 302)
+      return student
+    }),
+  )
+  for (const [index, student] of students.entries()) {
+    await student.post('/hub/spawn')
+    // At another moment of the work each time.
+    await delay(index * 8)
+    await host.run(['systemctl', 'kill', '--signal=KILL', 'tljh-spawner'])
+    while (
+      (await student.request('/hub/home')).status !== 200 ||
+      (await host.run(['systemctl', 'is-active', 'tljh-spawner'], { check: false })).code !== 0
+    );
+  }
+  for (const [index, student] of students.entries()) {
+    await student.startServer()
+    const account = `jupyter-k${index}`
+    assert.equal(
+      (await host.run(['stat', '--format=%U %G %a', `/home/${account}`])).stdout.trim(),
+      `${account} ${account} 700`,
+    )
+    await student.post('/hub/stop')
+  }
 })

@@ -107,11 +107,12 @@ test('administrators follow the file in both directions', async t => {
   await classroom.student('bob')
   const groups = async () => (await host.run(['id', '-nG', 'jupyter-ann'])).stdout.trim().split(' ')
 
-  await classroom.edit('users:\n  admin: [admin, ann]\n  allowed: [ann, bob]\n')
+  const open = 'admins:\n  open_servers: true\n'
+  await classroom.edit(`users:\n  admin: [admin, ann]\n  allowed: [ann, bob]\n${open}`)
   assert.ok((await groups()).includes('jupyterhub-admins'))
   assert.equal((await ann.request('/user/bob/api')).status, 200)
 
-  await classroom.edit(users)
+  await classroom.edit(`${users}${open}`)
   assert.ok(!(await groups()).includes('jupyterhub-admins'))
   assert.equal((await ann.request('/user/bob/api')).status, 403)
 })
@@ -143,6 +144,11 @@ test('a file that is empty, missing, unreadable or no text stops nobody', async 
   const ann = await classroom.student('ann')
   const file = '/opt/tljh/config/config.yaml'
   const broken = [
+    // As an editor does for a moment when it saves.
+    ['sh', '-c', `: >${file}`],
+    ['sh', '-c', `rm ${file}`],
+    ['sh', '-c', `touch ${file}; chmod 700 /opt/tljh/config; chown root:root /opt/tljh/config`],
+    ['sh', '-c', 'chmod 750 /opt/tljh/config; chown root:tljh-hub /opt/tljh/config'],
     ['sh', '-c', `printf 'users:\\n  allowed: [ann\\n' >${file}`],
     ['sh', '-c', `printf '\\377\\376\\000' >${file}`],
     ['sh', '-c', `rm ${file}; mkdir ${file}`],

@@ -78,6 +78,19 @@ test('a student cannot change the class environment, the hub’s code or the lim
   )
 })
 
+test('a student cannot ask systemd for anything, nor see what it runs', async () => {
+  assert.equal(
+    await tryIt('import socket; socket.socket(socket.AF_UNIX).connect("/run/dbus/system_bus_socket")'),
+    'PermissionError',
+  )
+  assert.match(await tryIt('print(subprocess.run(["systemctl", "list-units"], capture_output=True).returncode)'), /^1/)
+})
+
+test('what a server kept in shared memory goes with it', async () => {
+  await tryIt('open("/dev/shm/kept", "wb").write(b"x" * 1024**2)')
+  assert.equal((await classroom.host.run(['ls', '/dev/shm'])).stdout.includes('kept'), false)
+})
+
 test('a student cannot fill /run, where the sockets of all are', async () => {
   const fill = `
 try:

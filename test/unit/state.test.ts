@@ -68,6 +68,10 @@ test('a password that is too short is refused in words, and nothing is stored', 
   const passwords = createPasswords(stateFile(t).open())
   await assert.rejects(logIn(config, passwords, { username: 'ann', password: 'short' }), { code: 'PASSWORD_SHORT' })
   assert.equal(await passwords.check(ann, 'short'), 'unset')
+  const says = (username: string) =>
+    logIn(config, passwords, { username, password: 'short' }).catch((error: Error) => error.message)
+  assert.equal(await says('ann'), await says('nobody'), 'and that tells nobody which names there are')
+  assert.equal(await says('ann'), await says('root-of-all'))
 })
 
 test('sessions outlive a hub that was killed, and end when they are ended', t => {
