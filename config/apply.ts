@@ -29,6 +29,8 @@ export interface ApplyOptions {
   configFile: string
   /** Undefined where neither runs: during an installation. */
   services: Services | undefined
+  /** Whether the login page is asked for, too; the spawner cannot, because it has no network. */
+  checksPage?: boolean
   /** How long hub and spawner may take; 15 seconds if not given. */
   timeoutMs?: number
 }
@@ -40,7 +42,7 @@ const pauseMs = 25
  * Throws `CONFIG_INVALID`, `CONFIG_NOT_WRITTEN` or `CONFIG_NOT_APPLIED`, and then the one before is in force.
  */
 export async function applyConfig(change: Change, options: ApplyOptions): Promise<Version> {
-  const { configFile, services, timeoutMs = 15_000 } = options
+  const { configFile, services, checksPage = true, timeoutMs = 15_000 } = options
   const config = parseConfig(change.text)
   const before = readIfThere(configFile)
   const added = write(() => {
@@ -51,7 +53,8 @@ export async function applyConfig(change: Change, options: ApplyOptions): Promis
     return version
   })
   try {
-    if (services) await taken(services, config, change.isAtOnce ?? false, Date.now() + timeoutMs)
+    const deadline = Date.now() + timeoutMs
+    if (services) await taken(services, config, { isAtOnce: change.isAtOnce ?? false, checksPage, deadline })
   } catch (cause) {
     await putBack(before, change, options)
     throw new ProblemError('CONFIG_NOT_APPLIED', {
@@ -65,8 +68,15 @@ export async function applyConfig(change: Change, options: ApplyOptions): Promis
   return added
 }
 
+interface Taking {
+  isAtOnce: boolean
+  checksPage: boolean
+  /** Milliseconds since 1970. */
+  deadline: number
+}
+
 /** Waits until both run it and the login page answers. Throws `CONFIG_NOT_TAKEN`. */
-async function taken(services: Services, config: Config, isAtOnce: boolean, deadline: number): Promise<void> {
+async function taken(services: Services, config: Config, { isAtOnce, checksPage, deadline }: Taking): Promise<void> {
   await services.reload({ isAtOnce })
   let behind = 'the hub'
   for (;;) {
@@ -74,7 +84,7 @@ async function taken(services: Services, config: Config, isAtOnce: boolean, dead
     const { spawner, hub } = await services.status()
     behind = spawner === config.version ? 'the hub' : 'the spawner'
     if (spawner === config.version && hub === config.version) {
-      const answer = await loginPage(config)
+      const answer = checksPage ? await loginPage(config) : 200
       if (answer === 200) return
       behind = `the login page (${answer})`
     }
@@ -108,7 +118,8 @@ async function putBack(before: string | undefined, { who, how }: Change, options
   const { config } = readConfig(text)
   if (!services || !config) return
   // The first failure is what is reported; that this worked is seen in `status`.
-  await taken(services, config, false, Date.now() + 5_000).catch(() => undefined)
+  const taking = { isAtOnce: false, checksPage: false, deadline: Date.now() + 5_000 }
+  await taken(services, config, taking).catch(() => undefined)
 }
 
 /** What was edited by hand, or stems from before the history, can be had back as well. */

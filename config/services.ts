@@ -2,6 +2,7 @@
  * Hub and spawner, as far as a change of the configuration is concerned. The folder knows neither; who applies a change
  * hands them in (spawner/client.ts has them).
  */
+import type { UserName } from './names.ts'
 import type { RunningServer } from './plan.ts'
 
 export interface Services {
@@ -16,4 +17,13 @@ export interface ServicesStatus {
   spawner: string
   hub: string | undefined
   running: RunningServer[]
+}
+
+/** A configuration that an administrator wants, made in the browser. */
+export interface Proposal {
+  admin: UserName
+  text: string
+  /** The `Config.version` of the file that it was made from: what somebody else changed meanwhile is not overwritten. */
+  baseVersion: string
+  isAtOnce: boolean
 }

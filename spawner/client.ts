@@ -8,7 +8,7 @@ import { Agent, type IncomingMessage, request } from 'node:http'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { UserName } from '../config/names.ts'
-import type { Services, ServicesStatus } from '../config/services.ts'
+import type { Proposal, Services, ServicesStatus } from '../config/services.ts'
 import { ProblemError } from '../problem.ts'
 import type { Event, Refusal, Server } from './protocol.ts'
 
@@ -18,6 +18,8 @@ export interface SpawnerClient {
   stop(user: UserName): Promise<Server>
   /** Tells which version of the configuration the hub runs. */
   runs(version: string): Promise<void>
+  /** Throws what the spawner refuses it for: `CONFIG_INVALID`, `CONFIG_CHANGED`, `CONFIG_LOCKED`, `CONFIG_NOT_APPLIED`. */
+  propose(proposal: Proposal): Promise<{ number: number }>
   /** For those who change the configuration. */
   services: Services
   /** Runs until `signal` ends it. `isConnected` tells whether events arrive. */
@@ -40,8 +42,8 @@ const lastRetryMs = 1_000
 export function connectSpawner(socketPath: string): SpawnerClient {
   const agent = new Agent({ keepAlive: true, maxSockets: 8 })
 
-  async function ask<Answer>(method: 'GET' | 'POST', path: string, limitMs = timeoutMs): Promise<Answer> {
-    const response = await open(agent, socketPath, method, path, AbortSignal.timeout(limitMs))
+  async function ask<Answer>(method: 'GET' | 'POST', path: string, limitMs = timeoutMs, sent = ''): Promise<Answer> {
+    const response = await open(agent, socketPath, method, path, AbortSignal.timeout(limitMs), sent)
     const body = JSON.parse(await textOf(response)) as Answer | Refusal
     if (isRefusal(body)) throw new ProblemError(body.code, body)
     return body
@@ -53,6 +55,7 @@ export function connectSpawner(socketPath: string): SpawnerClient {
     async runs(version) {
       await ask('POST', `/config/in-force/${version}`)
     },
+    propose: ({ admin, ...rest }) => ask('POST', `/config/propose/${admin}`, reloadTimeoutMs, JSON.stringify(rest)),
     services: {
       status: () => ask<ServicesStatus>('GET', '/config'),
       async reload({ isAtOnce }) {
@@ -91,6 +94,7 @@ function open(
   method: string,
   path: string,
   signal: AbortSignal,
+  body = '',
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     // The one order is safe to give twice, so a kept connection that the spawner had just closed is tried once more.
@@ -103,7 +107,8 @@ function open(
         if (call.reusedSocket && !isSecond && !signal.aborted) attempt(true)
         else reject(unreachable(error))
       })
-      call.end()
+      if (body) call.setHeader('content-length', Buffer.byteLength(body))
+      call.end(body)
     }
     attempt(false)
   })

@@ -3,9 +3,10 @@
  *
  * Whoever comes through may be a hub that was taken over. A request is a verb and a user's name, and nothing else is
  * read: a body, a query or a header with a meaning of its own is refused, so there is nothing to smuggle anything
- * in. What is slow or silent is cut off, and there are never more connections than the hub can honestly use.
+ * in. (The one body there is, a proposed configuration, is checked as if nobody had.) What is slow or silent is cut off, and there are never more connections than the hub can honestly use.
  */
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { text } from 'node:stream/consumers'
 import { isUserName, type UserName } from '../config/names.ts'
 import type { ServicesStatus } from '../config/services.ts'
 import { ProblemError } from '../problem.ts'
@@ -26,6 +27,8 @@ export interface Configuration {
   status(): Promise<ServicesStatus>
   reload(options: { isAtOnce: boolean }): Promise<void>
   hubRuns(version: string): void
+  /** Checks it as if nobody had, and brings it into force. Answers its number in the history. */
+  propose(admin: UserName, body: string): Promise<{ number: number }>
   /** Calls `listener` with the version in force at once, then with each that comes; returns how to stop that. */
   follow(listener: (event: Event) => void): () => void
 }
@@ -34,6 +37,8 @@ export interface Configuration {
 const mostConnections = 512
 const headersTimeoutMs = 5_000
 const mostEventBacklog = 1024 * 1024
+/** A configuration has at most a megabyte of characters (config/text.ts), and JSON writes some of them longer. */
+const mostProposalBytes = 2 * 1024 * 1024
 
 export function createListener(
   servers: Servers,
@@ -62,11 +67,13 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  if ((request.headers['content-length'] ?? '0') !== '0' || request.headers['transfer-encoding'] !== undefined) {
+  const isProposal = request.method === 'POST' && request.url?.startsWith('/config/propose/') === true
+  const length = Number(request.headers['content-length'] ?? 0)
+  if (length > (isProposal ? mostProposalBytes : 0) || request.headers['transfer-encoding'] !== undefined) {
     throw refusal('BODY', 'the request has a body', 'no verb takes one', 'Send the verb and the user name alone')
   }
   const [, root, name, verb, ...rest] = (request.url ?? '').split('/')
-  const pattern = root === 'servers' ? [root, name && 'NAME', verb, ...rest] : [root, name, verb && 'VERSION', ...rest]
+  const pattern = root === 'servers' ? [root, name && 'NAME', verb, ...rest] : [root, name, verb && 'NAME', ...rest]
   const call = `${request.method} ${pattern.filter(part => part !== undefined).join('/')}`
   switch (call) {
     case 'GET servers':
@@ -85,7 +92,9 @@ async function answer(
     case 'POST config/reload-at-once':
       await configuration.reload({ isAtOnce: name === 'reload-at-once' })
       return send(response, 200, {})
-    case 'POST config/in-force/VERSION':
+    case 'POST config/propose/NAME':
+      return send(response, 200, await configuration.propose(userNamed(verb), await text(request)))
+    case 'POST config/in-force/NAME':
       configuration.hubRuns(versionNamed(verb))
       return send(response, 200, {})
     default:
@@ -99,8 +108,8 @@ async function answer(
 }
 
 /** The name must be spelled as it is stored: no decoding here, so no second opinion on what it says. */
-function userNamed(text: string | undefined): UserName {
-  if (text !== undefined && isUserName(text)) return text
+function userNamed(name: string | undefined): UserName {
+  if (name !== undefined && isUserName(name)) return name
   throw refusal(
     'USER_NAME',
     'that cannot be a user name',
@@ -109,8 +118,8 @@ function userNamed(text: string | undefined): UserName {
   )
 }
 
-function versionNamed(text: string | undefined): string {
-  if (text !== undefined && /^[0-9a-f]{64}$/.test(text)) return text
+function versionNamed(name: string | undefined): string {
+  if (name !== undefined && /^[0-9a-f]{64}$/.test(name)) return name
   throw refusal('VERSION', 'that cannot be a version', 'a version has 64 hexadecimal digits', 'Send a valid one')
 }
 
@@ -156,6 +165,12 @@ function statusOf(code: string): number {
       return 400
     case 'USER_NOT_ALLOWED':
       return 403
+    case 'CONFIG_CHANGED':
+    case 'CONFIG_LOCKED':
+      return 409
+    case 'CONFIG_INVALID':
+    case 'PROPOSAL':
+      return 422
     case 'UNEXPECTED':
       return 500
     default:

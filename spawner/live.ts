@@ -6,10 +6,16 @@
  * change by hand, and one whose author was killed half-way, comes into force all the same. What is done is the plan that
  * was shown (config/plan.ts).
  */
+import { existsSync, readFileSync } from 'node:fs'
 import { runCommand } from '../commands.ts'
-import type { Config } from '../config/config.ts'
+import { applyConfig } from '../config/apply.ts'
+import { type Config, isAdmin, versionOf } from '../config/config.ts'
 import type { ConfigFile } from '../config/file.ts'
+import { lockConfig } from '../config/lock.ts'
+import type { UserName } from '../config/names.ts'
 import { type Plan, planChange } from '../config/plan.ts'
+import type { Proposal } from '../config/services.ts'
+import { ProblemError } from '../problem.ts'
 import { setListenAddress } from '../systemd/address.ts'
 import type { Accounts } from './accounts.ts'
 import type { Configuration } from './listener.ts'
@@ -17,6 +23,7 @@ import type { Event } from './protocol.ts'
 import type { WatchedServers } from './servers.ts'
 
 export interface LiveOptions {
+  configFile: string
   config: ConfigFile
   servers: WatchedServers
   accounts: Accounts
@@ -31,7 +38,7 @@ export interface LiveConfiguration extends Configuration {
 const lookEveryMs = 1_000
 const restartTimeoutMs = 60_000
 
-export function createLive({ config, servers, accounts, log }: LiveOptions): LiveConfiguration {
+export function createLive({ configFile, config, servers, accounts, log }: LiveOptions): LiveConfiguration {
   let applied = config.current()
   let hubVersion: string | undefined
   let last: Promise<void> = Promise.resolve()
@@ -87,6 +94,18 @@ export function createLive({ config, servers, accounts, log }: LiveOptions): Liv
     hubRuns(version) {
       hubVersion = version
     },
+    async propose(admin, body) {
+      const { text, baseVersion, isAtOnce } = readProposal(body)
+      if (!isAdmin(config.current(), admin)) throw notAdmin(admin)
+      await using _lock = await lockConfig(configFile, { who: admin, how: 'edit in the browser' })
+      const onDisk = existsSync(configFile) ? readFileSync(configFile) : ''
+      if (versionOf(onDisk) !== baseVersion) throw changedMeanwhile()
+      const change = { text, who: admin, how: 'edit in the browser', isAtOnce }
+      const services = { status: this.status, reload: this.reload }
+      const { number } = await applyConfig(change, { configFile, services, checksPage: false })
+      log(`${admin} brought version ${number} of the configuration into force`)
+      return { number }
+    },
     follow(listener) {
       listeners.add(listener)
       listener({ config: applied.version })
@@ -99,4 +118,36 @@ export function createLive({ config, servers, accounts, log }: LiveOptions): Liv
       return () => clearInterval(timer)
     },
   }
+}
+
+/** The hub has checked it, and may have been taken over. */
+function readProposal(body: string): Pick<Proposal, 'text' | 'baseVersion' | 'isAtOnce'> {
+  try {
+    const { text, baseVersion, isAtOnce } = JSON.parse(body) as Partial<Proposal>
+    if (typeof text === 'string' && typeof baseVersion === 'string')
+      return { text, baseVersion, isAtOnce: isAtOnce === true }
+  } catch {
+    // Not JSON: refused like everything else that is no proposal.
+  }
+  throw new ProblemError('PROPOSAL', {
+    what: 'That is no configuration to propose',
+    why: 'it is not JSON with text and baseVersion',
+    fix: 'See spawner/protocol.ts',
+  })
+}
+
+function notAdmin(user: UserName): ProblemError {
+  return new ProblemError('USER_NOT_ALLOWED', {
+    what: `${user} cannot change the configuration`,
+    why: 'only administrators can',
+    fix: 'Ask one of them',
+  })
+}
+
+function changedMeanwhile(): ProblemError {
+  return new ProblemError('CONFIG_CHANGED', {
+    what: 'The configuration was not changed',
+    why: 'somebody has changed it since you began',
+    fix: 'Look at what is in force now, and make your change in it',
+  })
 }

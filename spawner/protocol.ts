@@ -10,8 +10,9 @@
  *   POST /config/reload        asks for the file to be looked at now; answers when what runs is in line with it
  *   POST /config/reload-at-once   likewise, and limits count for servers that use more than they may
  *   POST /config/in-force/VERSION the hub says which version it runs
+ *   POST /config/propose/NAME  brings the configuration in the body, a `Proposal` of that administrator, into force
  *
- * A verb names a user or nothing: a request with a body, a query or another path is refused. Refusals are
+ * A verb names a user or nothing: a query, another path, or a body elsewhere than at a proposal is refused. Refusals are
  * a `Refusal` with status 4xx, or 503 where systemd cannot be asked.
  */
 import type { UserName } from '../config/names.ts'

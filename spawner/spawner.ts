@@ -45,7 +45,7 @@ export async function runSpawner(
   await using bus = new SystemBus()
   const accounts = createAccounts()
   const servers = createServers({ layout, config, units: createUnits(bus), accounts, hubGid, log })
-  const live = createLive({ config, servers, accounts, log })
+  const live = createLive({ configFile: layout.configFile, config, servers, accounts, log })
 
   const known = Promise.withResolvers<void>()
   using _watcher = new Watcher({

@@ -3,6 +3,7 @@ import { request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { versionOf } from '../../config/config.ts'
 import { type Classroom, openClassroom } from './classroom.ts'
 
 /** What a hub that was taken over could do: it may open the spawner's socket, and say what it likes. */
@@ -179,3 +180,29 @@ function broken(error: NodeJS.ErrnoException): Said {
   assert.ok(error.code === 'EPIPE' || error.code === 'ECONNRESET', error.message)
   return { status: 413, body: { code: 'BODY' } }
 }
+
+test('a proposal of a configuration is checked as if nobody had', async () => {
+  const before = await classroom.host.readFile('/opt/tljh/config/config.yaml')
+  const base = versionOf(before)
+  const propose = (admin: string, proposal: object | string) =>
+    say(
+      'POST',
+      `/config/propose/${admin}`,
+      Buffer.from(typeof proposal === 'string' ? proposal : JSON.stringify(proposal)),
+    )
+  const good = { text: `${before}\n# proposed\n`, baseVersion: base, isAtOnce: false }
+  for (const [admin, proposal, status, code] of [
+    ['ann', good, 403, 'USER_NOT_ALLOWED'],
+    ['root', good, 403, 'USER_NOT_ALLOWED'],
+    ['admin', { ...good, text: 'limits: {memory: lots}' }, 422, 'CONFIG_INVALID'],
+    ['admin', { ...good, baseVersion: 'x' }, 409, 'CONFIG_CHANGED'],
+    ['admin', { text: 7 }, 422, 'PROPOSAL'],
+    ['admin', 'not JSON', 422, 'PROPOSAL'],
+  ] as const) {
+    const answer = await propose(admin, proposal)
+    assert.deepEqual([answer.status, answer.body.code], [status, code])
+    assert.equal(await classroom.host.readFile('/opt/tljh/config/config.yaml'), before)
+  }
+  assert.equal((await propose('admin', good)).status, 200)
+  assert.equal(await classroom.host.readFile('/opt/tljh/config/config.yaml'), good.text)
+})
