@@ -5,6 +5,7 @@
  * Each command's code is loaded when it is called, so that the spawner, which is root, never loads the web.
  */
 import { spawnSync } from 'node:child_process'
+import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { installedLayout } from './config/paths.ts'
 import { ProblemError } from './problem.ts'
@@ -12,6 +13,7 @@ import { ProblemError } from './problem.ts'
 const usage = `Usage:
   tljh-ts install --admin NAME    puts this version in force on this machine
   tljh-ts user passwd NAME        gives a user a new password, read from standard input
+  tljh-ts config COMMAND          shows, edits and checks the configuration; see: tljh-ts config help
   tljh-ts help
 
 Started by systemd:
@@ -69,15 +71,33 @@ function asHub(args: string[]): void {
 /** One line of the journal. What came from outside cannot begin another, nor colour a terminal. */
 function log(line: string): void {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
-  process.stderr.write(`${line.replace(/[\x00-\x08\x0b-\x1f\x7f]/g, '?')}\n`)
+  process.stderr.write(`${line.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g, '?')}\n`)
 }
 
 function misused(why: string, fix: string): ProblemError {
   return new ProblemError('USAGE', { what: 'Nothing was done', why, fix })
 }
 
+/** It has options and verbs of its own. */
+async function config(args: string[]): Promise<void> {
+  const { runConfig } = await import('./config/commands.ts')
+  const { connectSpawner } = await import('./spawner/client.ts')
+  const { configFile, spawnerSocket } = installedLayout
+  const spawner = connectSpawner(spawnerSocket)
+  try {
+    const { services } = spawner
+    process.exitCode = await runConfig(args, { configFile, services, streams: process, environment: process.env })
+  } finally {
+    spawner.close()
+  }
+}
+
 async function main(): Promise<void> {
   try {
+    const [first, ...rest] = process.argv.slice(2)
+    // The name that TLJH's users know.
+    if (basename(process.argv[1] ?? '') === 'tljh-config') return await config(process.argv.slice(2))
+    if (first === 'config') return await config(rest)
     const { positionals, values } = parseArgs({
       allowPositionals: true,
       options: { admin: { type: 'string' }, 'if-unset': { type: 'boolean' } },

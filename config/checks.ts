@@ -3,12 +3,14 @@
  * limits for somebody who is not there. What depends on the machine is in config/machine.ts.
  */
 import type { Finding } from './findings.ts'
-import type { ConfigText } from './text.ts'
+import { type ConfigText, mostFindings } from './text.ts'
 
 const userLists = ['allowed', 'banned', 'admin'] as const
 
 export function checkMeaning(read: ConfigText): Finding[] {
-  return [...doubled(read), ...bannedElsewhere(read), ...emptyGroups(read), ...limitsOfNobody(read)]
+  return [doubled, bannedElsewhere, emptyGroups, limitsOfNobody].flatMap(check => [
+    ...Iterator.from(check(read)).take(mostFindings),
+  ])
 }
 
 function* doubled({ content, finding }: ConfigText): Iterable<Finding> {

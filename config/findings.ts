@@ -59,9 +59,14 @@ function codeFrame(text: string, line: number, column: number): string {
   return out.join('\n')
 }
 
-/** A file may hold anything: nothing of it may move the cursor or fill the screen. */
-function printable(line: string): string {
+/** A file may hold anything: nothing of it may move the cursor of a terminal. */
+export function visible(line: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
-  const plain = line.replace(/\t/g, ' ').replace(/[\x00-\x1f\x7f-\x9f]/g, '?')
+  return line.replace(/\t/g, ' ').replace(/[\x00-\x1f\x7f-\x9f]/g, '?')
+}
+
+/** Nor may it fill the screen. */
+function printable(line: string): string {
+  const plain = visible(line)
   return plain.length > longestLine ? `${plain.slice(0, longestLine)}…` : plain
 }

@@ -34,6 +34,8 @@ export async function lockConfig(configFile: string, holder: Omit<Holder, 'pid' 
   writeFileSync(file, JSON.stringify({ ...holder, pid: process.pid, since: Date.now() } satisfies Holder))
   return {
     async [Symbol.asyncDispose]() {
+      // Else nothing would keep this process waiting for it, and it would end in the middle of what it does.
+      child.ref()
       child.stdin.end()
       await ended
     },

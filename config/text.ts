@@ -29,11 +29,20 @@ export interface Words {
   fix: string
 }
 
-/** The biggest class list has thousands of names, not millions. */
-const mostCharacters = 1024 * 1024
+/**
+ * The biggest class list has thousands of names, not millions; and what is nothing but mistakes costs the library a few
+ * microseconds a character, each time that a service looks at the file.
+ */
+const mostCharacters = 256 * 1024
 const mostDepth = 20
-/** After so many, the file is something else altogether. */
-const mostFindings = 50
+/** After so many of a kind, the file is something else altogether. */
+export const mostFindings = 50
+
+/**
+ * Keys that are there twice are found here (`plain`): the library compares each key with each other, which takes minutes for a
+ * file of 1 MB.
+ */
+export const yamlOptions = { uniqueKeys: false, prettyErrors: false } as const
 
 const validate = createValidator()
 
@@ -75,7 +84,7 @@ export function readConfigText(source: string | Uint8Array): ConfigText {
 
   let document: Document
   try {
-    document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+    document = parseDocument(text, { ...yamlOptions, lineCounter: lines })
   } catch (error) {
     const why = error instanceof RangeError ? 'it is nested too deeply' : String(error)
     return unusable('The file cannot be read as YAML', why, 'See whether it is the right file')
@@ -97,7 +106,12 @@ export function readConfigText(source: string | Uint8Array): ConfigText {
     ...words,
   })
   const trouble: Finding[] = []
-  const content = plain(document.contents, schema, [], (path, words) => trouble.push(finding('error', path, words)))
+  const content = plain(document.contents, schema, [], (path, words, at) => {
+    if (trouble.length >= mostFindings) return
+    const found = finding('error', path, words)
+    const place = at === undefined ? undefined : lines.linePos(at)
+    trouble.push(place ? { ...found, line: place.line, column: place.col } : found)
+  })
   if (trouble.length === 0 && !validate(content))
     trouble.push(...schemaFindings(validate.errors ?? [], content, finding))
   if (trouble.length === 0) trouble.push(...annotationFindings(content, finding))
@@ -107,6 +121,32 @@ export function readConfigText(source: string | Uint8Array): ConfigText {
     content: (content ?? {}) as ConfigContent,
     findings: trouble.slice(0, mostFindings),
     finding,
+  }
+}
+
+/**
+ * Reads a value that stands alone, such as `[ann, 007]`, as it would be read at `path`. `problem` says what YAML finds wrong with it.
+ */
+export function readValueText(text: string, path: readonly string[]): { value: unknown; problem: string | undefined } {
+  const document = parseDocument(text, yamlOptions)
+  let problem = document.errors[0] && lowered(document.errors[0].message)
+  const value = plain(document.contents, schemaAt(path), path, (_path, { why }) => {
+    problem ??= why
+  })
+  return { value, problem }
+}
+
+/** What is wrong with a key; undefined where the schema has it. */
+export function unknownKey(path: readonly string[]): Words | undefined {
+  const index = path.findIndex((_step, at) => !schemaAt(path.slice(0, at + 1)))
+  if (index === -1) return undefined
+  const [section, wrong] = [path.slice(0, index), path.slice(0, index + 1)]
+  const node = schemaAt(section) ?? {}
+  const isEnd = !node.properties && !node.additionalProperties
+  return {
+    what: `There is no key ${wrong.join('.')}`,
+    why: isEnd ? `${section.join('.')} has no keys below it` : 'nothing reads it',
+    fix: isEnd ? `Use ${section.join('.')} itself` : nearestKey(wrong, node),
   }
 }
 
@@ -127,7 +167,7 @@ function plain(
   node: unknown,
   wanted: SchemaNode | undefined,
   path: readonly string[],
-  refuse: (path: readonly string[], words: Words) => void,
+  refuse: (path: readonly string[], words: Words, at?: number) => void,
 ): unknown {
   if (path.length > mostDepth) {
     refuse(path.slice(0, mostDepth), {
@@ -146,10 +186,14 @@ function plain(
     return null
   }
   if (isMap(node)) {
+    const seen = new Set<string>()
     return Object.fromEntries(
       node.items.map(({ key, value }) => {
         const name = isScalar(key) ? (key.source ?? String(key.value)) : String(key)
-        return [name, plain(value, below(wanted, name), [...path, name], refuse)]
+        const here = [...path, name]
+        if (seen.has(name)) refuse(here, twice(here), isScalar(key) ? key.range?.[0] : undefined)
+        seen.add(name)
+        return [name, plain(value, below(wanted, name), here, refuse)]
       }),
     )
   }
@@ -162,6 +206,14 @@ function plain(
   return typeof value === 'bigint' ? Number(value) : value
 }
 
+function twice(path: readonly string[]): Words {
+  return {
+    what: `${path.join('.')} is there twice`,
+    why: 'keys must be unique: one of the two would be lost',
+    fix: 'Put what belongs together under one of the two',
+  }
+}
+
 function below(wanted: SchemaNode | undefined, name: string): SchemaNode | undefined {
   if (wanted?.properties && Object.hasOwn(wanted.properties, name)) return wanted.properties[name]
   return typeof wanted?.additionalProperties === 'object' ? wanted.additionalProperties : undefined
@@ -170,6 +222,7 @@ function below(wanted: SchemaNode | undefined, name: string): SchemaNode | undef
 function schemaFindings(errors: readonly ErrorObject[], content: unknown, make: ConfigText['finding']): Finding[] {
   const seen = new Set<string>()
   return errors.flatMap(error => {
+    if (seen.size >= mostFindings) return []
     const path = error.instancePath.split('/').slice(1).map(unescapePointer)
     if (error.keyword === 'propertyNames') return []
     const extra = error.propertyName ?? error.params.additionalProperty
@@ -319,7 +372,6 @@ function offsetOf(contents: Node | null, path: readonly string[]): number {
 }
 
 function yamlFix(code: string): string {
-  if (code === 'DUPLICATE_KEY') return 'Put what belongs together under one of the two'
   if (code === 'TAB_AS_INDENT') return 'Indent with spaces'
   if (code === 'MULTIPLE_DOCS') return 'Remove the line ---, and what is below it'
   return 'Mend this line or the one above: most often a colon, a quote, a bracket or a space is missing or too many'

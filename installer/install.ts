@@ -154,7 +154,10 @@ async function ensureUnits({ hub }: Layout): Promise<void> {
     await replace(join(unitFolder, name), await readFile(join(source, name), 'utf8'), 0o644)
   }
   const node = join(hub, 'node_modules/node/bin/node')
-  await replace('/usr/local/bin/tljh-ts', `#!/bin/sh\nexec ${node} ${join(hub, 'tljh-ts.ts')} "$@"\n`, 0o755)
+  const program = `exec ${node} --disable-warning=ExperimentalWarning ${join(hub, 'tljh-ts.ts')}`
+  await replace('/usr/local/bin/tljh-ts', `#!/bin/sh\n${program} "$@"\n`, 0o755)
+  // What TLJH's users type.
+  await replace('/usr/local/bin/tljh-config', `#!/bin/sh\n${program} config "$@"\n`, 0o755)
 }
 
 async function startServices({ configFile }: Layout): Promise<void> {
