@@ -5,7 +5,6 @@
  * Each command's code is loaded when it is called, so that the spawner, which is root, never loads the web.
  */
 import { spawnSync } from 'node:child_process'
-import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { installedLayout } from './config/paths.ts'
 import { ProblemError } from './problem.ts'
@@ -95,8 +94,6 @@ async function config(args: string[]): Promise<void> {
 async function main(): Promise<void> {
   try {
     const [first, ...rest] = process.argv.slice(2)
-    // The name that TLJH's users know.
-    if (basename(process.argv[1] ?? '') === 'tljh-config') return await config(process.argv.slice(2))
     if (first === 'config') return await config(rest)
     const { positionals, values } = parseArgs({
       allowPositionals: true,

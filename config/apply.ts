@@ -45,18 +45,19 @@ export async function applyConfig(change: Change, options: ApplyOptions): Promis
   const { configFile, services, checksPage = true, timeoutMs = 15_000 } = options
   const config = parseConfig(change.text)
   const before = readIfThere(configFile)
+  const isNew = before === undefined || versionOf(before) !== config.version
   const added = write(() => {
-    keepWhatIsInForce(configFile, before)
-    const { text, who, how } = change
-    const version = addVersion(configFile, { time: Date.now(), who, how, text })
-    replaceFile(configFile, text)
+    if (isNew) keepWhatIsInForce(configFile, before)
+    const version = inHistory(configFile, change)
+    if (isNew) replaceFile(configFile, change.text)
     return version
   })
   try {
     const deadline = Date.now() + timeoutMs
     if (services) await taken(services, config, { isAtOnce: change.isAtOnce ?? false, checksPage, deadline })
   } catch (cause) {
-    await putBack(before, change, options)
+    // A file that was edited by hand and is only now looked at has no 'before' but in the history.
+    await putBack(isNew ? before : lastOther(configFile, config.version), change, options)
     throw new ProblemError('CONFIG_NOT_APPLIED', {
       what: 'The new configuration was not kept; the one before is in force again',
       why: cause instanceof ProblemError ? `${cause.what}: ${cause.why}` : String(cause),
@@ -110,32 +111,52 @@ async function loginPage({ http: { address, port }, baseUrl }: Config): Promise<
   }
 }
 
-async function putBack(before: string | undefined, { who, how }: Change, options: ApplyOptions): Promise<void> {
+async function putBack(before: Uint8Array | undefined, { who, how }: Change, options: ApplyOptions): Promise<void> {
   const { configFile, services } = options
-  const text = before ?? ''
-  addVersion(configFile, { time: Date.now(), who, how: `put back, because '${how}' failed`, text })
-  replaceFile(configFile, text)
-  const { config } = readConfig(text)
+  const content = before ?? new Uint8Array()
+  const text = decoded(content)
+  if (text !== undefined) inHistory(configFile, { who, how: `put back, because '${how}' failed`, text })
+  replaceFile(configFile, content)
+  const { config } = readConfig(content)
   if (!services || !config) return
   // The first failure is what is reported; that this worked is seen in `status`.
   const taking = { isAtOnce: false, checksPage: false, deadline: Date.now() + 5_000 }
   await taken(services, config, taking).catch(() => undefined)
 }
 
-/** What was edited by hand, or stems from before the history, can be had back as well. */
-function keepWhatIsInForce(configFile: string, text: string | undefined): void {
-  if (text === undefined) return
+/** The version with that text, which is added where the newest is another. */
+function inHistory(configFile: string, { who, how, text }: Omit<Change, 'isAtOnce'>): Version {
   const newest = versions(configFile).at(-1)
-  if (newest && versionOf(newest.text) === versionOf(text)) return
-  addVersion(configFile, { time: Date.now(), who: 'somebody', how: 'edited by hand', text })
+  if (newest?.text === text) return newest
+  return addVersion(configFile, { time: Date.now(), who, how, text })
 }
 
-function readIfThere(file: string): string | undefined {
+/** What was edited by hand, or stems from before the history, can be had back as well. What is no text cannot. */
+function keepWhatIsInForce(configFile: string, content: Uint8Array | undefined): void {
+  const text = content && decoded(content)
+  if (text !== undefined) inHistory(configFile, { who: 'somebody', how: 'edited by hand', text })
+}
+
+/** The newest that is valid and not this one. */
+function lastOther(configFile: string, version: string): Uint8Array | undefined {
+  const good = versions(configFile).findLast(({ text }) => versionOf(text) !== version && readConfig(text).config)
+  return good && Buffer.from(good.text)
+}
+
+function readIfThere(file: string): Uint8Array | undefined {
   try {
-    return readFileSync(file, 'utf8')
+    return readFileSync(file)
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
     throw error
+  }
+}
+
+function decoded(content: Uint8Array): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(content)
+  } catch {
+    return undefined
   }
 }
 

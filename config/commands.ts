@@ -35,6 +35,7 @@ export interface Surroundings {
 
 const options = {
   effective: { type: 'boolean' },
+  markdown: { type: 'boolean' },
   secrets: { type: 'boolean' },
   version: { type: 'string' },
   json: { type: 'boolean' },
@@ -190,12 +191,13 @@ you say so, and a file that is not valid is never put in force.
     run: desk => reload(desk),
   },
   schema: {
-    usage: 'schema',
+    usage: 'schema [--markdown]',
     line: 'prints the JSON Schema of the file',
-    more: '',
+    more: '  --markdown   every key in words, as in the docs',
     count: [0, 0],
+    options: ['markdown'],
     isForAll: true,
-    run: desk => showSchema(desk),
+    run: (desk, _args, { markdown = false }) => showSchema(desk, markdown),
   },
 }
 

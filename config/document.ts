@@ -13,7 +13,6 @@ import {
   isCollection,
   isMap,
   isNode,
-  isPair,
   isScalar,
   isSeq,
   type Node,
@@ -24,6 +23,23 @@ import {
   type YAMLSeq,
 } from 'yaml'
 import { ProblemError } from '../problem.ts'
+import {
+  afterLine,
+  colonOf,
+  commentsBelow,
+  dashOf,
+  endOf,
+  eol,
+  indentAt,
+  indentOf,
+  lineStart,
+  linesAt,
+  listStepOf,
+  propsOf,
+  type Splice,
+  startOf,
+  stepOf,
+} from './layout.ts'
 import { readConfigText, yamlOptions } from './text.ts'
 
 export type Path = readonly string[]
@@ -117,12 +133,6 @@ interface Edit {
   splices(place: Place): Splice[] | undefined
   rewrite(document: Document): void
   path: Path
-}
-
-interface Splice {
-  from: number
-  to: number
-  insert: string
 }
 
 function edited(text: string, wanted: Plain, { splices, rewrite, path }: Edit): string {
@@ -342,114 +352,6 @@ function valueText(value: Plain, isInFlow: boolean): string {
   const options = { lineWidth: 0, flowCollectionPadding: false, collectionStyle: 'flow' } as const
   if (isInFlow) return stringify([value], options).trim().slice(1, -1)
   return stringify(value, options).trim()
-}
-
-/** Lines put in where a line begins, or at an end of the file that has no line end. */
-function linesAt(text: string, at: number, lines: readonly string[]): Splice {
-  const isUnended = at === text.length && text !== '' && !text.endsWith('\n')
-  const joined = lines.join(eol(text))
-  return { from: at, to: at, insert: isUnended ? eol(text) + joined : joined + eol(text) }
-}
-
-function eol(text: string): string {
-  return text.includes('\r\n') ? '\r\n' : '\n'
-}
-
-function lineStart(text: string, at: number): number {
-  return text.lastIndexOf('\n', at - 1) + 1
-}
-
-/** Where the line after the one of `at` begins; a block scalar ends there already. */
-function afterLine(text: string, at: number): number {
-  if (at > 0 && text[at - 1] === '\n') return at
-  const end = text.indexOf('\n', at)
-  return end === -1 ? text.length : end + 1
-}
-
-/** The space before what is at `at`; undefined where there is something else on the line before it. */
-function indentAt(text: string, at: number): string | undefined {
-  const before = text.slice(lineStart(text, at), at)
-  return /^ *$/.test(before) ? before : undefined
-}
-
-function indentOf(text: string, item: unknown): string | undefined {
-  const start = startOf(item)
-  return start === undefined ? undefined : indentAt(text, start)
-}
-
-/** Comment lines that are further in than the key above them belong below it. */
-function commentsBelow(text: string, from: number, outer: number): { end: number; indent: string | undefined } {
-  let end = from
-  let indent: string | undefined
-  for (let at = from; at < text.length; at = afterLine(text, at + 1)) {
-    const found = /^( *)#/.exec(text.slice(at, at + 1000))
-    if (!found || (found[1] ?? '').length <= outer) break
-    indent ??= found[1]
-    end = afterLine(text, at + 1)
-  }
-  return { end, indent }
-}
-
-function startOf(item: unknown): number | undefined {
-  const node = isPair(item) ? item.key : item
-  return isNode(node) && !propsOf(node) ? node.range?.[0] : undefined
-}
-
-/** Where what is written of a node or pair ends, without comments behind it. */
-function endOf(item: unknown): number | undefined {
-  if (isPair(item)) {
-    if (!isNode(item.value)) return isNode(item.key) ? item.key.range?.[1] : undefined
-    const isEmpty = isScalar(item.value) && item.value.range?.[0] === item.value.range?.[1]
-    return isEmpty ? colonOf(item) : endOf(item.value)
-  }
-  if (!isNode(item)) return undefined
-  if (isCollection(item) && !item.flow && item.items.length) return endOf(item.items.at(-1))
-  return item.range?.[1]
-}
-
-function colonOf(pair: Pair): number | undefined {
-  const colon = pair.srcToken?.sep?.find(({ type }) => type === 'map-value-ind')
-  return colon && colon.offset + 1
-}
-
-function dashOf(list: YAMLSeq, index: number): number | undefined {
-  const token = list.srcToken
-  if (token?.type !== 'block-seq') return undefined
-  return token.items[index]?.start.find(({ type }) => type === 'seq-item-ind')?.offset
-}
-
-/** Tags and anchors stand before the place where a node begins. */
-function propsOf(node: Node | null): boolean {
-  return node !== null && (('anchor' in node && node.anchor !== undefined) || node.tag !== undefined)
-}
-
-/** The indentation that the file uses; two spaces where it shows none. */
-function stepOf(document: Document): string {
-  const root = document.contents
-  if (!isMap(root) || root.flow) return '  '
-  for (const { value } of root.items) {
-    const first = isMap(value) && !value.flow ? value.items[0] : undefined
-    const token = first && isMap(value) ? value.srcToken : undefined
-    if (token?.type === 'block-map' && token.indent > 0) return ' '.repeat(token.indent)
-  }
-  return '  '
-}
-
-/** How far the lists of the file are in from their keys. */
-function listStepOf(document: Document, text: string): string | undefined {
-  const find = (node: unknown): string | undefined => {
-    if (!isMap(node) || node.flow) return undefined
-    for (const pair of node.items) {
-      const outer = indentOf(text, pair)
-      const dash = isSeq(pair.value) && !pair.value.flow ? dashOf(pair.value, 0) : undefined
-      const inner = dash === undefined ? undefined : indentAt(text, dash)
-      if (outer !== undefined && inner !== undefined) return inner.slice(outer.length)
-      const deeper = find(pair.value)
-      if (deeper !== undefined) return deeper
-    }
-    return undefined
-  }
-  return find(document.contents)
 }
 
 function withValue(content: Plain | undefined, path: Path, value: Plain): Plain {

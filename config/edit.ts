@@ -79,7 +79,9 @@ function createSession({ desk, copy, editor, environment, hangup }: Parts): () =
     const newest = versions(configFile).at(-1)
     const isLost = bytes.length === 0 && newest !== undefined
     if (isLost) {
-      terminal.print(`${configFile} is empty or not there: this is version ${newest.number}, the newest of the history.`)
+      terminal.print(
+        `${configFile} is empty or not there: this is version ${newest.number}, the newest of the history.`,
+      )
     }
     copy.begin(bytes, isLost ? Buffer.from(newest.text) : bytes)
   }

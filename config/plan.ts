@@ -33,8 +33,8 @@ export interface PlanOptions {
   isAtOnce?: boolean
 }
 
-/** How far below its limit a server must be for the limit to be set while it runs: some MB come and go all the time. */
-const slack = 0.95
+/** How far below its limit a server must be for the limit to be set while it runs: what a server uses comes and goes. */
+const slack = 0.8
 
 export function planChange(
   before: Config,

@@ -92,7 +92,9 @@ export function readConfigText(source: string | Uint8Array): ConfigText {
   const broken = document.errors[0]
   if (broken) {
     const { line, col } = lines.linePos(broken.pos[0])
-    return unusable('The file is not YAML from here on', lowered(broken.message), yamlFix(broken.code), line, col)
+    // It quotes the file.
+    const why = broken.message.length > 200 ? `${broken.message.slice(0, 200)}…` : broken.message
+    return unusable('The file is not YAML from here on', lowered(why), yamlFix(broken.code), line, col)
   }
 
   const placeOf = (path: readonly string[]) => {

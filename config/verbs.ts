@@ -26,6 +26,7 @@ import { addItem, contentOf, type Path, removeItem, setKey, unsetKey, valueAt } 
 import { hasErrors, sortFindings } from './findings.ts'
 import { type Version, version, versions } from './history.ts'
 import { lockConfig } from './lock.ts'
+import { referenceText } from './reference.ts'
 import { defaultAt, schema, schemaAt } from './schema.ts'
 import { effective, effectiveText, mask, maskSecrets, showDiff, showLog, showPlan, showTime } from './show.ts'
 import { Interrupted } from './terminal.ts'
@@ -268,8 +269,8 @@ async function isTaken({ services, bytes }: Situation): Promise<boolean> {
   return spawner === wanted && hub === wanted
 }
 
-export function showSchema({ terminal }: Desk): number {
-  terminal.print(JSON.stringify(schema, null, 2))
+export function showSchema({ terminal }: Desk, isMarkdown: boolean): number {
+  terminal.print(isMarkdown ? referenceText() : JSON.stringify(schema, null, 2))
   return 0
 }
 

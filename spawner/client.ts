@@ -123,7 +123,7 @@ async function textOf(response: IncomingMessage): Promise<string> {
 /** What is thrown when the spawner does not answer. */
 export function unreachable(cause?: Error): ProblemError {
   return new ProblemError('SPAWNER_UNREACHABLE', {
-    what: 'Servers cannot be started or stopped just now',
+    what: 'Servers cannot be started, stopped or changed just now',
     why: 'the service that does it (tljh-spawner) does not answer',
     fix: 'Try again in a moment. If it stays so, an administrator finds the reason with: sudo systemctl status tljh-spawner',
     cause,

@@ -292,6 +292,17 @@ test('a file that was not valid before can be mended, and one that is not UTF-8 
   assert.equal(await onDisk(), 'limits:\n  memory: 1G\n')
 })
 
+test('where the file was lost, the newest version of the history is opened', async () => {
+  await host.run([...TLJH_TS, 'config', 'set', 'limits.memory', '2G'])
+  await host.run(['rm', configFile])
+  await using terminal = edit('true')
+  await terminal.sees(/empty or not there: this is version 2/)
+  await terminal.sees(/Apply\?.*: /)
+  terminal.types('y\r')
+  assert.equal(await terminal.ended, 0)
+  assert.equal(await onDisk(), original.replace('1G', '2G'))
+})
+
 test('without a terminal it says what to use', async () => {
   const { code, stderr } = await host.run([...TLJH_TS, 'config', 'edit'], { check: false })
   assert.equal(code, 1)

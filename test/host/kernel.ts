@@ -85,12 +85,14 @@ export async function joinKernel(visitor: Visitor, user: string, id: string): Pr
     cell.resolve({ status: cell.status, text: cell.text.join(''), error: cell.error })
   }
 
-  /** Asks until the new kernel answers. */
+  /** Asks until the new kernel answers, on the channel that comes up last: that of what it says to all. */
   async function answersAgain(): Promise<void> {
-    const isAnswer = (message: Message) => message.header.msg_type === 'kernel_info_reply'
-    const asking = setInterval(() => send('shell', 'kernel_info_request', {}), 200)
+    const asked = new Set<string>()
+    const asking = setInterval(() => asked.add(send('shell', 'kernel_info_request', {})), 200)
     for await (const [data] of on(socket, 'message', { close: ['close'] })) {
-      if (isAnswer(JSON.parse(String(data)) as Message)) break
+      const { header, parent_header: parent, content } = JSON.parse(String(data)) as Message
+      const isIdle = header.msg_type === 'status' && content.execution_state === 'idle'
+      if (isIdle && asked.has(parent.msg_id ?? '')) break
     }
     clearInterval(asking)
   }
