@@ -13,6 +13,7 @@ import { type Config, parseConfig, readConfig } from './config.ts'
 import type { Plain } from './document.ts'
 import { type Finding, hasErrors, showFinding, sortFindings, visible } from './findings.ts'
 import { newestGood, type Version, versions } from './history.ts'
+import { checkMachine, type Machine, thisMachine } from './machine.ts'
 import { type Plan, planChange, type RunningServer } from './plan.ts'
 import type { Services } from './services.ts'
 import { maskedKeys, maskSecrets, showPlan } from './show.ts'
@@ -40,6 +41,7 @@ export interface Situation {
   running: readonly RunningServer[]
   /** Undefined where they do not answer. */
   services: Services | undefined
+  machine: Machine
 }
 
 export interface Proposal {
@@ -55,13 +57,14 @@ export async function survey({ configFile, services, terminal }: Desk): Promise<
   const text = bytes.toString('utf8')
   const onDisk = bytes.length ? readConfig(bytes).config : undefined
   const inForce = onDisk ?? newestGood(configFile) ?? parseConfig('')
+  const machine = thisMachine(configFile, inForce.http.port)
   try {
     const running = (await services?.status())?.running ?? []
-    return { bytes, text, inForce, running, services }
+    return { bytes, text, inForce, running, services, machine }
   } catch (error) {
     if (!(error instanceof ProblemError)) throw error
     terminal.complain(`note: the services do not answer (${error.why}), so a change counts when they run again`)
-    return { bytes, text, inForce, running: [], services: undefined }
+    return { bytes, text, inForce, running: [], services: undefined, machine }
   }
 }
 
@@ -78,17 +81,22 @@ export function mustBeThere({ bytes }: Situation, { configFile }: Desk): void {
   })
 }
 
-/** Checks a text, and says what it would do. Pure. */
+/** Checks a text, here and now, and says what it would do. Nothing is changed. */
 export function propose(
   source: string | Uint8Array,
-  { inForce, running }: Situation,
+  { inForce, running, machine }: Situation,
   { isAtOnce }: Pick<Desk, 'isAtOnce'>,
 ): Proposal {
   const text = typeof source === 'string' ? source : Buffer.from(source).toString('utf8')
   const { config, findings } = readConfig(source)
   const own = [...emptyFindings(source), ...maskFindings(source)]
-  if (!config || own.length) return { text, findings: sortFindings([...findings, ...own]), plan: undefined }
-  return { text, findings: sortFindings(findings), plan: planChange(inForce, config, running, { isAtOnce }) }
+  if (config) own.push(...checkMachine(readConfigText(source), machine))
+  if (!config || hasErrors(own)) return { text, findings: sortFindings([...findings, ...own]), plan: undefined }
+  return {
+    text,
+    findings: sortFindings([...findings, ...own]),
+    plan: planChange(inForce, config, running, { isAtOnce }),
+  }
 }
 
 /** What is empty is most often the output of something that failed, and the services do not take it (config/file.ts). */

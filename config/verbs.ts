@@ -23,7 +23,7 @@ import {
 } from './change.ts'
 import { readConfig, versionOf } from './config.ts'
 import { addItem, contentOf, type Path, removeItem, setKey, unsetKey, valueAt } from './document.ts'
-import { hasErrors, sortFindings } from './findings.ts'
+import { hasErrors } from './findings.ts'
 import { type Version, version, versions } from './history.ts'
 import { lockConfig } from './lock.ts'
 import { referenceText } from './reference.ts'
@@ -123,7 +123,8 @@ export async function validate(desk: Desk, file: string | undefined): Promise<nu
   const { terminal, isJson } = desk
   const name = nameOfFile(file ?? desk.configFile)
   const bytes = await readGiven(file ?? desk.configFile, desk)
-  const findings = sortFindings(readConfig(bytes).findings)
+  const situation = await survey({ ...desk, services: undefined })
+  const { findings } = propose(bytes, situation, desk)
   const isValid = !hasErrors(findings)
   if (isJson) terminal.print(JSON.stringify({ valid: isValid, findings }, null, 2))
   else printFindings(findings, bytes.toString('utf8'), name, terminal)
