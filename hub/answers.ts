@@ -8,6 +8,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import type { ConfigFile } from '../config/file.ts'
 import type { UserName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
+import type { SpawnerClient } from '../spawner/client.ts'
 import { type Access, isNavigation } from './access.ts'
 import type { Pages } from './pages.ts'
 import type { Passwords } from './passwords.ts'
@@ -22,6 +23,10 @@ export interface Hub {
   /** Begins and ends with a slash. */
   baseUrl: string
   config: ConfigFile
+  /** The path of the file itself. */
+  configFile: string
+  /** Who writes it. */
+  spawner: Pick<SpawnerClient, 'propose' | 'services'>
   access: Access
   sessions: Sessions
   passwords: Passwords

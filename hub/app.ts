@@ -12,6 +12,7 @@ import { ProblemError } from '../problem.ts'
 import { isNavigation, isSameOrigin } from './access.ts'
 import { type Hub, problemAnswer } from './answers.ts'
 import type { Assets } from './assets.ts'
+import { configurationRoutes } from './configuration.ts'
 import { entryRoutes } from './entry.ts'
 import { crossOrigin, noPage } from './refusals.ts'
 import { spawnRoutes } from './spawning.ts'
@@ -54,7 +55,12 @@ export async function createApp(hub: Hub, assets: Assets): Promise<FastifyInstan
       // Programs offer h2c in passing; what is not taken up is a request like any other.
       shouldUpgradeCallback: request => request.headers.upgrade?.toLowerCase() === 'websocket',
     },
-    frameworkErrors: (error, request, reply) => answerProblem(hub, error, request, reply),
+    // An address that cannot be read never gets as far as the error handler.
+    frameworkErrors(error, request, reply) {
+      const { status, type, body } = problemAnswer(hub, error, request.raw)
+      reply.raw.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) })
+      reply.raw.end(body)
+    },
     // A hub that is told to stop ends its connections itself (hub/hub.ts).
     forceCloseConnections: false,
     return503OnClosing: false,
@@ -62,10 +68,6 @@ export async function createApp(hub: Hub, assets: Assets): Promise<FastifyInstan
   })
 
   app.setErrorHandler((error, request, reply) => answerProblem(hub, error, request, reply))
-  // Who is answered before all was sent must not go on sending.
-  app.addHook('onSend', async (request, reply) => {
-    if (!request.raw.complete) reply.header('connection', 'close')
-  })
   app.setNotFoundHandler((request, reply) => answerProblem(hub, noPage(), request, reply))
 
   await app.register(cookie)
@@ -79,6 +81,7 @@ export async function createApp(hub: Hub, assets: Assets): Promise<FastifyInstan
     own.addHook('preHandler', refuseForeign)
     await own.register(entryRoutes, hub)
     await own.register(spawnRoutes, hub)
+    await own.register(configurationRoutes, hub)
     assetRoutes(own, hub.baseUrl, assets)
   })
   return app
@@ -91,6 +94,7 @@ async function answerProblem(
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   await reply.helmet()
+  await refuseSlow(request)
   if (error instanceof ProblemError && error.code === 'LOGIN_NEEDED' && isNavigation(request.raw)) {
     const next = request.method === 'POST' ? '' : `?next=${encodeURIComponent(request.raw.url ?? '')}`
     return reply.redirect(`${hub.baseUrl}hub/login${next}`)
@@ -109,11 +113,12 @@ function assetRoutes(app: FastifyInstance, baseUrl: string, assets: Assets): voi
   })
 }
 
-async function refuseSlow(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+/** Whoever sends a body that never ends is cut off, whether it was answered meanwhile or not. */
+async function refuseSlow({ raw }: FastifyRequest): Promise<void> {
   const timer = setTimeout(() => {
-    if (!request.raw.complete) request.raw.destroy()
+    if (!raw.complete) raw.destroy()
   }, slowestRequestMs)
-  reply.raw.once('close', () => clearTimeout(timer))
+  raw.once('close', () => clearTimeout(timer))
 }
 
 async function refuseForeign(request: FastifyRequest): Promise<void> {

@@ -1,5 +1,6 @@
 /**
- * The files that pages load: a style sheet, a logo and two scripts.
+ * The files that pages load: a style sheet, a logo, a script for each page that has one, and the packages that scripts
+ * import (hub/modules.ts).
  *
  * They are read once, at start, and served from memory: an upgrade that takes this version's folder away while
  * the old hub still answers breaks no page. Browsers get the scripts in JavaScript, by removing the types from
@@ -12,6 +13,7 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { stripTypeScriptTypes } from 'node:module'
 import { extname, join } from 'node:path'
+import { createModules } from './modules.ts'
 
 export interface Asset {
   body: Buffer
@@ -29,7 +31,7 @@ const contentTypes = new Map([
   ['.svg', 'image/svg+xml'],
 ])
 
-/** Reads all assets from `hub/static` and `hub/browser`. Throws what the file system throws. */
+/** Reads all assets from `hub/static` and `hub/browser`. Throws what the file system throws, and where a package is missing. */
 export function loadAssets(): Assets {
   return new Map([
     ...staticFiles(join(import.meta.dirname, 'static')),
@@ -44,12 +46,20 @@ function* staticFiles(folder: string): Iterable<[string, Asset]> {
   }
 }
 
-function* scripts(folder: string): Iterable<[string, Asset]> {
+function scripts(folder: string): Assets {
+  const assets: Assets = new Map()
+  const serve = (name: string, script: string) => {
+    const made = asset(Buffer.from(script), 'text/javascript; charset=utf-8')
+    assets.set(name, made)
+    return made.etag
+  }
+  const modules = createModules(serve)
   for (const name of readdirSync(folder)) {
     if (extname(name) !== '.ts') continue
     const script = stripTypeScriptTypes(readFileSync(join(folder, name), 'utf8'))
-    yield [name.replace(/\.ts$/, '.js'), asset(Buffer.from(script), 'text/javascript; charset=utf-8')]
+    serve(name.replace(/\.ts$/, '.js'), modules.link(script))
   }
+  return assets
 }
 
 function asset(body: Buffer, type: string): Asset {

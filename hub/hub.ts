@@ -64,18 +64,27 @@ export async function runHub(
     sessions.keepOnly(user => mayEnter(inForce, user))
     spawner.runs(inForce.version).catch(error => log(String(error)))
   })
+  const access = createAccess(config, sessions)
   const assets = loadAssets()
   const app = await createApp(
     {
       baseUrl,
       config,
-      access: createAccess(config, sessions),
+      configFile: layout.configFile,
+      spawner,
+      access,
       sessions,
       passwords: createPasswords(db, () => config.current().leastPasswordLength),
       xsrf: createXsrf(db),
       servers,
       proxy,
-      pages: createPages({ baseUrl, version: ownVersion(), branding: () => config.current().branding, assets }),
+      pages: createPages({
+        baseUrl,
+        version: ownVersion(),
+        branding: () => config.current().branding,
+        isAdmin: access.isAdmin,
+        assets,
+      }),
       log,
     },
     assets,

@@ -16,10 +16,13 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, extname, join } from 'node:path'
 import { Eta } from 'eta/core'
+import type { Finding } from '../config/findings.ts'
+import type { Version } from '../config/history.ts'
 import type { UserName } from '../config/names.ts'
 import type { ProblemText } from '../problem.ts'
 import type { Server } from '../spawner/protocol.ts'
 import { type Assets, loadAssets } from './assets.ts'
+import { offers } from './completion.ts'
 
 export interface PagesOptions {
   /** Where the hub lives, starting and ending with a slash: `/` or `/class/`. */
@@ -28,6 +31,8 @@ export interface PagesOptions {
   version: string
   /** Of the class, as the configuration has them at the moment; empty where it has none. */
   branding?: () => { title: string; message: string }
+  /** Whom the header leads to the configuration. */
+  isAdmin?: (user: UserName) => boolean
   /** What the hub serves under `hub/static/`; read from disk where none are given. */
   assets?: Assets
   /** Milliseconds since 1970. */
@@ -76,6 +81,75 @@ export interface NotRunningView {
   xsrf: string
 }
 
+/** What the person has typed, and goes on with. */
+interface DraftView {
+  text: string
+  baseVersion: string
+  isAtOnce: boolean
+}
+
+export interface ConfigView {
+  user: UserName
+  draft: DraftView
+  /** Why the text was not applied, or the file on disk is not in force. */
+  problem?: ProblemText | undefined
+  /** What is wrong with the text, the worst first. */
+  findings: readonly Finding[]
+  /** The file as somebody else has left it meanwhile, and how the text differs from that. */
+  theirs?: { text: string; diff: string } | undefined
+  /** The number of the version that was put in the editor. */
+  from?: number | undefined
+  xsrf: string
+}
+
+export interface ConfigPasswordView {
+  user: UserName
+  problem?: ProblemText | undefined
+  /** Kept until the password is given. */
+  draft?: DraftView | undefined
+  /** What to do with the draft then. */
+  step: string
+  /** Where to go then, where there is no draft. */
+  next: string
+  xsrf: string
+}
+
+export interface ConfigReviewView {
+  user: UserName
+  draft: DraftView
+  findings: readonly Finding[]
+  diff: string
+  plan: readonly string[]
+  /** Whether it is asked if limits count at once for servers that use more. */
+  asksAtOnce: boolean
+  xsrf: string
+}
+
+export interface ConfigMovingView {
+  user: UserName
+  port: number
+  newBase: string
+}
+
+export interface ConfigHistoryView {
+  user: UserName
+  /** The newest first. */
+  versions: readonly Version[]
+  /** The number of the one in force, where the history has it. */
+  inForce: number | undefined
+}
+
+export interface ConfigVersionView {
+  user: UserName
+  /** Not `version`, which in every template is the program's. */
+  shown: Version
+  isInForce: boolean
+  /** The one before it that is another. */
+  before: Version | undefined
+  /** From that one to this. */
+  diff: string
+}
+
 export interface LogoutView {
   user: UserName
   xsrf: string
@@ -102,6 +176,16 @@ export interface Pages {
   notRunning(view: NotRunningView): string
   /** Asks whether to log out; answered by POST `hub/logout`. */
   logout(view: LogoutView): string
+  /** The editor of the configuration; answered by POST `hub/admin/config` with a `step`. */
+  config(view: ConfigView): string
+  /** Asks for the password again, and keeps what was typed. */
+  configPassword(view: ConfigPasswordView): string
+  /** What a draft changes, and whether to apply it. */
+  configReview(view: ConfigReviewView): string
+  /** Said before the hub goes to another address. */
+  configMoving(view: ConfigMovingView): string
+  configHistory(view: ConfigHistoryView): string
+  configVersion(view: ConfigVersionView): string
   /** For every status from 400 up. */
   problem(view: ProblemView): string
 }
@@ -111,6 +195,7 @@ export function createPages({
   baseUrl,
   version,
   branding = () => ({ title: '', message: '' }),
+  isAdmin = () => false,
   assets = loadAssets(),
   now = Date.now,
 }: PagesOptions): Pages {
@@ -123,18 +208,28 @@ export function createPages({
     asset: (name: string) => assetAddress(baseUrl, assets, name),
     lasted: (since: number) => duration(now() - since),
     isoTime: (time: number) => new Date(time).toISOString(),
+    moment: (time: number) => `${new Date(time).toISOString().slice(0, 16).replace('T', ' ')} UTC`,
+    offers: JSON.stringify(offers),
     elapsedMs: (since: number) => Math.max(0, now() - since),
   }
-  const page = (template: string, view: object) => {
+  const page = (template: string, view: { user?: UserName | undefined }) => {
     const { title, message } = branding()
-    return engine.render(template, { ...view, ...surroundings, brand: title || 'tljh-ts', welcome: message })
+    const isOfAdmin = view.user !== undefined && isAdmin(view.user)
+    const brand = title || 'tljh-ts'
+    return engine.render(template, { isAdmin: isOfAdmin, ...view, ...surroundings, brand, welcome: message })
   }
 
   return {
-    login: view => page('login', view),
+    login: view => page('login', { ...view, user: undefined }),
     home: view => page('home', view),
     spawnPending: view => page('spawn-pending', view),
     notRunning: view => page('not-running', view),
+    config: view => page('config', view),
+    configPassword: view => page('config-password', view),
+    configReview: view => page('config-review', view),
+    configMoving: view => page('config-moving', view),
+    configHistory: view => page('config-history', view),
+    configVersion: view => page('config-version', view),
     logout: view => page('logout', view),
     problem: view => page('problem', view),
   }

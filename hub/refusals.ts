@@ -17,6 +17,14 @@ const statuses: Record<string, number> = {
   NO_PAGE: 404,
   ADDRESS: 400,
   SERVER_NOT_RUNNING: 424,
+  ADMINS_ONLY: 403,
+  PASSWORD_NEEDED: 403,
+  PASSWORD_WRONG: 403,
+  CONFIG_NO_VERSION: 404,
+  CONFIG_INVALID: 422,
+  CONFIG_CHANGED: 409,
+  CONFIG_LOCKED: 409,
+  CONFIG_SAME: 200,
 }
 
 /** The HTTP status of a problem. What is not the asker's doing is 503, and may pass. */
@@ -80,5 +88,30 @@ export function ambiguousAddress(): ProblemError {
     what: 'That address cannot be used',
     why: 'it could be read in more than one way',
     fix: 'Write it without the parts . and .. and without backslashes',
+  })
+}
+
+export function adminsOnly(user: UserName): ProblemError {
+  return new ProblemError('ADMINS_ONLY', {
+    what: 'This page is for administrators',
+    why: `you are logged in as ${user}, who is none`,
+    fix: 'Ask an administrator of the hub',
+  })
+}
+
+/** For a script: a page asks for the password instead. */
+export function passwordNeeded(): ProblemError {
+  return new ProblemError('PASSWORD_NEEDED', {
+    what: 'Nothing was done',
+    why: 'your password was given too long ago',
+    fix: 'Give it again on the page of the configuration',
+  })
+}
+
+export function passwordWrong(): ProblemError {
+  return new ProblemError('PASSWORD_WRONG', {
+    what: 'That is not your password',
+    why: 'it is another one than you log in with',
+    fix: 'Try again. If it is forgotten, set a new one on the machine: sudo tljh-ts user passwd NAME',
   })
 }

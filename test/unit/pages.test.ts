@@ -1,6 +1,8 @@
 /** The hub's pages as text: whatever stands in a page, it stays words. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Finding } from '../../config/findings.ts'
+import type { Version } from '../../config/history.ts'
 import { isUserName, type UserName } from '../../config/names.ts'
 import { createPages } from '../../hub/pages.ts'
 import type { ProblemText } from '../../problem.ts'
@@ -18,6 +20,18 @@ const pages = createPages({ baseUrl: '/class/', version: '1.2.3', now: () => now
 
 const hostileProblem: ProblemText = { what: hostile, why: hostile, fix: hostile }
 const hostileEnd: ServerEnd = { what: hostile, why: hostile, fix: hostile, log: [hostile, hostile] }
+const draft = { text: `\n${hostile}`, baseVersion: hostile, isAtOnce: true }
+const finding: Finding = {
+  severity: 'error',
+  key: hostile,
+  line: 3,
+  column: 1,
+  what: hostile,
+  why: hostile,
+  fix: hostile,
+}
+const version: Version = { number: 7, time: now, who: hostile, how: hostile, text: `\n${hostile}` }
+const diff = `@@ -1 +1 @@\n-${hostile}\n+${hostile}\n ${hostile}`
 const states: Server[] = [
   { kind: 'stopped', user: ann },
   { kind: 'starting', user: ann, since: now - 4_000, step: hostile, progress: 10 },
@@ -33,6 +47,37 @@ const everyPage: Record<string, string> = {
   logout: pages.logout({ user: ann, xsrf }),
   problem: pages.problem({ status: 503, ...hostileProblem, logId: hostile, user: ann }),
   'problem, nobody': pages.problem({ status: 404, ...hostileProblem }),
+  config: pages.config({ user: ann, draft, findings: [], xsrf }),
+  'config, refused': pages.config({
+    user: ann,
+    draft,
+    problem: hostileProblem,
+    findings: [finding],
+    theirs: { text: hostile, diff },
+    from: 7,
+    xsrf,
+  }),
+  'config, password': pages.configPassword({ user: ann, step: 'open', next: hostile, xsrf }),
+  'config, password and draft': pages.configPassword({
+    user: ann,
+    draft,
+    step: 'apply',
+    next: '',
+    problem: hostileProblem,
+    xsrf,
+  }),
+  'config, review': pages.configReview({
+    user: ann,
+    draft,
+    findings: [finding],
+    diff,
+    plan: [hostile],
+    asksAtOnce: true,
+    xsrf,
+  }),
+  'config, moving': pages.configMoving({ user: ann, port: 8080, newBase: '/class/' }),
+  'config, history': pages.configHistory({ user: ann, versions: [version], inForce: 7 }),
+  'config, version': pages.configVersion({ user: ann, shown: version, isInForce: true, before: version, diff }),
   ...Object.fromEntries(
     states.flatMap(server => [
       [`home, ${server.kind}`, pages.home({ user: ann, isAdmin: true, server, xsrf })],
@@ -98,6 +143,34 @@ test('what was typed and asked for comes back as it was, to be sent again', () =
   assert.equal(html.includes('type="password" value'), false)
 })
 
+test('a configuration comes back as it was written, from its first line on', () => {
+  for (const what of ['config', 'config, password and draft', 'config, review']) {
+    const written = /<textarea[^>]*name="text"[^>]*>\n([^<]*)<\/textarea>/.exec(everyPage[what] ?? '')?.[1]
+    assert.equal(plainText(written ?? ''), draft.text, what)
+  }
+})
+
+test('the lines of a difference come one below the other, each as what it is', () => {
+  const html = pages.configReview({
+    user: ann,
+    draft,
+    findings: [],
+    diff: '@@ -1,2 +1,2 @@\n a\n-b\n+c <b>',
+    plan: [],
+    asksAtOnce: false,
+    xsrf,
+  })
+  assert.match(html, /<span>@@ .* @@\n<\/span><span> a\n<\/span><del>-b\n<\/del><ins>\+c &lt;b&gt;\n<\/ins><\/pre>/)
+  assert.doesNotMatch(html, /type="checkbox"/)
+})
+
+test('only administrators are led to the configuration', () => {
+  const options = { baseUrl: '/class/', version: '1.2.3', isAdmin: (user: UserName) => user === ann }
+  const { logout } = createPages(options)
+  assert.match(logout({ user: ann, xsrf }), /href="\/class\/hub\/admin\/config"/)
+  assert.doesNotMatch(logout({ user: bob, xsrf }), /admin\/config/)
+})
+
 test('the lines of a log come one below the other', () => {
   const end = { what: 'It ended', why: 'a reason', fix: 'a way', log: ['first', 'second <b>'] }
   const html = pages.home({ user: ann, isAdmin: false, server: { kind: 'failed', user: ann, at: now, end }, xsrf })
@@ -143,6 +216,10 @@ function all(text: string, pattern: RegExp): string[] {
 /** What a browser reads as the value of the field, in the entities that the template engine writes. */
 function fieldValue(html: string, field: string): string {
   const value = new RegExp(`<input[^>]*name="${field}"[^>]*? value="([^"]*)"`).exec(html)?.[1] ?? ''
+  return plainText(value)
+}
+
+function plainText(html: string): string {
   const entities: Record<string, string> = { lt: '<', gt: '>', quot: '"', '#39': "'", amp: '&' }
-  return value.replace(/&(lt|gt|quot|#39|amp);/g, (entity, key: string) => entities[key] ?? entity)
+  return html.replace(/&(lt|gt|quot|#39|amp);/g, (entity, key: string) => entities[key] ?? entity)
 }
