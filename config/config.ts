@@ -19,6 +19,8 @@ export interface Config {
   /** Whether administrators may open the servers of others. */
   adminsOpenServers: boolean
   groups: ReadonlyMap<string, ReadonlySet<UserName>>
+  /** Groups of the machine, and who is in them. */
+  unixGroups: ReadonlyMap<string, ReadonlySet<UserName>>
   /** Whether somebody whom the file does not name may enter and choose a password. */
   createUsers: boolean
   leastPasswordLength: number
@@ -110,6 +112,7 @@ function meaning(file: ConfigContent, version: string): Config {
     users: { allowed: names(file.users?.allowed), banned: names(file.users?.banned), admin: names(file.users?.admin) },
     adminsOpenServers: file.admins?.open_servers ?? false,
     groups: new Map(Object.entries(file.groups ?? {}).map(([name, group]) => [name, names(group?.members)])),
+    unixGroups: new Map(Object.entries(file.users?.extra_user_groups ?? {}).map(([name, list]) => [name, names(list)])),
     createUsers: file.auth?.FirstUseAuthenticator?.create_users ?? false,
     leastPasswordLength: file.auth?.FirstUseAuthenticator?.min_password_length ?? 7,
     limits: { memory, cpu, tasks, swap },

@@ -44,9 +44,9 @@ export const formats: Readonly<Record<string, Format>> = {
     fix: 'Write it with up to 64 letters, digits and . _ -',
   },
   'unix-group': {
-    accepts: text(value => /^[a-z_][a-z0-9_-]{0,31}$/.test(value)),
-    why: 'it cannot be a group of the machine',
-    fix: 'Write it with up to 32 small letters, digits, - and _',
+    accepts: text(value => /^[a-z_][a-z0-9_-]{0,31}$/.test(value) && !keptGroups.has(value)),
+    why: 'it cannot be a group to put users in',
+    fix: 'Write it with up to 32 small letters, digits, - and _. Administrators are named in users.admin; groups that are as good as root are not given out here',
   },
   'base-url': {
     accepts: text(value => /^\/(?:[A-Za-z0-9._~-]+\/)*$/.test(value) && !/\/\.{1,2}\//.test(value)),
@@ -79,6 +79,12 @@ export const formats: Readonly<Record<string, Format>> = {
     fix: 'Write it with letters, digits and _; PATH, HOME, and what begins with JUPYTER or TLJH are the hub’s own to set',
   },
 }
+
+/** Of the hub's own, and those with which one becomes root or reads everybody's password. */
+const keptGroups = new Set([
+  ...['tljh-hub', 'jupyterhub-users', 'jupyterhub-admins'],
+  ...['root', 'sudo', 'wheel', 'admin', 'shadow', 'disk', 'kmem'],
+])
 
 /** What the server's plan sets, and what would let one setting break every server. */
 const reserved =

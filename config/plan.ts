@@ -24,8 +24,17 @@ export interface Plan {
   /** Users who become administrators, or are none any more. */
   promoted: UserName[]
   demoted: UserName[]
+  /** Who comes into a group of the machine, or goes out of it. */
+  memberships: Membership[]
   addressChanges: boolean
   baseUrlChanges: boolean
+}
+
+export interface Membership {
+  user: UserName
+  /** Of the machine. */
+  group: string
+  isIn: boolean
 }
 
 export interface PlanOptions {
@@ -56,6 +65,7 @@ export function planChange(
   const names = new Set([...before.users.admin, ...after.users.admin])
   const promoted = [...names].filter(user => !isAdmin(before, user) && isAdmin(after, user))
   const demoted = [...names].filter(user => isAdmin(before, user) && !isAdmin(after, user))
+  const memberships = membershipChanges(before, after)
   const addressChanges = before.http.address !== after.http.address || before.http.port !== after.http.port
 
   const lines = [
@@ -66,6 +76,7 @@ export function planChange(
     ...demoted.map(
       user => `${user} loses the rights of an administrator now, and sudo with the next start of the server`,
     ),
+    ...membershipLines(memberships),
     ...stopLines(stopped, baseUrlChanges),
     ...limitLines(before, after, now, later),
     ...addressLines(before, after, addressChanges, baseUrlChanges),
@@ -79,6 +90,7 @@ export function planChange(
     stopped,
     promoted,
     demoted,
+    memberships,
     addressChanges,
     baseUrlChanges,
   }
@@ -93,6 +105,28 @@ function* entranceLines(before: Config, after: Config): Iterable<string> {
   if (!before.createUsers && after.createUsers)
     yield 'everybody may log in from now on, and chooses a name and a password'
   if (before.createUsers && !after.createUsers) yield 'only users whom the file names may log in from now on'
+}
+
+function membershipChanges(before: Config, after: Config): Membership[] {
+  const groups = new Set([...before.unixGroups.keys(), ...after.unixGroups.keys()])
+  return [...groups].flatMap(group => {
+    const old = before.unixGroups.get(group) ?? new Set<UserName>()
+    const now = after.unixGroups.get(group) ?? new Set<UserName>()
+    const users = [...new Set([...old, ...now])].filter(user => old.has(user) !== now.has(user))
+    return users.map(user => ({ user, group, isIn: now.has(user) }))
+  })
+}
+
+function* membershipLines(memberships: readonly Membership[]): Iterable<string> {
+  for (const group of new Set(memberships.map(change => change.group))) {
+    const users = (isIn: boolean) =>
+      memberships.filter(one => one.group === group && one.isIn === isIn).map(one => one.user)
+    const next = 'servers that run have that from their next start on'
+    if (users(true).length)
+      yield `${listed(users(true))} ${users(true).length === 1 ? 'comes' : 'come'} into the group ${group} of the machine; ${next}`
+    if (users(false).length)
+      yield `${listed(users(false))} ${users(false).length === 1 ? 'goes' : 'go'} out of the group ${group} of the machine; ${next}`
+  }
 }
 
 function* stopLines(stopped: readonly UserName[], baseUrlChanges: boolean): Iterable<string> {

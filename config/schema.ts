@@ -94,9 +94,11 @@ export const schema = {
         extra_user_groups: {
           type: ['object', 'null'],
           propertyNames: { format: 'unix-group' },
-          additionalProperties: userNames,
-          description: 'Groups of the machine, and which users are in them.',
-          pending: true,
+          additionalProperties: { ...userNames, description: 'Who is in that group.', effect: 'now' },
+          description:
+            'Groups of the machine, and which users are in them. A group that is not there is made. Who is taken off the ' +
+            'list is taken out of the group.',
+          effect: 'now',
         },
       },
     },

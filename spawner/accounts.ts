@@ -25,9 +25,17 @@ export interface Accounts {
    * Makes sure that the user's account exists, with its home and its groups: `jupyterhub-users`, and
    * `jupyterhub-admins` for as long as `isAdmin`. Throws a `ProblemError` (`ACCOUNT_…`).
    */
-  ensure(user: UserName, isAdmin: boolean): Promise<Account>
+  ensure(user: UserName, wanted: Wanted): Promise<Account>
   /** Puts the account, if there is one, into the group of administrators or takes it out. */
   setAdmin(user: UserName, isAdmin: boolean): Promise<void>
+  /** Likewise, for a group of the machine; one that is not there is made. */
+  setMember(user: UserName, group: string, isIn: boolean): Promise<void>
+}
+
+export interface Wanted {
+  isAdmin: boolean
+  /** For each group of the machine that the configuration names: whether the user is to be in it. */
+  memberships: ReadonlyMap<string, boolean>
 }
 
 const usersGroup = 'jupyterhub-users'
@@ -46,17 +54,21 @@ export function createAccounts(): Accounts {
     return turn
   }
 
+  function setMember(user: UserName, group: string, isIn: boolean): Promise<void> {
+    return inTurn(async () => {
+      const account = await findAccount(user, unixName(user))
+      if (account) await setMembership(account.name, group, isIn)
+    })
+  }
+
   return {
-    ensure: (user, isAdmin) => inTurn(() => ensureAccount(user, isAdmin)),
-    setAdmin: (user, isAdmin) =>
-      inTurn(async () => {
-        const account = await findAccount(user, unixName(user))
-        if (account) await setMembership(account.name, adminsGroup, isAdmin)
-      }),
+    ensure: (user, wanted) => inTurn(() => ensureAccount(user, wanted)),
+    setAdmin: (user, isAdmin) => setMember(user, adminsGroup, isAdmin),
+    setMember,
   }
 }
 
-async function ensureAccount(user: UserName, isAdmin: boolean): Promise<Account> {
+async function ensureAccount(user: UserName, { isAdmin, memberships }: Wanted): Promise<Account> {
   const name = unixName(user)
   const found = await findAccount(user, name)
   const account = found ?? (await addAccount(user, name))
@@ -65,6 +77,7 @@ async function ensureAccount(user: UserName, isAdmin: boolean): Promise<Account>
   await ensurePrivateHome(account)
   await setMembership(name, usersGroup, true)
   await setMembership(name, adminsGroup, isAdmin)
+  for (const [group, isIn] of memberships) await setMembership(name, group, isIn)
   return account
 }
 
@@ -173,9 +186,10 @@ async function ensurePrivateHome({ home, name, uid }: Account): Promise<void> {
 }
 
 async function setMembership(name: UnixName, group: string, wanted: boolean): Promise<void> {
-  const { stdout } = await runCommand('getent', ['group', group])
-  const members = stdout.trimEnd().split(':')[3]?.split(',') ?? []
+  const found = await runCommand('getent', ['group', group])
+  const members = found.stdout.trimEnd().split(':')[3]?.split(',') ?? []
   if (members.includes(name) === wanted) return
+  if (found.code !== 0) await runCommand('groupadd', ['--force', group])
   const { code, stderr } = await runCommand('gpasswd', [wanted ? '--add' : '--delete', name, group])
   if (code === 0) return
   throw new ProblemError('ACCOUNT_GROUP', {

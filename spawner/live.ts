@@ -61,6 +61,7 @@ export function createLive({ configFile, config, servers, accounts, log }: LiveO
       ...plan.limitsNow.map(user => servers.setLimits(user, wanted)),
       ...plan.promoted.map(user => accounts.setAdmin(user, true)),
       ...plan.demoted.map(user => accounts.setAdmin(user, false)),
+      ...plan.memberships.map(({ user, group, isIn }) => accounts.setMember(user, group, isIn)),
       ...plan.stopped.map(async user => void servers.stop(user)),
     ])
     for (const result of results) if (result.status === 'rejected') log(`change of the configuration: ${result.reason}`)

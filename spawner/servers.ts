@@ -104,7 +104,10 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
   }
 
   async function launch(user: UserName, inForce: Config, isWanted: () => boolean): Promise<void> {
-    const account = await accounts.ensure(user, isAdmin(inForce, user))
+    const account = await accounts.ensure(user, {
+      isAdmin: isAdmin(inForce, user),
+      memberships: new Map([...inForce.unixGroups].map(([group, members]) => [group, members.has(user)])),
+    })
     const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')
     const plan = planServer(user, account, { layout, config: inForce, hubGid, mountinfo })
     const job = await startCleared(plan, isWanted)

@@ -190,3 +190,21 @@ test('title, message and the least length of a password change at once, and an a
   assert.equal((await bob.logIn('bob', 'twelve chars')).status, 302)
   assert.doesNotMatch((await bob.request('/hub/home')).body, /not in force/)
 })
+
+test('groups of the machine follow the file in both directions', async t => {
+  const classroom = await openEdited(t)
+  const { host } = classroom
+  await classroom.student('ann')
+  const groups = async (name: string) => (await host.run(['id', '-nG', `jupyter-${name}`])).stdout.trim().split(' ')
+  const withGroups = (text: string) => `users:\n  admin: [admin]\n  allowed: [ann, bob]\n  extra_user_groups:\n${text}`
+
+  await classroom.edit(withGroups('    robots: [ann, bob]\n'))
+  assert.ok((await groups('ann')).includes('robots'), 'a group that was not there is made')
+  await classroom.student('bob')
+  assert.ok((await groups('bob')).includes('robots'), 'an account that is made later is in it')
+
+  await classroom.edit(withGroups('    robots: [bob]\n'))
+  assert.ok(!(await groups('ann')).includes('robots'))
+  await classroom.edit(users)
+  assert.ok(!(await groups('bob')).includes('robots'))
+})

@@ -55,6 +55,10 @@ test('a mistake is named with its line, its key, its value and the fix', () => {
       /limits\.groups\.ml is set \(line 3\): there is no group of that name/,
     ],
     ['users: {admin: [ann]}\nusers: {admin: [eve]}\n', /keys must be unique/],
+    [
+      'users:\n  extra_user_groups:\n    sudo: [ann]\n',
+      /users\.extra_user_groups\.sudo is set \(line 3\).*users\.admin/,
+    ],
     ['server:\n  environment:\n    PATH: x\n', /server\.environment\.PATH is set \(line 3\)/],
   ] as const
   for (const [text, message] of cases) {
