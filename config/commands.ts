@@ -5,6 +5,7 @@ import { userInfo } from 'node:os'
 import { parseArgs } from 'node:util'
 import { ProblemError } from '../problem.ts'
 import type { Desk } from './change.ts'
+import { completionScript } from './completion.ts'
 import { edit } from './edit.ts'
 import type { Services } from './services.ts'
 import { openTerminal, type Streams } from './terminal.ts'
@@ -189,6 +190,18 @@ you say so, and a file that is not valid is never put in force.
     count: [0, 1],
     options: ['at-once', 'json'],
     run: desk => reload(desk),
+  },
+  completion: {
+    usage: 'completion',
+    line: 'prints a script that completes verbs and keys in bash',
+    more: 'The installation puts it into /etc/bash_completion.d.',
+    count: [0, 0],
+    options: [],
+    isForAll: true,
+    run: ({ terminal }) => {
+      terminal.print(completionScript(Object.keys(verbs)))
+      return 0
+    },
   },
   schema: {
     usage: 'schema [--markdown]',

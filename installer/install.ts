@@ -158,6 +158,9 @@ async function ensureUnits({ hub }: Layout): Promise<void> {
   await replace('/usr/local/bin/tljh-ts', `#!/bin/sh\n${program} "$@"\n`, 0o755)
   // What TLJH's users type.
   await replace('/usr/local/bin/tljh-config', `#!/bin/sh\n${program} config "$@"\n`, 0o755)
+  await mkdir('/etc/bash_completion.d', { recursive: true })
+  const { stdout } = await must('/usr/local/bin/tljh-ts', ['config', 'completion'])
+  await replace('/etc/bash_completion.d/tljh-ts', stdout, 0o644)
 }
 
 async function startServices({ configFile }: Layout): Promise<void> {
