@@ -38,6 +38,11 @@ export const formats: Readonly<Record<string, Format>> = {
     why: 'it cannot be a user name',
     fix: 'Write it with 1 to 64 of the letters a to z, digits and . _ @ -, beginning and ending with a letter or a digit',
   },
+  'auth-key': {
+    accepts: text(value => value === 'type' || /^[A-Z][A-Za-z0-9]*$/.test(value)),
+    why: 'it is neither auth.type nor the class of a way in',
+    fix: 'Did you mean auth.type, or a class such as auth.FirstUseAuthenticator?',
+  },
   'group-name': {
     accepts: text(value => /^[a-z0-9][a-z0-9._-]{0,63}$/i.test(value)),
     why: 'it cannot be the name of a group',

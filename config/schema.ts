@@ -128,8 +128,10 @@ export const schema = {
     },
     auth: {
       type: ['object', 'null'],
-      additionalProperties: false,
-      description: 'How people log in.',
+      // Of other ways in: read, so that a file of TLJH's is, and of no use yet.
+      propertyNames: { format: 'auth-key' },
+      additionalProperties: { type: ['object', 'null'], description: 'Options of another way in.', pending: true },
+      description: 'How people log in. This version has one way: at the first login each user chooses a password.',
       properties: {
         type: {
           type: 'string',

@@ -93,6 +93,16 @@ test('14: a name with a colon, and one of digits, is itself', () => {
   assert.match(errors('users: {admin: ["ann:secret"]}').join(), /cannot be a user name/)
 })
 
+test('a file for another way in is read, and told what this version has', () => {
+  const { config, findings } = readConfig('auth:\n  GitHubOAuthenticator:\n    client_id: x\n')
+  assert.ok(config)
+  assert.deepEqual(
+    findings.map(({ severity, key }) => `${severity} ${key}`),
+    ['warning auth.GitHubOAuthenticator'],
+  )
+  assert.match(errors('auth: {type: github}').join(), /auth\.type: it is not one of the choices/)
+})
+
 test('24: the defaults that the reference names are those that count', () => {
   const { cull } = schema.properties.services.properties
   assert.equal(cull.properties.timeout.default, 600)
