@@ -39,6 +39,11 @@ export async function userServerRoutes(app: FastifyInstance, hub: Hub): Promise<
   /** Answers and WebSockets that are under way: they end with their session. */
   const live = new Map<Duplex | ServerResponse, { session: Session; owner: UserName }>()
 
+  function follow(connection: Duplex | ServerResponse, session: Session, owner: UserName): void {
+    live.set(connection, { session, owner })
+    connection.once('close', () => live.delete(connection))
+  }
+
   /** Throws what keeps this request from going there. */
   function admit(request: IncomingMessage): { session: Session; target: Target } {
     const target = readTarget(request, baseUrl)
@@ -72,8 +77,7 @@ export async function userServerRoutes(app: FastifyInstance, hub: Hub): Promise<
     const server = servers.get(owner)
     if (server.kind === 'ready') {
       reply.hijack()
-      live.set(reply.raw, { session, owner })
-      reply.raw.once('close', () => live.delete(reply.raw))
+      follow(reply.raw, session, owner)
       try {
         await proxy.request(passage(request.raw, session, owner), request.raw, reply.raw)
       } catch (error) {
@@ -113,9 +117,9 @@ export async function userServerRoutes(app: FastifyInstance, hub: Hub): Promise<
     try {
       const { session, target } = admit(request)
       if (servers.get(target.owner).kind !== 'ready') throw notRunning(target.owner)
+      // Before the handshake: a socket that closes in it would be kept for ever.
+      follow(socket, session, target.owner)
       await proxy.upgrade(passage(request, session, target.owner), request, socket, head)
-      live.set(socket, { session, owner: target.owner })
-      socket.once('close', () => live.delete(socket))
     } catch (error) {
       const { status, type, body } = problemAnswer(hub, error, request)
       const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: ${type}`

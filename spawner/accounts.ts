@@ -12,6 +12,7 @@ import { runCommand } from '../commands.ts'
 import type { UnixName, UserName } from '../config/names.ts'
 import { unixName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
+import { createTurns } from './turns.ts'
 
 export interface Account {
   name: UnixName
@@ -46,13 +47,7 @@ const firstUid = 1000
 const comment = 'JupyterHub user '
 
 export function createAccounts(): Accounts {
-  let last: Promise<unknown> = Promise.resolve()
-
-  function inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-    const turn = last.then(work)
-    last = turn.catch(() => undefined)
-    return turn
-  }
+  const inTurn = createTurns()
 
   function setMember(user: UserName, group: string, isIn: boolean): Promise<void> {
     return inTurn(async () => {

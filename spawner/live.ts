@@ -21,6 +21,7 @@ import type { Accounts } from './accounts.ts'
 import type { Configuration } from './listener.ts'
 import type { Event } from './protocol.ts'
 import type { WatchedServers } from './servers.ts'
+import { createTurns } from './turns.ts'
 
 export interface LiveOptions {
   configFile: string
@@ -41,7 +42,7 @@ const restartTimeoutMs = 60_000
 export function createLive({ configFile, config, servers, accounts, log }: LiveOptions): LiveConfiguration {
   let applied = config.current()
   let hubVersion: string | undefined
-  let last: Promise<void> = Promise.resolve()
+  const inTurn = createTurns()
   const listeners = new Set<(event: Event) => void>()
 
   async function bringInLine(isAtOnce: boolean): Promise<void> {
@@ -81,10 +82,8 @@ export function createLive({ configFile, config, servers, accounts, log }: LiveO
     }
   }
 
-  /** One change after another. */
   function look(isAtOnce: boolean): Promise<void> {
-    last = last.then(() => bringInLine(isAtOnce))
-    return last
+    return inTurn(() => bringInLine(isAtOnce))
   }
 
   return {
