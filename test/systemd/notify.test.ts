@@ -35,7 +35,10 @@ test('ready, status and stopping arrive, in their order, from a service without 
   const job = await start(
     name,
     `
-      void notifier.status('warming up')
+      setInterval(() => {}, 1000)
+      const seen = new Promise(resolve => process.once('SIGUSR1', resolve))
+      await notifier.status('warming up')
+      await seen
       await notifier.ready()
       for (let i = 0; i < 20; i++) void notifier.status('step ' + i)
       await notifier.status('two\\nlines = one')
@@ -43,10 +46,11 @@ test('ready, status and stopping arrive, in their order, from a service without 
         await notifier.stopping()
         await notifier.status('bye')
         process.exit(0)
-      })
-      setInterval(() => {}, 1000)`,
+      })`,
   )
+  // systemd tells of two changes that come close together as one: the service waits until its first word has been seen.
   await events.next(event => event.kind === 'changed' && event.unit.statusText === 'warming up')
+  await machine.host.run(['systemctl', 'kill', '--kill-who=main', '--signal=SIGUSR1', name])
   assert.equal(await job.done, 'done')
   await events.next(event => event.kind === 'changed' && event.unit.statusText === 'two lines = one')
   const state = await units.inspectUnit(name)
