@@ -11,6 +11,8 @@ export interface Kernel extends Disposable {
   id: string
   /** Runs a cell to its end. Rejects with `KERNEL_DIED` when the kernel does not live to answer. */
   run(code: string): Promise<CellResult>
+  /** Resolves when a cell writes something with that text in it, from now on. */
+  hasWritten(text: string): Promise<void>
   interrupt(): Promise<void>
   restart(): Promise<void>
   socket: WebSocket
@@ -52,7 +54,7 @@ export async function joinKernel(visitor: Visitor, user: string, id: string): Pr
   const session = randomUUID()
   const socket = visitor.webSocket(`/user/${user}/api/kernels/${id}/channels?session_id=${session}`)
   const cells = new Map<string, Waiting>()
-  /** Pending while the server starts a kernel anew that died: what is sent meanwhile is lost. */
+  /** Pending while the server starts a kernel anew: what is sent meanwhile, and what is answered, can be lost. */
   let isUp: Promise<void> = Promise.resolve()
 
   socket.on('message', data => take(JSON.parse(String(data)) as Message))
@@ -129,11 +131,18 @@ export async function joinKernel(visitor: Visitor, user: string, id: string): Pr
       cells.set(cell, { text: [], error: '', isIdle: false, status: undefined, resolve, reject })
       return promise
     },
+    async hasWritten(text) {
+      for await (const [data] of on(socket, 'message', { close: ['close'] })) {
+        const { header, content } = JSON.parse(String(data)) as Message
+        if (header.msg_type === 'stream' && String(content.text).includes(text)) return
+      }
+    },
     async interrupt() {
       await must(visitor.jupyter('POST', `api/kernels/${id}/interrupt`), 204)
     },
     async restart() {
       await must(visitor.jupyter('POST', `api/kernels/${id}/restart`), 200)
+      isUp = answersAgain()
     },
     [Symbol.dispose]() {
       socket.terminate()
