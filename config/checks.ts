@@ -2,13 +2,14 @@
  * What a configuration can get wrong although each of its values is right: names in two lists, groups that nobody is in,
  * limits for somebody who is not there. What depends on the machine is in config/machine.ts.
  */
+import { authenticatorsIn, letsStrangersIn, missingOptions } from './admission.ts'
 import type { Finding } from './findings.ts'
 import { type ConfigText, mostFindings } from './text.ts'
 
 const userLists = ['allowed', 'banned', 'admin'] as const
 
 export function checkMeaning(read: ConfigText): Finding[] {
-  return [doubled, bannedElsewhere, emptyGroups, limitsOfNobody].flatMap(check => [
+  return [doubled, bannedElsewhere, emptyGroups, limitsOfNobody, waysIn].flatMap(check => [
     ...Iterator.from(check(read)).take(mostFindings),
   ])
 }
@@ -64,14 +65,23 @@ function* limitsOfNobody({ content, finding }: ConfigText): Iterable<Finding> {
       fix: groups.length ? `The groups are: ${groups.join(', ')}` : `Make it: groups.${name}.members: [ann, bob]`,
     })
   }
-  const createsUsers = content.auth?.FirstUseAuthenticator?.create_users ?? false
+  const isOpen = authenticatorsIn(content.auth ?? {}).some(kind => letsStrangersIn(kind, content.auth ?? {}))
   const known = new Set([...(content.users?.allowed ?? []), ...(content.users?.admin ?? [])])
   for (const name of Object.keys(content.limits?.users ?? {})) {
-    if (createsUsers || known.has(name)) continue
+    if (isOpen || known.has(name)) continue
     yield finding('warning', ['limits', 'users', name], {
       what: `limits.users.${name} is set`,
       why: 'nobody of that name may enter',
       fix: 'Check its spelling, or add the name to users.allowed',
     })
+  }
+}
+
+/** A way in that lacks what it needs would let nobody in, or anybody. */
+function* waysIn({ content, finding }: ConfigText): Iterable<Finding> {
+  const options = content.auth ?? {}
+  const kinds = authenticatorsIn(options)
+  for (const kind of kinds) {
+    for (const { path, ...words } of missingOptions(kind, options)) yield finding('error', ['auth', ...path], words)
   }
 }

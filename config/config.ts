@@ -3,6 +3,8 @@
  */
 import { createHash } from 'node:crypto'
 import { ProblemError } from '../problem.ts'
+import { authenticatorsIn, letsStrangersIn } from './admission.ts'
+import type { AuthenticatorKind } from './authenticators.ts'
 import { checkMeaning } from './checks.ts'
 import type { Finding } from './findings.ts'
 import { hasErrors } from './findings.ts'
@@ -21,9 +23,10 @@ export interface Config {
   groups: ReadonlyMap<string, ReadonlySet<UserName>>
   /** Groups of the machine, and who is in them. */
   unixGroups: ReadonlyMap<string, ReadonlySet<UserName>>
-  /** Whether somebody whom the file does not name may enter and choose a password. */
-  createUsers: boolean
+  auth: Auth
   leastPasswordLength: number
+  /** Whether administrators need a second factor. */
+  adminsNeedSecondFactor: boolean
   limits: Limits
   groupLimits: ReadonlyMap<string, Partial<Limits>>
   userLimits: ReadonlyMap<UserName, Partial<Limits>>
@@ -34,6 +37,16 @@ export interface Config {
   branding: { title: string; message: string }
   /** How many earlier configurations are kept. */
   historyLength: number
+}
+
+/** How people log in. */
+export interface Auth {
+  /** In the order of the file, each once. */
+  kinds: readonly AuthenticatorKind[]
+  /** The section `auth` as it is written: each way reads its own options. */
+  options: NonNullable<ConfigContent['auth']>
+  /** Whether a way lets people in whom the file does not name. It is up to the way whom; here, any name is possible. */
+  isOpen: boolean
 }
 
 /** What a user's server may use. `null`: as much as the machine has. */
@@ -81,7 +94,7 @@ export function isAdmin(config: Config, user: UserName): boolean {
 /** Whether `user` may log in and have a server: `banned` is stronger than every other list. */
 export function mayEnter(config: Config, user: UserName): boolean {
   const { allowed, banned, admin } = config.users
-  return !banned.has(user) && (allowed.has(user) || admin.has(user) || config.createUsers)
+  return !banned.has(user) && (allowed.has(user) || admin.has(user) || config.auth.isOpen)
 }
 
 /** A user's own limits are stronger than those of groups, and those than the default; of several groups the most generous. */
@@ -113,8 +126,9 @@ function meaning(file: ConfigContent, version: string): Config {
     adminsOpenServers: file.admins?.open_servers ?? false,
     groups: new Map(Object.entries(file.groups ?? {}).map(([name, group]) => [name, names(group?.members)])),
     unixGroups: new Map(Object.entries(file.users?.extra_user_groups ?? {}).map(([name, list]) => [name, names(list)])),
-    createUsers: file.auth?.FirstUseAuthenticator?.create_users ?? false,
-    leastPasswordLength: file.auth?.FirstUseAuthenticator?.min_password_length ?? 7,
+    auth: authIn(file.auth ?? {}),
+    leastPasswordLength: leastPasswordLength(file.auth ?? {}),
+    adminsNeedSecondFactor: file.admins?.second_factor === 'required',
     limits: { memory, cpu, tasks, swap },
     groupLimits: new Map(Object.entries(groups ?? {}).map(([name, limits]) => [name, limitsIn(limits ?? {})])),
     userLimits: new Map(
@@ -128,6 +142,17 @@ function meaning(file: ConfigContent, version: string): Config {
     branding: { title: file.branding?.title ?? '', message: file.branding?.message ?? '' },
     historyLength: file.state?.history ?? 200,
   }
+}
+
+function authIn(options: Auth['options']): Auth {
+  const kinds = authenticatorsIn(options)
+  return { kinds, options, isOpen: kinds.some(kind => letsStrangersIn(kind, options)) }
+}
+
+function leastPasswordLength(options: Auth['options']): number {
+  return authenticatorsIn(options).includes('native')
+    ? (options.NativeAuthenticator?.minimum_password_length ?? 8)
+    : (options.FirstUseAuthenticator?.min_password_length ?? 7)
 }
 
 type LimitsInFile = Omit<NonNullable<ConfigContent['limits']>, 'groups' | 'users'>

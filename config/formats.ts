@@ -5,6 +5,7 @@
  * Sources: RFC 1123 (domains), useradd(8) and groupadd(8) (groups of the machine), environ(7).
  */
 import { isIP } from 'node:net'
+import { authenticatorKind, authenticatorNames } from './authenticators.ts'
 import { isUserName } from './names.ts'
 import { readBytes, readCpus } from './quantities.ts'
 
@@ -38,10 +39,10 @@ export const formats: Readonly<Record<string, Format>> = {
     why: 'it cannot be a user name',
     fix: 'Write it with 1 to 64 of the letters a to z, digits and . _ @ -, beginning and ending with a letter or a digit',
   },
-  'auth-key': {
-    accepts: text(value => value === 'type' || /^[A-Z][A-Za-z0-9]*$/.test(value)),
-    why: 'it is neither auth.type nor the class of a way in',
-    fix: 'Did you mean auth.type, or a class such as auth.FirstUseAuthenticator?',
+  authenticator: {
+    accepts: text(value => authenticatorKind(value) !== undefined),
+    why: 'there is no such way in',
+    fix: `Write one of: ${authenticatorNames.filter(name => !name.includes('.')).join(', ')}. TLJH’s long names are taken as well`,
   },
   'group-name': {
     accepts: text(value => /^[a-z0-9][a-z0-9._-]{0,63}$/i.test(value)),

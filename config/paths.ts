@@ -12,6 +12,8 @@ export interface Layout {
   classEnvironment: string
   /** The hub's own data: `hub.sqlite`. */
   state: string
+  /** Homes of accounts that were deleted. */
+  archives: string
   /** Sockets. */
   run: string
   /** A folder for each running server, with the socket that it listens on. */
@@ -24,6 +26,7 @@ export const installedLayout: Layout = {
   hub: '/opt/tljh/hub/current',
   classEnvironment: '/opt/tljh/user',
   state: '/opt/tljh/state',
+  archives: '/opt/tljh/archives',
   run: '/run/tljh',
   userSockets: '/run/tljh/users',
   spawnerSocket: '/run/tljh/spawner.sock',

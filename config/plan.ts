@@ -102,9 +102,14 @@ function* entranceLines(before: Config, after: Config): Iterable<string> {
   const lost = [...names].filter(user => mayEnter(before, user) && !mayEnter(after, user))
   if (gained.length) yield `${listed(gained)} may log in from now on`
   if (lost.length) yield `${listed(lost)} may no longer log in, and ${lost.length === 1 ? 'is' : 'are'} logged out now`
-  if (!before.createUsers && after.createUsers)
-    yield 'everybody may log in from now on, and chooses a name and a password'
-  if (before.createUsers && !after.createUsers) yield 'only users whom the file names may log in from now on'
+  if (!before.auth.isOpen && after.auth.isOpen) yield 'users whom the file does not name may log in from now on'
+  if (before.auth.isOpen && !after.auth.isOpen) yield 'only users whom the file names may log in from now on'
+  const ways = (config: Config) => config.auth.kinds.join(', ')
+  if (ways(before) !== ways(after)) {
+    yield `people log in by ${ways(after)} instead of ${ways(before)}; who came in by a way that is gone is logged out now`
+  } else if (JSON.stringify(before.auth.options) !== JSON.stringify(after.auth.options)) {
+    yield 'the options of the way in change now'
+  }
 }
 
 function membershipChanges(before: Config, after: Config): Membership[] {

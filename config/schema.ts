@@ -14,6 +14,7 @@
  * TLJH's names and meaning.
  */
 import type { FromSchema } from 'json-schema-to-ts'
+import { authSchema } from './authenticators.ts'
 
 const userNames = {
   type: ['array', 'null'],
@@ -114,6 +115,14 @@ export const schema = {
             'administrator who looks at it can, so only where everybody is trusted.',
           effect: 'now',
         },
+        second_factor: {
+          enum: ['optional', 'required'],
+          default: 'optional',
+          description:
+            'Whether administrators need a code from a device beside the password (TOTP). Required: whoever has none sets one up ' +
+            'at the next login.',
+          effect: 'now',
+        },
       },
     },
     groups: {
@@ -126,50 +135,7 @@ export const schema = {
         properties: { members: { ...userNames, description: 'Who is in the group.', effect: 'now' } },
       },
     },
-    auth: {
-      type: ['object', 'null'],
-      // Of other ways in: read, so that a file of TLJH's is, and of no use yet.
-      propertyNames: { format: 'auth-key' },
-      additionalProperties: { type: ['object', 'null'], description: 'Options of another way in.', pending: true },
-      description: 'How people log in. This version has one way: at the first login each user chooses a password.',
-      properties: {
-        type: {
-          type: 'string',
-          enum: ['firstuseauthenticator.FirstUseAuthenticator', 'firstuse'],
-          default: 'firstuseauthenticator.FirstUseAuthenticator',
-          description: 'The way in. At the first login each user chooses a password.',
-          effect: 'now',
-        },
-        FirstUseAuthenticator: {
-          type: ['object', 'null'],
-          additionalProperties: false,
-          properties: {
-            create_users: {
-              type: 'boolean',
-              default: false,
-              description: 'Whether somebody whom the file does not name may enter and choose a password.',
-              effect: 'now',
-            },
-            min_password_length: {
-              type: 'integer',
-              minimum: 1,
-              maximum: 1024,
-              default: 7,
-              description: 'The fewest characters of a new password.',
-              effect: 'now',
-            },
-            dbm_path: {
-              type: 'string',
-              replaced: 'passwords are kept in the hub’s own state, and are never read from a dbm file',
-            },
-            check_passwords_on_startup: {
-              type: 'boolean',
-              replaced: 'passwords are kept as argon2id hashes, which are always valid',
-            },
-          },
-        },
-      },
-    },
+    auth: authSchema,
     limits: {
       type: ['object', 'null'],
       additionalProperties: false,

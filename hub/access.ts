@@ -3,7 +3,8 @@
  * that the configuration no longer lets in has no session, whatever its cookie says.
  */
 import type { IncomingMessage } from 'node:http'
-import { isAdmin, mayEnter } from '../config/config.ts'
+import type { AuthenticatorKind } from '../config/authenticators.ts'
+import { type Config, isAdmin, mayEnter } from '../config/config.ts'
 import type { ConfigFile } from '../config/file.ts'
 import type { UserName } from '../config/names.ts'
 import { cookieValues } from './cookies.ts'
@@ -24,21 +25,28 @@ export interface Access {
 }
 
 export function createAccess(config: ConfigFile, sessions: Sessions): Access {
+  const counts = ({ user, way }: Session) => mayHaveSession(config.current(), user, way)
+
   return {
     sessionOf(request) {
       for (const token of cookieValues(request.headers.cookie, sessionCookie)) {
         const session = sessions.find(token)
-        if (session && mayEnter(config.current(), session.user)) return session
+        if (session && counts(session)) return session
       }
       return undefined
     },
-    isLive: session => sessions.isOpen(session) && mayEnter(config.current(), session.user),
+    isLive: session => sessions.isOpen(session) && counts(session),
     isAdmin: user => isAdmin(config.current(), user),
     mayUse(user, owner) {
       const inForce = config.current()
       return user === owner || (inForce.adminsOpenServers && isAdmin(inForce, user))
     },
   }
+}
+
+/** Whether somebody who came in by that way may still be in: the name may enter, and the way is still one. */
+export function mayHaveSession(config: Config, user: UserName, way: AuthenticatorKind): boolean {
+  return mayEnter(config, user) && config.auth.kinds.includes(way)
 }
 
 /** Where a request comes from. IPv4 is written as such, though it comes through a socket for both. */

@@ -9,13 +9,23 @@ import type { ConfigFile } from '../config/file.ts'
 import type { UserName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
 import type { SpawnerClient } from '../spawner/client.ts'
+import type { Audit } from '../systemd/audit.ts'
 import { type Access, isNavigation } from './access.ts'
+import type { Arrivals } from './arrivals.ts'
+import type { Authenticators } from './authenticators/authenticators.ts'
+import type { Confirmations } from './confirmations.ts'
+import type { LoginDesk } from './login.ts'
+import type { Logins } from './logins.ts'
+import type { OneTimeCodes } from './one-time-codes.ts'
 import type { Pages } from './pages.ts'
 import type { Passwords } from './passwords.ts'
 import type { ReverseProxy } from './proxy.ts'
 import { formStale, statusOf } from './refusals.ts'
+import type { SecondFactors } from './second-factor.ts'
 import type { Servers } from './servers.ts'
 import type { Sessions } from './sessions.ts'
+import type { SignUps } from './sign-ups.ts'
+import type { Throttle } from './throttle.ts'
 import { type Xsrf, xsrfCookie } from './xsrf.ts'
 
 /** What the routes are made of. */
@@ -30,6 +40,16 @@ export interface Hub {
   access: Access
   sessions: Sessions
   passwords: Passwords
+  codes: OneTimeCodes
+  secondFactors: SecondFactors
+  arrivals: Arrivals
+  logins: Logins
+  signUps: SignUps
+  desk: LoginDesk
+  throttle: Throttle
+  confirmations: Confirmations
+  authenticators: Authenticators
+  audit: Audit
   xsrf: Xsrf
   servers: Servers
   proxy: ReverseProxy

@@ -10,11 +10,14 @@ import helmet, { type FastifyHelmetOptions } from '@fastify/helmet'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import { ProblemError } from '../problem.ts'
 import { isNavigation, isSameOrigin } from './access.ts'
+import { accountRoutes } from './account.ts'
 import { type Hub, problemAnswer } from './answers.ts'
 import type { Assets } from './assets.ts'
 import { configurationRoutes } from './configuration.ts'
 import { entryRoutes } from './entry.ts'
 import { crossOrigin, noPage } from './refusals.ts'
+import { secondStepRoutes } from './second-step.ts'
+import { signUpRoutes } from './sign-up.ts'
 import { spawnRoutes } from './spawning.ts'
 import { userServerRoutes } from './user-servers.ts'
 
@@ -80,6 +83,9 @@ export async function createApp(hub: Hub, assets: Assets): Promise<FastifyInstan
     own.addHook('onRequest', refuseSlow)
     own.addHook('preHandler', refuseForeign)
     await own.register(entryRoutes, hub)
+    await own.register(secondStepRoutes, hub)
+    await own.register(accountRoutes, hub)
+    await own.register(signUpRoutes, hub)
     await own.register(spawnRoutes, hub)
     await own.register(configurationRoutes, hub)
     assetRoutes(own, hub.baseUrl, assets)

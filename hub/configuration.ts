@@ -13,9 +13,8 @@ import { version, versions } from '../config/history.ts'
 import { ProblemError, type ProblemText } from '../problem.ts'
 import { ownPath } from './access.ts'
 import { checkForm, formToken, type Hub, nextQuery, sendPage } from './answers.ts'
-import { createConfirmations } from './confirmations.ts'
 import { type Draft, difference, type Examination, examine, readOnDisk, textFromForm } from './draft.ts'
-import { adminsOnly, loginNeeded, passwordNeeded, passwordWrong, statusOf } from './refusals.ts'
+import { adminsOnly, loginNeeded, statusOf } from './refusals.ts'
 import type { Session } from './sessions.ts'
 
 /** `open` has no draft: it goes to the page that the password was asked for. */
@@ -59,9 +58,8 @@ const fromQuery = { type: 'object', properties: { from: { type: 'integer', minim
 const moveMs = 1_000
 
 export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
-  const { baseUrl, access, passwords, config, configFile, spawner, pages, log } = hub
+  const { baseUrl, access, confirmations, config, configFile, spawner, pages, log } = hub
   const address = `${baseUrl}hub/admin/config`
-  const confirmations = createConfirmations()
 
   /** Throws `LOGIN_NEEDED`, `ADMINS_ONLY`. */
   function adminSession(request: FastifyRequest): Session {
@@ -79,10 +77,24 @@ export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promi
   }
 
   function askPassword(request: FastifyRequest, reply: FastifyReply, asked: Asked) {
-    const { user } = adminSession(request)
+    const session = adminSession(request)
+    const { user, way } = session
     const { step, draft, next = '', problem } = asked
     const xsrf = formToken(hub, request, reply)
-    return sendPage(reply, pages.configPassword({ user, step, draft, next, problem, xsrf }), problem ? 403 : 200)
+    return sendPage(
+      reply,
+      pages.configPassword({
+        user,
+        way,
+        hasPassword: confirmations.hasPassword(session),
+        step,
+        draft,
+        next,
+        problem,
+        xsrf,
+      }),
+      problem instanceof ProblemError ? statusOf(problem) : 200,
+    )
   }
 
   interface Shown {
@@ -132,7 +144,7 @@ export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promi
     const draft = step === 'open' ? undefined : { text, baseVersion, isAtOnce: atOnce !== '' }
     try {
       checkForm(hub, request, request.body._xsrf)
-      if (password) await confirm(session, password)
+      if (password) await confirmations.confirm(session, password, request)
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
       return askPassword(request, reply, { step, draft, next, problem: error })
@@ -141,15 +153,6 @@ export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promi
     if (!draft) return reply.redirect(next || address, 303)
     return goOn(request, reply, draft, step)
   })
-
-  /** Throws `PASSWORD_WRONG`. */
-  async function confirm(session: Session, password: string): Promise<void> {
-    if ((await passwords.check(session.user, password)) !== 'right') {
-      log(`${session.user} gave a wrong password for the configuration`)
-      throw passwordWrong()
-    }
-    confirmations.add(session)
-  }
 
   async function goOn(request: FastifyRequest, reply: FastifyReply, draft: Draft, step: Form['step']) {
     const { user } = adminSession(request)
@@ -183,7 +186,7 @@ export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promi
     async (request, reply) => {
       const session = adminSession(request)
       checkForm(hub, request, request.body._xsrf)
-      if (!confirmations.isFresh(session)) throw passwordNeeded()
+      confirmations.demand(session)
       const text = textFromForm(request.body.text, readOnDisk(hub).text)
       const draft = { text, baseVersion: request.body.version, isAtOnce: false }
       const { findings, diff, plan, isStale } = await examine(draft, hub)

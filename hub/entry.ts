@@ -5,8 +5,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProblemError, type ProblemText } from '../problem.ts'
 import { addressOf, isOwnLink, ownPath, sessionCookie } from './access.ts'
 import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress } from './answers.ts'
-import { logIn } from './login.ts'
-import { sessionAgeSeconds } from './sessions.ts'
+import { letIn } from './entrance.ts'
+import { storingKinds } from './login.ts'
+import type { Doors } from './pages.ts'
+import { statusOf } from './refusals.ts'
+import { signUpIsOpen } from './sign-up.ts'
 import { xsrfCookie } from './xsrf.ts'
 
 interface LoginForm {
@@ -27,18 +30,41 @@ const loginForm = {
   },
 }
 
+interface ChoiceForm {
+  username: string
+  code: string
+  password: string
+  repeated: string
+  _xsrf: string
+  next: string
+}
+
+const choiceForm = {
+  type: 'object',
+  required: ['username', 'code', 'password', 'repeated'],
+  properties: {
+    ...loginForm.properties,
+    code: { type: 'string', maxLength: 64 },
+    repeated: { type: 'string', maxLength: 4096 },
+  },
+}
+
+const welcomeQuery = {
+  type: 'object',
+  properties: {
+    user: { type: 'string', maxLength: 64, default: '' },
+    code: { type: 'string', maxLength: 64, default: '' },
+  },
+}
+
 export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
-  const { baseUrl, access, sessions, passwords, config, servers, pages, log } = hub
+  const { baseUrl, access, sessions, desk, servers, pages, audit, log } = hub
   const cookieOptions = { path: baseUrl, httpOnly: true, sameSite: 'lax' } as const
 
   function loginPage(request: FastifyRequest, reply: FastifyReply, typed: Partial<LoginForm>, problem?: ProblemText) {
     const { username = '', next = '' } = typed
-    const page = pages.login({ username, next, xsrf: formToken(hub, request, reply), problem })
-    return sendPage(
-      reply,
-      page,
-      problem instanceof ProblemError && problem.code === 'LOGINS_TOO_MANY' ? 429 : problem ? 403 : 200,
-    )
+    const page = pages.login({ username, next, doors: doorsOf(hub), xsrf: formToken(hub, request, reply), problem })
+    return sendPage(reply, page, problem instanceof ProblemError ? statusOf(problem) : 200)
   }
 
   /** Where a person lands who asks for nothing in particular. */
@@ -72,22 +98,52 @@ export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void>
 
   app.post<{ Body: LoginForm }>(`${baseUrl}hub/login`, { schema: { body: loginForm } }, async (request, reply) => {
     const typed = request.body
+    const address = addressOf(request.raw)
+    const next = ownPath(typed.next, baseUrl)
     try {
       checkForm(hub, request, typed._xsrf)
-      const user = await logIn(config.current(), passwords, typed)
-      const old = access.sessionOf(request.raw)
-      if (old) sessions.end(old)
-      reply.setCookie(sessionCookie, sessions.start(user), { ...cookieOptions, maxAge: sessionAgeSeconds })
-      // It belonged to nobody's session; the next form gets one that belongs to this.
-      reply.clearCookie(xsrfCookie, { path: `${baseUrl}hub/` })
-      log(`${user} logged in from ${addressOf(request.raw)}`)
-      return reply.redirect(ownPath(typed.next, baseUrl) || `${baseUrl}hub/`)
+      const login = await desk.logIn(typed, address)
+      if (login.kind === 'user') return letIn(hub, request, reply, { ...login, next })
+      const xsrf = formToken(hub, request, reply)
+      return sendPage(reply, pages.choosePassword({ user: login.user, code: login.code, next, xsrf }))
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
-      log(
-        `login refused (${error.code}) from ${addressOf(request.raw)} for ${JSON.stringify(typed.username.slice(0, 80))}`,
-      )
+      refusedLogin(hub, request, typed.username, error)
       return loginPage(request, reply, typed, error)
+    }
+  })
+
+  /** From the link that came with a one-time code: whoever types in the code gets here, too. */
+  app.get<{ Querystring: { user: string; code: string } }>(
+    `${baseUrl}hub/welcome`,
+    { schema: { querystring: welcomeQuery } },
+    (request, reply) => {
+      const { user, code } = request.query
+      const xsrf = formToken(hub, request, reply)
+      return sendPage(reply, pages.choosePassword({ user, code, next: '', xsrf }))
+    },
+  )
+
+  app.post<{ Body: ChoiceForm }>(`${baseUrl}hub/welcome`, { schema: { body: choiceForm } }, async (request, reply) => {
+    const { username, code, password, repeated, _xsrf } = request.body
+    const next = ownPath(request.body.next, baseUrl)
+    try {
+      checkForm(hub, request, _xsrf)
+      if (password !== repeated) throw notTheSame()
+      const { user, way } = await desk.choosePassword({ username, code, password }, addressOf(request.raw))
+      // Whoever was in with the old password is out.
+      sessions.endAllOf(user)
+      audit.record({ kind: 'password', message: `${user} chose a password with a one-time code`, who: user })
+      return letIn(hub, request, reply, { user, way, next })
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error
+      refusedLogin(hub, request, username, error)
+      const xsrf = formToken(hub, request, reply)
+      return sendPage(
+        reply,
+        pages.choosePassword({ user: username, code, next, xsrf, problem: error }),
+        statusOf(error),
+      )
     }
   })
 
@@ -96,6 +152,7 @@ export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void>
     if (session) {
       sessions.end(session)
       log(`${session.user} logged out`)
+      audit.record({ kind: 'logout', message: `${session.user} logged out`, who: session.user })
     }
     return reply
       .clearCookie(sessionCookie, cookieOptions)
@@ -113,5 +170,40 @@ export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   app.post<{ Body: { _xsrf?: string } }>(`${baseUrl}hub/logout`, (request, reply) => {
     checkForm(hub, request, String(request.body?._xsrf))
     return logOut(request, reply)
+  })
+}
+
+function doorsOf(hub: Hub): Doors {
+  const { kinds, options } = hub.config.current().auth
+  const { create_users: creates = false, claim_named_users: claims = false } = options.FirstUseAuthenticator ?? {}
+  const stores = kinds.some(kind => storingKinds.includes(kind))
+  return {
+    hasForm: hub.authenticators.forPasswords().length > 0,
+    hint: kinds.includes('first-use') && (creates || claims) ? 'choose' : stores ? 'code' : 'none',
+    external: hub.authenticators.external().map(({ kind, label }) => ({ kind, label })),
+    signUp: signUpIsOpen(hub),
+    temporary: kinds.includes('temporary'),
+  }
+}
+
+/** One line in the log and in the audit log: what was typed is cut, and written so that it cannot be taken for anything else. */
+export function refusedLogin(
+  { audit, log }: Hub,
+  request: FastifyRequest,
+  typed: string,
+  { code }: ProblemError,
+): void {
+  const address = addressOf(request.raw)
+  const who = typed.slice(0, 80)
+  const message = `login refused (${code}) from ${address} for ${JSON.stringify(who)}`
+  log(message)
+  audit.record({ kind: 'login-refused', message, who, address, reason: code })
+}
+
+function notTheSame(): ProblemError {
+  return new ProblemError('PASSWORD_REPEATED', {
+    what: 'That password was not taken',
+    why: 'the two are not the same',
+    fix: 'Type it twice, the same each time',
   })
 }

@@ -11,21 +11,30 @@ import type { Server as HttpServer, ServerResponse } from 'node:http'
 import { Server as NetServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { mayEnter } from '../config/config.ts'
 import { openConfigFile } from '../config/file.ts'
 import type { Layout } from '../config/paths.ts'
 import { ProblemError } from '../problem.ts'
 import { connectSpawner } from '../spawner/client.ts'
+import { createAudit } from '../systemd/audit.ts'
 import { createNotifier } from '../systemd/notify.ts'
-import { createAccess } from './access.ts'
+import { createAccess, mayHaveSession } from './access.ts'
 import { createApp } from './app.ts'
+import { createArrivals } from './arrivals.ts'
 import { loadAssets } from './assets.ts'
+import { createAuthenticators } from './authenticators/authenticators.ts'
+import { createConfirmations } from './confirmations.ts'
+import { createLoginDesk } from './login.ts'
+import { createLogins } from './logins.ts'
+import { createOneTimeCodes } from './one-time-codes.ts'
 import { createPages } from './pages.ts'
 import { createPasswords } from './passwords.ts'
 import { createProxy } from './proxy.ts'
+import { createSecondFactors } from './second-factor.ts'
 import { followServers } from './servers.ts'
 import { createSessions } from './sessions.ts'
+import { createSignUps } from './sign-ups.ts'
 import { openState } from './state.ts'
+import { createThrottle } from './throttle.ts'
 import { createXsrf } from './xsrf.ts'
 
 /** SD_LISTEN_FDS_START: the first descriptor that systemd hands over. */
@@ -61,10 +70,16 @@ export async function runHub(
   const servers = followServers(spawner, stopped.signal, log)
   servers.onConfig(() => {
     const inForce = config.current()
-    sessions.keepOnly(user => mayEnter(inForce, user))
+    sessions.keepOnly((user, way) => mayHaveSession(inForce, user, way))
     spawner.runs(inForce.version).catch(error => log(String(error)))
   })
   const access = createAccess(config, sessions)
+  const passwords = createPasswords(db, () => config.current().leastPasswordLength)
+  const codes = createOneTimeCodes(db)
+  const authenticators = createAuthenticators({ config: config.current, passwords })
+  const throttle = createThrottle()
+  const desk = createLoginDesk({ config, authenticators, passwords, codes, throttle })
+  const audit = createAudit(problem => log(String(problem)))
   const assets = loadAssets()
   const app = await createApp(
     {
@@ -74,7 +89,17 @@ export async function runHub(
       spawner,
       access,
       sessions,
-      passwords: createPasswords(db, () => config.current().leastPasswordLength),
+      passwords,
+      codes,
+      secondFactors: createSecondFactors(db, () => config.current().branding.title || 'tljh-ts'),
+      arrivals: createArrivals(),
+      logins: createLogins(db),
+      signUps: createSignUps(db, passwords),
+      authenticators,
+      desk,
+      throttle,
+      confirmations: createConfirmations({ desk, isExternal: authenticators.isExternal }),
+      audit,
       xsrf: createXsrf(db),
       servers,
       proxy,
@@ -113,6 +138,7 @@ export async function runHub(
   await drain(app.server, running)
   proxy.close()
   spawner.close()
+  await audit.flush()
   db.close()
   notifier.close()
 }

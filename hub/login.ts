@@ -1,32 +1,123 @@
 /**
- * First use: whoever may enter and has no password yet chooses it by logging in. An administrator never does: that
- * account is the machine's, so its password comes from the installer or from `tljh-ts user passwd`.
+ * Who has typed that name and that password: asks each way in that takes passwords, and the one-time codes.
  *
- * Every refusal reads the same and takes the same time, so the page tells nobody which names exist.
+ * Every refusal reads the same and takes the same time, so the page tells nobody which names exist: each way is asked for each
+ * attempt, whatever the others say.
  */
-import { type Config, isAdmin, mayEnter } from '../config/config.ts'
+
+import type { AuthenticatorKind } from '../config/authenticators.ts'
+import { mayEnter } from '../config/config.ts'
+import type { ConfigFile } from '../config/file.ts'
 import { isUserName, type UserName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
-import { type Passwords, tooShort } from './passwords.ts'
+import type { Typed } from './authenticators/authenticator.ts'
+import type { Authenticators } from './authenticators/authenticators.ts'
+import type { OneTimeCodes } from './one-time-codes.ts'
+import type { Passwords } from './passwords.ts'
+import type { Throttle } from './throttle.ts'
 
-/** Answers who has logged in. Throws `LOGIN_REFUSED`, and what `Passwords.setFirst` throws. */
-export async function logIn(
-  config: Config,
-  passwords: Passwords,
-  typed: { username: string; password: string },
-): Promise<UserName> {
-  const name = typed.username.trim().toLowerCase()
-  const user = isUserName(name) && mayEnter(config, name) ? name : undefined
-  const answer = await passwords.check(user, typed.password)
-  if (user && answer === 'right') return user
-  // Said to everybody alike, or it would tell which names are there and have no password yet.
-  if (typed.password.length < passwords.leastLength()) throw tooShort(typed.password, passwords.leastLength())
-  if (user && answer === 'unset' && !isAdmin(config, user)) {
-    if (await passwords.setFirst(user, typed.password)) return user
+export type Login =
+  | { kind: 'user'; user: UserName; way: AuthenticatorKind }
+  /** The password was a one-time code: a password is to be chosen now. */
+  | { kind: 'code'; user: UserName; code: string }
+
+export interface LoginDesk {
+  /**
+   * Who has logged in from that address (of the internet). Throws `LOGIN_REFUSED`, `LOGIN_TOO_OFTEN`, `LOGINS_TOO_MANY`, and what a
+   * way throws.
+   */
+  logIn(typed: Typed, address: string): Promise<Login>
+  /**
+   * Uses a one-time code up for a password, which counts from now on. Throws `CODE_VOID`, `LOGIN_TOO_OFTEN`, and what
+   * `Passwords.set` throws; the code is kept then.
+   */
+  choosePassword(
+    typed: { username: string; code: string; password: string },
+    address: string,
+  ): Promise<{ user: UserName; way: AuthenticatorKind }>
+  /** Whether that is the user's password, for somebody who is logged in. Throws as `logIn` does; `PASSWORD_WRONG` of the caller. */
+  isPasswordOf(user: UserName, password: string, address: string): Promise<boolean>
+}
+
+export interface LoginDeskOptions {
+  config: ConfigFile
+  authenticators: Authenticators
+  passwords: Passwords
+  codes: OneTimeCodes
+  throttle: Throttle
+}
+
+/** The ways whose passwords the hub keeps, and so can be chosen with a one-time code. */
+export const storingKinds: readonly AuthenticatorKind[] = ['first-use', 'native', 'shared-password', 'dummy']
+
+export function createLoginDesk({ config, authenticators, passwords, codes, throttle }: LoginDeskOptions): LoginDesk {
+  async function ask(typed: Typed, user: UserName | undefined): Promise<Login | undefined> {
+    const ways = authenticators.forPasswords()
+    const answers = await Promise.allSettled(ways.map(way => way.authenticate(typed, user)))
+    for (const [index, answer] of answers.entries()) {
+      const way = ways[index]?.kind
+      if (way && answer.status === 'fulfilled' && answer.value) return { kind: 'user', user: answer.value, way }
+    }
+    if (
+      user &&
+      config.current().auth.kinds.some(kind => storingKinds.includes(kind)) &&
+      codes.isRight(user, typed.password)
+    ) {
+      return { kind: 'code', user, code: typed.password }
+    }
+    // Somebody whom one way knows must not be kept out by another that is broken; but it is said why nobody was found.
+    for (const answer of answers) if (answer.status === 'rejected') throw answer.reason
+    return undefined
   }
-  throw new ProblemError('LOGIN_REFUSED', {
+
+  return {
+    async logIn(typed, address) {
+      const name = typed.username.trim().toLowerCase()
+      const user = isUserName(name) && mayEnter(config.current(), name) ? name : undefined
+      const tried = name.slice(0, 64)
+      await throttle.begin(tried, address)
+      const login = await ask(typed, user)
+      if (login && mayEnter(config.current(), login.user)) {
+        await throttle.succeeded(tried, address)
+        return login
+      }
+      throw refused()
+    },
+    async choosePassword({ username, code, password }, address) {
+      const name = username.trim().toLowerCase()
+      const tried = name.slice(0, 64)
+      await throttle.begin(tried, address)
+      const way = config.current().auth.kinds.find(kind => storingKinds.includes(kind))
+      const user = isUserName(name) && mayEnter(config.current(), name) ? name : undefined
+      if (!user || !way || !codes.isRight(user, code)) throw codeVoid()
+      const stored = await passwords.prepare(password)
+      if (!codes.use(user, code)) throw codeVoid()
+      passwords.put(user, stored)
+      await throttle.succeeded(tried, address)
+      return { user, way }
+    },
+    async isPasswordOf(user, password, address) {
+      await throttle.begin(user, address)
+      const login = await ask({ username: user, password }, user)
+      const isRight = login?.kind === 'user' && login.user === user
+      if (isRight) await throttle.succeeded(user, address)
+      return isRight
+    },
+  }
+}
+
+function refused(): ProblemError {
+  return new ProblemError('LOGIN_REFUSED', {
     what: 'You are not logged in',
     why: 'the user name or the password is not right',
-    fix: 'Check both. If the password is forgotten, an administrator sets a new one: sudo tljh-ts user passwd NAME',
+    fix: 'Check both. Whoever is new, or has forgotten the password, gets a one-time code from an administrator and types it here as the password',
+  })
+}
+
+function codeVoid(): ProblemError {
+  return new ProblemError('CODE_VOID', {
+    what: 'That password was not taken',
+    why: 'the user name or the one-time code is not right, or the code was used, replaced by a newer one, or has run out',
+    fix: 'Check both. An administrator makes a new code with: sudo tljh-ts user invite NAME',
   })
 }

@@ -16,6 +16,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, extname, join } from 'node:path'
 import { Eta } from 'eta/core'
+import { renderSVG } from 'uqr'
+import type { AuthenticatorKind } from '../config/authenticators.ts'
 import type { Finding } from '../config/findings.ts'
 import type { Version } from '../config/history.ts'
 import type { UserName } from '../config/names.ts'
@@ -23,6 +25,7 @@ import type { ProblemText } from '../problem.ts'
 import type { Server } from '../spawner/protocol.ts'
 import { type Assets, loadAssets } from './assets.ts'
 import { offers } from './completion.ts'
+import type { Proposal } from './second-factor.ts'
 
 export interface PagesOptions {
   /** Where the hub lives, starting and ending with a slash: `/` or `/class/`. */
@@ -39,7 +42,20 @@ export interface PagesOptions {
   now?: () => number
 }
 
+/** What the login page offers. */
+export interface Doors {
+  /** Whether a name and a password can be typed. */
+  hasForm: boolean
+  /** What somebody who is new does: types a one-time code, chooses a password by typing it, or something else. */
+  hint: 'code' | 'choose' | 'none'
+  /** Ways by way of another site, with what stands on the button. */
+  external: readonly { kind: AuthenticatorKind; label: string }[]
+  signUp: boolean
+  temporary: boolean
+}
+
 export interface LoginView {
+  doors: Doors
   /** What the person typed before, or nothing. As it was typed, so not a `UserName`. */
   username: string
   /** Where to go afterwards, or nothing. It comes from the request: the hub checks it when the form is posted. */
@@ -47,6 +63,77 @@ export interface LoginView {
   xsrf: string
   /** Why the last attempt failed. */
   problem?: ProblemText | undefined
+}
+
+export interface ChoosePasswordView {
+  /** As it was typed, so not a `UserName`. */
+  user: string
+  /** The one-time code, as it was typed. */
+  code: string
+  next: string
+  xsrf: string
+  problem?: ProblemText | undefined
+}
+
+export interface SignUpView {
+  /** What the person typed before, or nothing. */
+  username: string
+  email: string
+  asksEmail: boolean
+  problem?: ProblemText | undefined
+  xsrf: string
+}
+
+export interface SignedUpView {
+  username: UserName
+}
+
+export interface SecondFactorView {
+  problem?: ProblemText | undefined
+  xsrf: string
+}
+
+export interface NewSecondFactorView {
+  /** Who looks at the page, where there is a session already. */
+  user?: UserName | undefined
+  /** Whose it becomes. */
+  typed: UserName
+  proposal: Proposal
+  isAtLogin: boolean
+  problem?: ProblemText | undefined
+  xsrf: string
+}
+
+export interface RecoveryCodesView {
+  user: UserName
+  codes: readonly string[]
+  /** A path of ours to go on to. */
+  next: string
+}
+
+export interface AccountView {
+  user: UserName
+  way: AuthenticatorKind
+  /** Whether the hub keeps the password. */
+  isStored: boolean
+  /** Whether there is a password that can be asked for. */
+  hasPassword: boolean
+  hasSecondFactor: boolean
+  mustHaveSecondFactor: boolean
+  problem?: ProblemText | undefined
+  /** What was done just now. */
+  done?: string | undefined
+  xsrf: string
+}
+
+export interface ConfirmView {
+  user: UserName
+  way: AuthenticatorKind
+  hasPassword: boolean
+  problem?: ProblemText | undefined
+  /** Where to go then. */
+  next: string
+  xsrf: string
 }
 
 export interface HomeView {
@@ -104,6 +191,8 @@ export interface ConfigView {
 
 export interface ConfigPasswordView {
   user: UserName
+  way: AuthenticatorKind
+  hasPassword: boolean
   problem?: ProblemText | undefined
   /** Kept until the password is given. */
   draft?: DraftView | undefined
@@ -168,6 +257,21 @@ export interface ProblemView extends ProblemText {
 export interface Pages {
   /** The form, answered by POST `hub/login` with `username`, `password`, `next` and `_xsrf`. */
   login(view: LoginView): string
+  /** A password in exchange for a one-time code; answered by POST `hub/welcome`. */
+  choosePassword(view: ChoosePasswordView): string
+  /** Answered by POST `hub/signup`. */
+  signUp(view: SignUpView): string
+  signedUp(view: SignedUpView): string
+  /** Asks for the code of the second factor; answered by POST `hub/second-factor`. */
+  secondFactor(view: SecondFactorView): string
+  /** Sets a second factor up; answered by POST `hub/second-factor` or `hub/account/second-factor`. */
+  newSecondFactor(view: NewSecondFactorView): string
+  /** Shown once. */
+  recoveryCodes(view: RecoveryCodesView): string
+  /** One's own account. */
+  account(view: AccountView): string
+  /** Asks for the password again; answered by POST `hub/confirm`. */
+  confirm(view: ConfirmView): string
   /** The state of one's own server, and what can be done with it. */
   home(view: HomeView): string
   /** How a server starts, live, and why it did not. */
@@ -212,26 +316,35 @@ export function createPages({
     offers: JSON.stringify(offers),
     elapsedMs: (since: number) => Math.max(0, now() - since),
   }
-  const page = (template: string, view: { user?: UserName | undefined }) => {
+  const page = (template: string, view: object, user?: UserName) => {
     const { title, message } = branding()
-    const isOfAdmin = view.user !== undefined && isAdmin(view.user)
+    const isOfAdmin = user !== undefined && isAdmin(user)
     const brand = title || 'tljh-ts'
-    return engine.render(template, { isAdmin: isOfAdmin, ...view, ...surroundings, brand, welcome: message })
+    return engine.render(template, { isAdmin: isOfAdmin, ...view, user, ...surroundings, brand, welcome: message })
   }
 
   return {
-    login: view => page('login', { ...view, user: undefined }),
-    home: view => page('home', view),
-    spawnPending: view => page('spawn-pending', view),
-    notRunning: view => page('not-running', view),
-    config: view => page('config', view),
-    configPassword: view => page('config-password', view),
-    configReview: view => page('config-review', view),
-    configMoving: view => page('config-moving', view),
-    configHistory: view => page('config-history', view),
-    configVersion: view => page('config-version', view),
-    logout: view => page('logout', view),
-    problem: view => page('problem', view),
+    login: view => page('login', view),
+    choosePassword: ({ user: typed, ...view }) => page('choose-password', { ...view, typed }),
+    signUp: view => page('sign-up', view),
+    signedUp: view => page('signed-up', view),
+    secondFactor: view => page('second-factor', view),
+    newSecondFactor: view =>
+      page('new-second-factor', { ...view, picture: renderSVG(view.proposal.address, { border: 2 }) }, view.user),
+    recoveryCodes: view => page('recovery-codes', view, view.user),
+    account: view => page('account', view, view.user),
+    confirm: view => page('confirm', view, view.user),
+    home: view => page('home', view, view.user),
+    spawnPending: view => page('spawn-pending', view, view.user),
+    notRunning: view => page('not-running', view, view.user),
+    config: view => page('config', view, view.user),
+    configPassword: view => page('config-password', view, view.user),
+    configReview: view => page('config-review', view, view.user),
+    configMoving: view => page('config-moving', view, view.user),
+    configHistory: view => page('config-history', view, view.user),
+    configVersion: view => page('config-version', view, view.user),
+    logout: view => page('logout', view, view.user),
+    problem: view => page('problem', view, view.user),
   }
 }
 

@@ -14,6 +14,14 @@ export interface Passwords {
   check(user: UserName | undefined, password: string): Promise<'right' | 'wrong' | 'unset'>
   /** Replaces whatever there was. Throws `PASSWORD_SHORT`, `PASSWORD_LONG`. */
   set(user: UserName, password: string): Promise<void>
+  /** The hash of a password that may be taken. Throws `PASSWORD_SHORT`, `PASSWORD_LONG`. */
+  prepare(password: string): Promise<string>
+  /** Replaces whatever there was by what `prepare` made. */
+  put(user: UserName, hash: string): void
+  /** Stores what `prepare` made where there is nothing yet; answers whether it did. */
+  addFirst(user: UserName, hash: string): boolean
+  has(user: UserName): boolean
+  forget(user: UserName): void
   /** Like `set`, but only where there is none: of two first logins at once, one is told `false`. */
   setFirst(user: UserName, password: string): Promise<boolean>
 }
@@ -60,6 +68,7 @@ export function createPasswords(db: DatabaseSync, leastLength: () => number = ()
   const find = db.prepare('SELECT hash FROM passwords WHERE user = ?')
   const replace = db.prepare('INSERT OR REPLACE INTO passwords (user, hash, changed) VALUES (?, ?, ?)')
   const insert = db.prepare('INSERT OR IGNORE INTO passwords (user, hash, changed) VALUES (?, ?, ?)')
+  const remove = db.prepare('DELETE FROM passwords WHERE user = ?')
   // Compared against where there is no password, so that the answer takes as long.
   const nobody: Hash = { ...cost, salt: randomBytes(16), tag: Buffer.alloc(tagLength) }
 
@@ -72,11 +81,16 @@ export function createPasswords(db: DatabaseSync, leastLength: () => number = ()
       if (!stored) return 'unset'
       return isRight ? 'right' : 'wrong'
     },
+    prepare: password => hash(password, leastLength()),
+    put: (user, made) => void replace.run(user, made, Date.now()),
+    addFirst: (user, made) => Number(insert.run(user, made, Date.now()).changes) === 1,
+    has: user => find.get(user) !== undefined,
+    forget: user => void remove.run(user),
     async set(user, password) {
-      replace.run(user, await hash(password, leastLength()), Date.now())
+      this.put(user, await this.prepare(password))
     },
     async setFirst(user, password) {
-      return Number(insert.run(user, await hash(password, leastLength()), Date.now()).changes) === 1
+      return this.addFirst(user, await this.prepare(password))
     },
   }
 }

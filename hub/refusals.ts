@@ -9,7 +9,19 @@ import { ProblemError } from '../problem.ts'
 
 const statuses: Record<string, number> = {
   LOGIN_NEEDED: 403,
+  LOGIN_REFUSED: 403,
   LOGINS_TOO_MANY: 429,
+  LOGIN_TOO_OFTEN: 429,
+  PASSWORD_SHORT: 403,
+  PASSWORD_LONG: 403,
+  PASSWORD_REPEATED: 403,
+  PASSWORD_COMMON: 422,
+  NAME_TAKEN: 409,
+  EMAIL: 422,
+  USER_NAME: 422,
+  CODE_VOID: 403,
+  CODE_WRONG: 403,
+  PASSWORD_ELSEWHERE: 403,
   FORM_STALE: 403,
   CROSS_ORIGIN: 403,
   NOT_YOURS: 403,
@@ -104,7 +116,7 @@ export function passwordNeeded(): ProblemError {
   return new ProblemError('PASSWORD_NEEDED', {
     what: 'Nothing was done',
     why: 'your password was given too long ago',
-    fix: 'Give it again on the page of the configuration',
+    fix: 'Give it again, on the page that asks for it',
   })
 }
 

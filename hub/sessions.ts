@@ -3,24 +3,31 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
+import type { AuthenticatorKind } from '../config/authenticators.ts'
 import type { UserName } from '../config/names.ts'
 
 export interface Session {
   /** Hex of the token's hash: names the session in the hub, and opens nothing. */
   id: string
   user: UserName
+  /** How the person came in. */
+  way: AuthenticatorKind
+  /** Milliseconds since 1970. */
+  started: number
 }
 
 export interface Sessions {
   /** Starts one, and returns the token for the browser. */
-  start(user: UserName): string
+  start(user: UserName, way: AuthenticatorKind): string
   find(token: string | undefined): Session | undefined
   /** Whether it has neither been ended nor grown too old. */
   isOpen(session: Session): boolean
   end(session: Session): void
   endAllOf(user: UserName): void
-  /** Ends those of every user of whom `isIn` says no. */
-  keepOnly(isIn: (user: UserName) => boolean): void
+  /** Ends all of a user but this one. */
+  endOthers(session: Session): void
+  /** Ends those of every user and way in of whom `isIn` says no. */
+  keepOnly(isIn: (user: UserName, way: AuthenticatorKind) => boolean): void
   /** Calls `listener` after a session was ended here. */
   onEnd(listener: () => void): void
 }
@@ -29,27 +36,36 @@ export interface Sessions {
 export const sessionAgeSeconds = 14 * 24 * 3600
 
 export function createSessions(db: DatabaseSync): Sessions {
-  const insert = db.prepare('INSERT INTO sessions (id, user, expires) VALUES (?, ?, ?)')
-  const select = db.prepare('SELECT user FROM sessions WHERE id = ? AND expires > ?')
+  const insert = db.prepare('INSERT INTO sessions (id, user, expires, way, started) VALUES (?, ?, ?, ?, ?)')
+  const select = db.prepare('SELECT user, way, started FROM sessions WHERE id = ? AND expires > ?')
   const remove = db.prepare('DELETE FROM sessions WHERE id = ?')
   const removeAllOf = db.prepare('DELETE FROM sessions WHERE user = ?')
   const listeners: (() => void)[] = []
-  const selectUsers = db.prepare('SELECT DISTINCT user FROM sessions')
+  const selectKinds = db.prepare('SELECT DISTINCT user, way FROM sessions')
+  const removeKind = db.prepare('DELETE FROM sessions WHERE user = ? AND way = ?')
+  const removeOthers = db.prepare('DELETE FROM sessions WHERE user = ? AND id <> ?')
   const removeExpired = db.prepare('DELETE FROM sessions WHERE expires <= ?')
 
   return {
-    start(user) {
+    start(user, way) {
       const now = Date.now()
       const token = randomBytes(32).toString('base64url')
       removeExpired.run(now)
-      insert.run(hashOf(token), user, now + sessionAgeSeconds * 1000)
+      insert.run(hashOf(token), user, now + sessionAgeSeconds * 1000, way, now)
       return token
     },
     find(token) {
       if (!token) return undefined
       const id = hashOf(token)
       const row = select.get(id, Date.now())
-      return row ? { id: id.toString('hex'), user: String(row.user) as UserName } : undefined
+      if (!row) return undefined
+      const { user, way, started } = row
+      return {
+        id: id.toString('hex'),
+        user: String(user) as UserName,
+        way: String(way) as AuthenticatorKind,
+        started: Number(started),
+      }
     },
     isOpen: session => select.get(Buffer.from(session.id, 'hex'), Date.now()) !== undefined,
     end(session) {
@@ -60,9 +76,18 @@ export function createSessions(db: DatabaseSync): Sessions {
       removeAllOf.run(user)
       for (const listener of listeners) listener()
     },
+    endOthers({ id, user }) {
+      removeOthers.run(user, Buffer.from(id, 'hex'))
+      for (const listener of listeners) listener()
+    },
     keepOnly(isIn) {
-      const users = selectUsers.all().map(row => String(row.user) as UserName)
-      for (const user of users) if (!isIn(user)) this.endAllOf(user)
+      let hasEnded = false
+      for (const { user, way } of selectKinds.all()) {
+        if (isIn(String(user) as UserName, String(way) as AuthenticatorKind)) continue
+        removeKind.run(user as string, way as string)
+        hasEnded = true
+      }
+      if (hasEnded) for (const listener of listeners) listener()
     },
     onEnd: listener => void listeners.push(listener),
   }

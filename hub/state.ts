@@ -22,6 +22,37 @@ const migrations = [
      name TEXT PRIMARY KEY,
      value BLOB NOT NULL
    ) STRICT, WITHOUT ROWID;`,
+  `ALTER TABLE sessions ADD COLUMN way TEXT NOT NULL DEFAULT 'first-use'; -- an AuthenticatorKind
+   ALTER TABLE sessions ADD COLUMN started INTEGER NOT NULL DEFAULT 0;     -- milliseconds since 1970
+   CREATE TABLE one_time_codes (
+     user TEXT PRIMARY KEY,
+     hash BLOB NOT NULL,      -- SHA-256 of the code: it is long and random, so a slow hash would add nothing
+     expires INTEGER NOT NULL -- milliseconds since 1970
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE sign_ups (
+     user TEXT PRIMARY KEY,
+     hash TEXT NOT NULL,      -- of the password, which counts from the approval on
+     email TEXT NOT NULL,
+     requested INTEGER NOT NULL -- milliseconds since 1970
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE second_factors (
+     user TEXT PRIMARY KEY,
+     secret BLOB NOT NULL,
+     last_step INTEGER NOT NULL, -- of the clock, in steps of 30 s: a code counts once
+     recovery TEXT NOT NULL      -- JSON: hex of the SHA-256 of each recovery code that is left
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE identities (
+     provider TEXT NOT NULL,  -- the issuer's address
+     subject TEXT NOT NULL,   -- who it is to the issuer, for ever
+     user TEXT NOT NULL,
+     PRIMARY KEY (provider, subject)
+   ) STRICT, WITHOUT ROWID;
+   CREATE UNIQUE INDEX identity_of_user ON identities (user);
+   CREATE TABLE logins (
+     user TEXT PRIMARY KEY,
+     at INTEGER NOT NULL,     -- of the last one, in milliseconds since 1970
+     way TEXT NOT NULL
+   ) STRICT, WITHOUT ROWID;`,
 ]
 
 /** Opens the file, makes it where there is none, and brings it to this version. Throws `STATE_UNUSABLE`. */

@@ -76,7 +76,7 @@ async function ensureAccount(user: UserName, { isAdmin, memberships }: Wanted): 
   return account
 }
 
-async function findAccount(user: UserName, name: UnixName): Promise<Account | undefined> {
+export async function findAccount(user: UserName, name: UnixName): Promise<Account | undefined> {
   const { code, stdout } = await runCommand('getent', ['passwd', name])
   if (code !== 0) return undefined
   const [, , uid, gid, owner = '', home = ''] = stdout.trimEnd().split(':')

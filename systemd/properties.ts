@@ -79,7 +79,11 @@ export interface UnitProperties {
   Environment?: Readonly<Record<string, string>>
   UMask?: number
   StandardInput?: string
+  /** The path of a file, which systemd opens as root (version 236). */
+  StandardInputFile?: string
   StandardOutput?: string
+  /** Likewise, made where it is missing and emptied (version 248). */
+  StandardOutputFileToTruncate?: string
   StandardError?: string
   SyslogIdentifier?: string
   OOMScoreAdjust?: number
@@ -97,6 +101,7 @@ export interface UnitProperties {
   PrivateTmp?: boolean
   PrivateIPC?: boolean
   PrivateDevices?: boolean
+  PrivateNetwork?: boolean
   ProtectSystem?: 'yes' | 'no' | 'full' | 'strict'
   ProtectHome?: 'yes' | 'no' | 'read-only' | 'tmpfs'
   ProtectProc?: 'default' | 'noaccess' | 'invisible' | 'ptraceable'
@@ -217,7 +222,9 @@ const ENCODERS: Encoders = {
   Environment: variables => [undefined, 'as', Object.entries(variables).map(([name, value]) => `${name}=${value}`)],
   UMask: unsigned,
   StandardInput: string,
+  StandardInputFile: string,
   StandardOutput: string,
+  StandardOutputFileToTruncate: string,
   StandardError: string,
   SyslogIdentifier: string,
   OOMScoreAdjust: signed,
@@ -235,6 +242,7 @@ const ENCODERS: Encoders = {
   PrivateTmp: boolean,
   PrivateIPC: boolean,
   PrivateDevices: boolean,
+  PrivateNetwork: boolean,
   ProtectSystem: string,
   ProtectHome: string,
   ProtectProc: string,

@@ -40,10 +40,30 @@ const states: Server[] = [
   { kind: 'failed', user: ann, at: now - 60_000, end: hostileEnd },
 ]
 
+const proposal = {
+  secret: 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567',
+  address: `otpauth://totp/${encodeURIComponent(hostile)}`,
+}
+const accountView = {
+  user: ann,
+  way: 'first-use',
+  isStored: true,
+  hasPassword: true,
+  mustHaveSecondFactor: true,
+  xsrf,
+} as const
+const doors = {
+  hasForm: true,
+  hint: 'code',
+  external: [{ kind: 'github', label: hostile }],
+  signUp: true,
+  temporary: true,
+} as const
+
 /** Every page in every state, with what is hostile wherever it can be. */
 const everyPage: Record<string, string> = {
-  login: pages.login({ username: '', next: '', xsrf }),
-  'login, refused': pages.login({ username: hostile, next: hostile, xsrf, problem: hostileProblem }),
+  login: pages.login({ username: '', next: '', doors, xsrf }),
+  'login, refused': pages.login({ username: hostile, next: hostile, doors, xsrf, problem: hostileProblem }),
   logout: pages.logout({ user: ann, xsrf }),
   problem: pages.problem({ status: 503, ...hostileProblem, logId: hostile, user: ann }),
   'problem, nobody': pages.problem({ status: 404, ...hostileProblem }),
@@ -57,15 +77,54 @@ const everyPage: Record<string, string> = {
     from: 7,
     xsrf,
   }),
-  'config, password': pages.configPassword({ user: ann, step: 'open', next: hostile, xsrf }),
+  'config, password': pages.configPassword({
+    way: 'first-use',
+    hasPassword: true,
+    user: ann,
+    step: 'open',
+    next: hostile,
+    xsrf,
+  }),
   'config, password and draft': pages.configPassword({
     user: ann,
+    way: 'github',
+    hasPassword: false,
     draft,
     step: 'apply',
     next: '',
     problem: hostileProblem,
     xsrf,
   }),
+  'sign up': pages.signUp({ username: hostile, email: hostile, asksEmail: true, problem: hostileProblem, xsrf }),
+  'signed up': pages.signedUp({ username: ann }),
+  'choose a password': pages.choosePassword({
+    user: hostile,
+    code: hostile,
+    next: hostile,
+    problem: hostileProblem,
+    xsrf,
+  }),
+  'second factor': pages.secondFactor({ problem: hostileProblem, xsrf }),
+  'new second factor': pages.newSecondFactor({ user: ann, typed: ann, proposal, isAtLogin: false, xsrf }),
+  'new second factor at login': pages.newSecondFactor({
+    typed: ann,
+    proposal,
+    isAtLogin: true,
+    problem: hostileProblem,
+    xsrf,
+  }),
+  'recovery codes': pages.recoveryCodes({ user: ann, codes: [hostile], next: '/class/hub/' }),
+  account: pages.account({ ...accountView, hasSecondFactor: false }),
+  'account with a second factor': pages.account({ ...accountView, hasSecondFactor: true, problem: hostileProblem }),
+  confirm: pages.confirm({
+    user: ann,
+    way: 'first-use',
+    hasPassword: true,
+    next: hostile,
+    problem: hostileProblem,
+    xsrf,
+  }),
+  'confirm elsewhere': pages.confirm({ user: ann, way: 'github', hasPassword: false, next: hostile, xsrf }),
   'config, review': pages.configReview({
     user: ann,
     draft,
@@ -137,7 +196,7 @@ for (const [what, html] of Object.entries(everyPage)) {
 }
 
 test('what was typed and asked for comes back as it was, to be sent again', () => {
-  const html = pages.login({ username: hostile, next: hostile, xsrf, problem: hostileProblem })
+  const html = pages.login({ username: hostile, next: hostile, doors, xsrf, problem: hostileProblem })
   assert.equal(fieldValue(html, 'username'), hostile)
   assert.equal(fieldValue(html, 'next'), hostile)
   assert.equal(html.includes('type="password" value'), false)
@@ -179,7 +238,8 @@ test('the lines of a log come one below the other', () => {
 
 test('strangers are told no version', () => {
   for (const [what, html] of Object.entries(everyPage)) {
-    const isStranger = what.startsWith('login') || what.endsWith('nobody')
+    const strangers = ['login', 'sign', 'choose a password', 'second factor', 'new second factor at login']
+    const isStranger = strangers.some(page => what.startsWith(page)) || what.endsWith('nobody')
     assert.equal(html.includes('1.2.3'), !isStranger, what)
   }
 })

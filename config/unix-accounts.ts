@@ -1,0 +1,56 @@
+/**
+ * The machine's own accounts, and which of them are people's: with PAM among the ways in, a user for whom there is one works in it.
+ *
+ * The hub asks (may another way lead to that name?) and the spawner asks (in whose home does the server run?), and both must get the
+ * same answer, or somebody could come by another way into an account of the machine. So both read /etc/passwd, and nothing that a
+ * sandbox could change; accounts of directory services behind nsswitch.conf(5) are none here.
+ */
+import { readFileSync } from 'node:fs'
+import type { AuthenticatorKind } from './authenticators.ts'
+import type { Config } from './config.ts'
+import type { UserName } from './names.ts'
+
+/** Somebody's account of the machine, which the hub neither made nor manages. */
+export interface OrdinaryAccount {
+  name: UserName
+  uid: number
+  gid: number
+  home: string
+}
+
+/** Below are the system's own, see login.defs(5). */
+const firstUid = 1000
+/** The two above mean 'none', see chown(2). */
+const lastUid = 2 ** 32 - 3
+/** `nobody`, and what systemd makes up for units, see systemd's UIDS-GIDS. */
+const isMadeUp = (uid: number) => uid >= 61184 && uid <= 65535
+const closedShells = /\/(?:nologin|false|true|sync|shutdown|halt|git-shell)$/
+/** Of accounts that the hub made, see spawner/accounts.ts. */
+const ours = /^(?:jupyter-|tljh-)/
+const ourComment = 'JupyterHub user '
+
+const passwdFile = '/etc/passwd'
+
+/** The account of the machine that a user works in; undefined where it is one of the hub's own making. */
+export function ownAccount(config: Config, user: UserName): OrdinaryAccount | undefined {
+  return config.auth.kinds.includes('pam') ? ordinaryAccount(readFileSync(passwdFile, 'utf8'), user) : undefined
+}
+
+/** Whether `user` can come by that way: who has an account of the machine comes by PAM, and nobody else does. */
+export function mayComeBy(config: Config, user: UserName, way: AuthenticatorKind): boolean {
+  return (way === 'pam') === (ownAccount(config, user) !== undefined)
+}
+
+/** The account of that name among the lines of a passwd(5), if it is a person's. */
+export function ordinaryAccount(passwd: string, user: UserName): OrdinaryAccount | undefined {
+  // getpwnam(3) takes the first line of a name, too.
+  const start = `\n${passwd}`.indexOf(`\n${user}:`)
+  if (start === -1) return undefined
+  const [line = ''] = passwd.slice(start).split('\n', 1)
+  const [, , uid = '', gid = '', comment = '', home = '', shell = ''] = line.split(':')
+  const id = Number(uid)
+  const isOrdinary = /^\d+$/.test(uid) && id >= firstUid && id <= lastUid && !isMadeUp(id)
+  const canLogIn = home.startsWith('/') && !closedShells.test(shell)
+  const isOurs = ours.test(user) || comment.startsWith(ourComment)
+  return isOrdinary && canLogIn && !isOurs ? { name: user, uid: id, gid: Number(gid), home } : undefined
+}

@@ -1,0 +1,185 @@
+/**
+ * A person's own account: the password, the second factor, the sessions elsewhere; and the page that asks for the password again.
+ */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { ProblemError, type ProblemText } from '../problem.ts'
+import { ownPath } from './access.ts'
+import { checkForm, formToken, type Hub, nextQuery, sendPage } from './answers.ts'
+import { loginNeeded, statusOf } from './refusals.ts'
+import { codeWrong } from './second-step.ts'
+import type { Session } from './sessions.ts'
+
+const text = (maxLength: number) => ({ type: 'string', maxLength, default: '' })
+
+const form = {
+  type: 'object',
+  properties: {
+    _xsrf: text(256),
+    password: text(4096),
+    new_password: text(4096),
+    repeated: text(4096),
+    code: text(32),
+    secret: { type: 'string', pattern: '^[A-Z2-7]{32}$|^$', default: '' },
+    next: nextQuery.properties.next,
+  },
+}
+
+interface Form {
+  _xsrf: string
+  password: string
+  new_password: string
+  repeated: string
+  code: string
+  secret: string
+  next: string
+}
+
+export async function accountRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
+  const { baseUrl, access, sessions, passwords, secondFactors, confirmations, config, pages, audit } = hub
+  const address = `${baseUrl}hub/account`
+
+  function sessionOf(request: FastifyRequest): Session {
+    const session = access.sessionOf(request.raw)
+    if (!session) throw loginNeeded()
+    return session
+  }
+
+  function show(request: FastifyRequest, reply: FastifyReply, told: { problem?: ProblemText; done?: string } = {}) {
+    const session = sessionOf(request)
+    const { user, way } = session
+    const status = told.problem instanceof ProblemError ? statusOf(told.problem) : 200
+    const view = {
+      user,
+      way,
+      isStored: passwords.has(user),
+      hasPassword: confirmations.hasPassword(session),
+      hasSecondFactor: secondFactors.isOn(user),
+      mustHaveSecondFactor: config.current().adminsNeedSecondFactor && access.isAdmin(user),
+      xsrf: formToken(hub, request, reply),
+      ...told,
+    }
+    return sendPage(reply, pages.account(view), status)
+  }
+
+  /** Does what a form asks for once the password that came with it is right; a problem leads back to the page. */
+  function onForm(
+    path: string,
+    act: (session: Session, typed: Form, request: FastifyRequest, reply: FastifyReply) => unknown,
+  ) {
+    app.post<{ Body: Form }>(path, { schema: { body: form } }, async (request, reply) => {
+      const session = sessionOf(request)
+      try {
+        checkForm(hub, request, request.body._xsrf)
+        const { password } = request.body
+        if (confirmations.hasPassword(session)) await confirmations.confirm(session, password, request)
+        else confirmations.demand(session)
+        return await act(session, request.body, request, reply)
+      } catch (error) {
+        if (!(error instanceof ProblemError)) throw error
+        return show(request, reply, { problem: error })
+      }
+    })
+  }
+
+  app.get(address, (request, reply) => show(request, reply))
+
+  onForm(`${address}/password`, async (session, { new_password: chosen, repeated }, request, reply) => {
+    const { user } = session
+    if (!passwords.has(user)) throw notStored()
+    if (chosen !== repeated) throw notRepeated()
+    await passwords.set(user, chosen)
+    sessions.endOthers(session)
+    audit.record({ kind: 'password', message: `${user} changed the password`, who: user })
+    return show(request, reply, {
+      done: 'Your password is changed. Wherever else you were logged in, you are logged out.',
+    })
+  })
+
+  onForm(`${address}/sessions`, (session, _typed, request, reply) => {
+    sessions.endOthers(session)
+    audit.record({ kind: 'logout', message: `${session.user} ended all other sessions`, who: session.user })
+    return show(request, reply, { done: 'Wherever else you were logged in, you are logged out.' })
+  })
+
+  onForm(`${address}/second-factor/new`, ({ user }, _typed, request, reply) => {
+    const xsrf = formToken(hub, request, reply)
+    return sendPage(
+      reply,
+      pages.newSecondFactor({ user, typed: user, proposal: secondFactors.propose(user), xsrf, isAtLogin: false }),
+    )
+  })
+
+  /** The password was right a moment ago; here it is the code that counts. */
+  app.post<{ Body: Form }>(`${address}/second-factor`, { schema: { body: form } }, (request, reply) => {
+    const session = sessionOf(request)
+    const { user } = session
+    const { secret, code, _xsrf } = request.body
+    try {
+      checkForm(hub, request, _xsrf)
+      confirmations.demand(session)
+      const codes = secondFactors.isOn(user) ? undefined : secondFactors.switchOn(user, secret, code)
+      if (!codes) throw codeWrong()
+      sessions.endOthers(session)
+      audit.record({ kind: 'second-factor', message: `${user} switched the second factor on`, who: user })
+      return sendPage(reply, pages.recoveryCodes({ user, codes, next: address }))
+    } catch (error) {
+      if (!(error instanceof ProblemError) || error.code !== 'CODE_WRONG' || secondFactors.isOn(user)) throw error
+      const xsrf = formToken(hub, request, reply)
+      const proposal = secondFactors.propose(user, secret)
+      const page = pages.newSecondFactor({ user, typed: user, proposal, xsrf, problem: error, isAtLogin: false })
+      return sendPage(reply, page, statusOf(error))
+    }
+  })
+
+  onForm(`${address}/second-factor/off`, ({ user }, { code }, request, reply) => {
+    if (!secondFactors.take(user, code)) throw codeWrong()
+    secondFactors.switchOff(user)
+    audit.record({ kind: 'second-factor', message: `${user} switched the second factor off`, who: user })
+    return show(request, reply, { done: 'The second factor is off: the password alone is enough.' })
+  })
+
+  app.get<{ Querystring: { next: string } }>(
+    `${baseUrl}hub/confirm`,
+    { schema: { querystring: nextQuery } },
+    (request, reply) => askAgain(request, reply, request.query.next),
+  )
+
+  app.post<{ Body: Form }>(`${baseUrl}hub/confirm`, { schema: { body: form } }, async (request, reply) => {
+    const session = sessionOf(request)
+    const { password, next, _xsrf } = request.body
+    try {
+      checkForm(hub, request, _xsrf)
+      await confirmations.confirm(session, password, request)
+      return reply.redirect(ownPath(next, baseUrl) || `${baseUrl}hub/home`, 303)
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error
+      return askAgain(request, reply, next, error)
+    }
+  })
+
+  function askAgain(request: FastifyRequest, reply: FastifyReply, wanted: string, problem?: ProblemText) {
+    const session = sessionOf(request)
+    const next = ownPath(wanted, baseUrl)
+    if (confirmations.isFresh(session) && !problem) return reply.redirect(next || `${baseUrl}hub/home`, 303)
+    const { user, way } = session
+    const hasPassword = confirmations.hasPassword(session)
+    const page = pages.confirm({ user, way, hasPassword, next, problem, xsrf: formToken(hub, request, reply) })
+    return sendPage(reply, page, problem instanceof ProblemError ? statusOf(problem) : 200)
+  }
+}
+
+function notStored(): ProblemError {
+  return new ProblemError('PASSWORD_ELSEWHERE', {
+    what: 'The password cannot be changed here',
+    why: 'the hub does not keep it',
+    fix: 'Change it where you have the account that you log in with',
+  })
+}
+
+function notRepeated(): ProblemError {
+  return new ProblemError('PASSWORD_REPEATED', {
+    what: 'The password was not changed',
+    why: 'the two new ones are not the same',
+    fix: 'Type the new one twice, the same each time',
+  })
+}

@@ -1,0 +1,51 @@
+/**
+ * What a way in is to the hub: something that says who somebody is. Whether that person may enter is not its business, but the
+ * configuration's (`mayEnter`); a way that lets in whom the file does not name (`Auth.isOpen`) decides itself which of them,
+ * and refuses the others.
+ *
+ * There are two kinds. Most are asked with a name and a password, which were typed into the one form of the login page. The
+ * others lead the browser to another site and back (hub/external-login.ts).
+ *
+ * What always holds: a way answers with a name that is spelled as it is stored; it takes as long for a name that nobody has as
+ * for a wrong password; and it never tells one from the other.
+ */
+import type { AuthenticatorKind } from '../../config/authenticators.ts'
+import type { UserName } from '../../config/names.ts'
+
+export interface Typed {
+  /** As it was typed. */
+  username: string
+  password: string
+}
+
+export interface PasswordAuthenticator {
+  kind: AuthenticatorKind
+  /**
+   * Who that is; undefined where name and password are not right, whatever the reason. `user` is the name as it is stored, or
+   * undefined where what was typed cannot be one. Throws a `ProblemError` where it cannot be asked (`AUTH_UNREACHABLE`), or where
+   * everything is right and something else is in the way that the person can mend.
+   */
+  authenticate(typed: Typed, user: UserName | undefined): Promise<UserName | undefined>
+}
+
+export interface ExternalAuthenticator {
+  kind: AuthenticatorKind
+  /** On the button, as in 'Log in with GitHub'. */
+  label: string
+  /**
+   * The address at the provider to send the browser to, and what is kept in the browser meanwhile (state, nonce and code
+   * verifier; the caller seals it). `callback` is the hub's own address, as the browser sees it. `isFresh` asks the provider to ask for the
+   * password even where it still knows the person.
+   */
+  begin(callback: URL, options: { isFresh: boolean }): Promise<{ address: URL; kept: string }>
+  /** Who came back to `returned`, with what was kept. Throws a `ProblemError` (`AUTH_…`) that says why nobody did. */
+  complete(returned: URL, kept: string): Promise<ExternalIdentity>
+}
+
+export interface ExternalIdentity {
+  /** Spelled as it is stored. */
+  user: UserName
+  /** The issuer's address, and who the person is there for ever: one account, whatever it is renamed to. */
+  provider: string
+  subject: string
+}

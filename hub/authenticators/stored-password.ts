@@ -1,0 +1,48 @@
+/**
+ * Passwords that the hub keeps: those of first use and of sign-up, which differ in how somebody comes by one.
+ *
+ * First use: with `create_users`, somebody whom the file does not name chooses a password by logging in; with `claim_named_users`,
+ * somebody whom it names does, as with TLJH. An administrator never does: that account is the machine's.
+ */
+import { type Config, isAdmin } from '../../config/config.ts'
+import type { UserName } from '../../config/names.ts'
+import { type Passwords, tooShort } from '../passwords.ts'
+import type { PasswordAuthenticator } from './authenticator.ts'
+
+export function storedPasswords(
+  kind: 'first-use' | 'native',
+  { config, passwords }: { config: () => Config; passwords: Passwords },
+): PasswordAuthenticator {
+  return {
+    kind,
+    async authenticate({ password }, user) {
+      const answer = await passwords.check(user, password)
+      if (user && answer === 'right') return user
+      if (kind === 'native') return undefined
+      // Said to everybody alike, or it would tell which names are there and have no password yet.
+      const chooses = anybodyChooses(config())
+      if (chooses && password.length < passwords.leastLength()) throw tooShort(password, passwords.leastLength())
+      if (user && answer === 'unset' && mayChoose(config(), user) && (await passwords.setFirst(user, password)))
+        return user
+      return undefined
+    },
+  }
+}
+
+function anybodyChooses({ auth: { options } }: Config): boolean {
+  const { create_users: createsUsers = false, claim_named_users: claims = false } = options.FirstUseAuthenticator ?? {}
+  return createsUsers || claims
+}
+
+function mayChoose(config: Config, user: UserName): boolean {
+  const { create_users: createsUsers = false, claim_named_users: claims = false } =
+    config.auth.options.FirstUseAuthenticator ?? {}
+  if (isAdmin(config, user)) return false
+  return isNamed(config, user) ? claims : createsUsers
+}
+
+/** Whether the file says that this user is somebody: then nobody becomes that by being the first to say so. */
+function isNamed({ users, groups, userLimits, unixGroups }: Config, user: UserName): boolean {
+  const lists = [users.allowed, users.admin, ...groups.values(), ...unixGroups.values()]
+  return userLimits.has(user) || lists.some(list => list.has(user))
+}

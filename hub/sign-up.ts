@@ -1,0 +1,191 @@
+/**
+ * The two ways in for people whom nobody has named: signing up with a name and a password, and a temporary account.
+ *
+ * What always holds: signing up never touches an account that is there, and reads the same whether the name is taken, waits, or is free (so that nobody
+ * learns who has an account), but for what is wrong with what was typed. With `open_signup` it cannot: there, somebody who is told nothing would wait for ever.
+ */
+import { randomInt } from 'node:crypto'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { formats } from '../config/formats.ts'
+import { isUserName, parseUserName, type UserName } from '../config/names.ts'
+import { ProblemError, type ProblemText } from '../problem.ts'
+import { addressOf } from './access.ts'
+import { checkForm, formToken, type Hub, sendPage } from './answers.ts'
+import { letIn, startSession } from './entrance.ts'
+import { noPage, statusOf } from './refusals.ts'
+
+interface Form {
+  _xsrf: string
+  username: string
+  email: string
+  password: string
+  repeated: string
+}
+
+const text = (maxLength: number) => ({ type: 'string', maxLength, default: '' })
+
+const form = {
+  type: 'object',
+  required: ['username', 'password', 'repeated'],
+  properties: {
+    _xsrf: text(256),
+    username: text(256),
+    email: text(320),
+    password: text(4096),
+    repeated: text(4096),
+  },
+}
+
+const tokenForm = { type: 'object', properties: { _xsrf: text(256) } }
+
+export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
+  const { baseUrl, access, config, passwords, signUps, throttle, pages, audit, log } = hub
+  const address = `${baseUrl}hub/signup`
+
+  const options = () => config.current().auth.options.NativeAuthenticator ?? {}
+
+  /** Throws `NO_PAGE` where nobody can sign up. */
+  function demandOpen(): void {
+    if (!signUpIsOpen(hub)) throw noPage()
+  }
+
+  function show(request: FastifyRequest, reply: FastifyReply, typed: Partial<Form> = {}, problem?: ProblemText) {
+    const { username = '', email = '' } = typed
+    const asksEmail = options().ask_email_on_signup ?? false
+    const xsrf = formToken(hub, request, reply)
+    const status = problem instanceof ProblemError ? statusOf(problem) : 200
+    return sendPage(reply, pages.signUp({ username, email, asksEmail, problem, xsrf }), status)
+  }
+
+  app.get(address, (request, reply) => {
+    demandOpen()
+    return show(request, reply)
+  })
+
+  app.post<{ Body: Form }>(address, { schema: { body: form } }, async (request, reply) => {
+    demandOpen()
+    const from = addressOf(request.raw)
+    try {
+      checkForm(hub, request, request.body._xsrf)
+      // A program that signs up thousands is as welcome as one that guesses passwords.
+      await throttle.begin('sign-up', from)
+      const { user, email, hash } = await check(request.body)
+      const isNew = !isKnown(user)
+      if (options().open_signup) {
+        if (!isNew || !passwords.addFirst(user, hash)) throw nameTaken(user)
+        audit.record({ kind: 'sign-up', message: `${user} signed up, and may enter at once`, who: user, address: from })
+        return letIn(hub, request, reply, { user, way: 'native', next: '' })
+      }
+      if (isNew && signUps.add(user, email, hash)) {
+        log(`${user} signed up from ${from}`)
+        audit.record({
+          kind: 'sign-up',
+          message: `${user} signed up, and waits for approval`,
+          who: user,
+          address: from,
+        })
+      }
+      return sendPage(reply, pages.signedUp({ username: user }))
+    } catch (error) {
+      if (!(error instanceof ProblemError)) throw error
+      return show(request, reply, request.body, error)
+    }
+  })
+
+  /** Whether somebody has that account already, or the file says who that is. */
+  function isKnown(user: UserName): boolean {
+    const { users, groups } = config.current()
+    const lists = [users.allowed, users.admin, users.banned, ...groups.values()]
+    return passwords.has(user) || lists.some(list => list.has(user))
+  }
+
+  async function check({
+    username,
+    email,
+    password,
+    repeated,
+  }: Form): Promise<{ user: UserName; email: string; hash: string }> {
+    const user = parseUserName(username)
+    const { ask_email_on_signup: asksEmail = false, check_common_password: checksCommon = true } = options()
+    if (password !== repeated) throw notRepeated()
+    const mail = asksEmail ? checkEmail(email.trim(), options().allowed_email_domains ?? []) : ''
+    if (checksCommon && (await isCommon(password, user))) throw tooCommon()
+    return { user, email: mail, hash: await passwords.prepare(password) }
+  }
+
+  /** Makes a new account for this visit. */
+  app.post<{ Body: { _xsrf: string } }>(
+    `${baseUrl}hub/temporary`,
+    { schema: { body: tokenForm } },
+    async (request, reply) => {
+      if (!config.current().auth.kinds.includes('temporary')) throw noPage()
+      checkForm(hub, request, request.body._xsrf)
+      await throttle.begin('temporary', addressOf(request.raw))
+      if (access.sessionOf(request.raw)) return reply.redirect(`${baseUrl}hub/`, 303)
+      return startSession(hub, request, reply, { user: temporaryName(), way: 'temporary', next: '' })
+    },
+  )
+}
+
+/** Whether the login page offers it. */
+export function signUpIsOpen({ config }: Pick<Hub, 'config'>): boolean {
+  const { kinds, options } = config.current().auth
+  return kinds.includes('native') && (options.NativeAuthenticator?.enable_signup ?? true)
+}
+
+export const temporaryPattern = /^tmp-[a-z0-9]{8}$/
+
+function temporaryName(): UserName {
+  const letters = 'abcdefghijkmnpqrstuvwxyz23456789'
+  const name = `tmp-${Array.from({ length: 8 }, () => letters[randomInt(letters.length)]).join('')}`
+  if (!isUserName(name)) throw new TypeError(`${name} is no user name`)
+  return name
+}
+
+function checkEmail(email: string, domains: readonly string[]): string {
+  if (!formats.email?.accepts(email)) {
+    throw new ProblemError('EMAIL', {
+      what: 'You have not signed up yet',
+      why: 'that is not an e-mail address',
+      fix: 'Write it like ann@example.org',
+    })
+  }
+  const domain = email.slice(email.lastIndexOf('@') + 1).toLowerCase()
+  if (!domains.length || domains.some(allowed => allowed.toLowerCase() === domain)) return email
+  throw new ProblemError('EMAIL', {
+    what: 'You have not signed up yet',
+    why: `addresses of ${domain} are not taken here`,
+    fix: `Use one of: ${domains.join(', ')}`,
+  })
+}
+
+/** Loaded when somebody signs up: it is a list of tens of thousands. */
+async function isCommon(password: string, user: UserName): Promise<boolean> {
+  const { dictionary } = await import('@zxcvbn-ts/language-common')
+  const typed = password.toLowerCase()
+  return typed === user || dictionary['passwords-common'].includes(typed)
+}
+
+function tooCommon(): ProblemError {
+  return new ProblemError('PASSWORD_COMMON', {
+    what: 'That password was not taken',
+    why: 'it is among those that very many people have, and that are tried first',
+    fix: 'Choose another; three words that do not belong together are good',
+  })
+}
+
+function notRepeated(): ProblemError {
+  return new ProblemError('PASSWORD_REPEATED', {
+    what: 'That password was not taken',
+    why: 'the two are not the same',
+    fix: 'Type it twice, the same each time',
+  })
+}
+
+function nameTaken(user: UserName): ProblemError {
+  return new ProblemError('NAME_TAKEN', {
+    what: `You cannot sign up as ${user}`,
+    why: 'somebody has that name, or an administrator keeps it',
+    fix: 'Choose another. If it is yours, log in with your password instead',
+  })
+}

@@ -1,0 +1,112 @@
+/**
+ * The audit log: who did what, as structured fields in the journal, beside the sentence that `journalctl` shows.
+ *
+ * The journal's own protocol wants datagrams, which Node.js has not, so logger(1) writes each entry. Fields that begin with
+ * TLJH_ are ours, but any user of the machine can write them: what counts is who wrote, which the kernel says (`_UID`), and so it is
+ * read (audit-reader).
+ *
+ * What always holds: entries are written in the order in which they were given, and whoever is recorded never waits. When very many come at
+ * once (somebody guesses passwords), those beyond a bound are counted and the count is written.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+
+export type AuditKind =
+  | 'login'
+  | 'login-refused'
+  | 'logout'
+  | 'password'
+  | 'code'
+  | 'second-factor'
+  | 'sign-up'
+  | 'account'
+  | 'visit'
+  | 'server'
+  | 'config'
+  | 'lost'
+
+export interface AuditEntry {
+  kind: AuditKind
+  /** A sentence in the past tense, without a full stop: `ann logged in`. */
+  message: string
+  /** Who did it: a user of the hub, or of the machine (`root`). What was typed, where nobody is known. */
+  who: string
+  /** Whom it was done to, where that is somebody else. */
+  whom?: string | undefined
+  /** Of the internet. */
+  address?: string | undefined
+  /** Why something was refused, as a problem's code. */
+  reason?: string | undefined
+}
+
+export interface Audit {
+  record(entry: AuditEntry): void
+  /** Resolves when everything is written. */
+  flush(): Promise<void>
+}
+
+/** For `journalctl MESSAGE_ID=`: a number of our own, see systemd-id128(1). */
+export const auditMessageId = '6f0c2b8d7a534a0e9d3c41c5b7e2f18a'
+const mostWaiting = 500
+const mostCharacters = 200
+/** Several entries go in one run of logger: each costs a process otherwise. */
+const timeoutMs = 5_000
+
+/** @param onProblem told when an entry could not be written; it is lost then */
+export function createAudit(onProblem: (problem: unknown) => void): Audit {
+  const waiting: AuditEntry[] = []
+  let lost = 0
+  let writing: Promise<void> | undefined
+
+  async function writeAll(): Promise<void> {
+    for (;;) {
+      const entry = waiting.shift() ?? lostEntry()
+      if (!entry) break
+      await write(entry).catch(onProblem)
+    }
+    writing = undefined
+  }
+
+  function lostEntry(): AuditEntry | undefined {
+    if (lost === 0) return undefined
+    const message = `${lost} more entries came too fast to be written`
+    lost = 0
+    return { kind: 'lost', message, who: 'tljh-ts' }
+  }
+
+  return {
+    record(entry) {
+      if (waiting.length >= mostWaiting) lost++
+      else waiting.push(entry)
+      writing ??= writeAll()
+    },
+    flush: async () => writing,
+  }
+}
+
+async function write({ kind, message, who, whom, address, reason }: AuditEntry): Promise<void> {
+  const fields = {
+    MESSAGE: message,
+    MESSAGE_ID: auditMessageId,
+    PRIORITY: kind === 'login-refused' ? '4' : '5',
+    SYSLOG_IDENTIFIER: 'tljh-audit',
+    TLJH_EVENT: kind,
+    TLJH_WHO: who,
+    TLJH_WHOM: whom,
+    TLJH_ADDRESS: address,
+    TLJH_REASON: reason,
+  }
+  const lines = Object.entries(fields).flatMap(([name, value]) => (value ? [`${name}=${plainLine(value)}`] : []))
+  const child = spawn('logger', ['--journald'], { stdio: ['pipe', 'ignore', 'ignore'], timeout: timeoutMs })
+  child.stdin.on('error', () => undefined)
+  child.stdin.end(`${lines.join('\n')}\n`)
+  const [code] = await once(child, 'close')
+  if (code !== 0) throw new Error(`logger ended with code ${code}; not in the audit log: ${message}`)
+}
+
+/** What came from outside cannot begin another field, nor colour a terminal. */
+function plainLine(text: string): string {
+  const short = text.length > mostCharacters ? `${text.slice(0, mostCharacters)}…` : text
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
+  return short.replace(/[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g, '?')
+}
