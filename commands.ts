@@ -18,6 +18,9 @@ export interface CommandOptions {
   timeoutMs?: number
 }
 
+/** Of what a program prints, in bytes; the audit log is the longest. */
+const mostOutput = 64 * 1024 ** 2
+
 const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C.UTF-8' }
 
 /** Runs a program to its end. Rejects only where it could not be run or did not end in time (20 s if not given). */
@@ -30,7 +33,7 @@ export function runCommand(
     const child = execFile(
       file,
       args,
-      { env: environment, timeout: timeoutMs, encoding: 'utf8' },
+      { env: environment, timeout: timeoutMs, encoding: 'utf8', maxBuffer: mostOutput },
       (error, stdout, stderr) => {
         if (error && typeof error.code !== 'number') reject(error)
         else resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr: stderr.trim() })

@@ -4,15 +4,15 @@
  *
  * Each command's code is loaded when it is called, so that the spawner, which is root, never loads the web.
  */
-import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { installedLayout } from './config/paths.ts'
 import { ProblemError } from './problem.ts'
 
 const usage = `Usage:
   tljh-ts install --admin NAME    puts this version in force on this machine
-  tljh-ts user passwd NAME        gives a user a new password, read from standard input
+  tljh-ts user COMMAND            lets people in, gives them codes, sees them off; see: tljh-ts user help
   tljh-ts config COMMAND          shows, edits and checks the configuration; see: tljh-ts config help
+  tljh-ts audit                   says who logged in, who changed what; see: tljh-ts audit --help
   tljh-ts help
 
 Started by systemd:
@@ -22,7 +22,6 @@ Started by systemd:
 
 interface Flags {
   admin?: string
-  'if-unset'?: boolean
 }
 
 const commands: Record<string, (args: string[], flags: Flags) => Promise<void>> = {
@@ -40,31 +39,34 @@ const commands: Record<string, (args: string[], flags: Flags) => Promise<void>> 
     if (!admin) throw misused('no administrator was named', 'Name one: tljh-ts install --admin NAME')
     const { install } = await import('./installer/install.ts')
     const made = await install(installedLayout, admin, step => process.stderr.write(`${step}\n`))
-    const password = made.password ?? '(as it was before)'
-    process.stdout.write(
-      `The hub runs.\naddress: ${made.address}\nadministrator: ${made.admin}\npassword: ${password}\n`,
-    )
-  },
-  async user([verb, name], flags) {
-    if (verb !== 'passwd' || !name) throw misused('that is no command for users', 'Write: tljh-ts user passwd NAME')
-    // The files of the state folder must stay the hub's.
-    if (process.getuid?.() === 0) return asHub(process.argv.slice(1))
-    const { setPassword } = await import('./hub/passwd.ts')
-    if (process.stdin.isTTY) process.stderr.write(`New password for ${name}, then Ctrl-D: `)
-    const done = await setPassword(installedLayout, name, process.stdin, { ifUnset: flags['if-unset'] === true })
-    process.stdout.write(`The password of ${name}: ${done}\n`)
+    const way = made.invitation
+      ? `one-time code: ${made.invitation.code}\nlink: ${made.invitation.link}\nChoose the password of ${made.admin} there within 3 days. A new code: sudo tljh-ts user invite ${made.admin}`
+      : 'password: (as it was before)'
+    process.stdout.write(`The hub runs.\naddress: ${made.address}\nadministrator: ${made.admin}\n${way}\n`)
   },
   async help() {
     process.stdout.write(usage)
   },
 }
 
-function asHub(args: string[]): void {
-  const { status, error } = spawnSync('runuser', ['-u', 'tljh-hub', '--', process.execPath, ...args], {
-    stdio: 'inherit',
-  })
-  if (error) throw error
-  process.exitCode = status ?? 1
+const auditUsage = `Usage: tljh-ts audit [--user NAME] [--kind KIND] [--since TIME] [--until TIME] [--lines COUNT] [--json]
+
+Kinds: login, login-refused, logout, password, code, second-factor, sign-up, account, visit, server, config.
+Times are written like: yesterday, -2h, "2026-11-21 09:00". Without --lines, the last 200.
+`
+
+async function audit(args: string[]): Promise<void> {
+  const text = { type: 'string' } as const
+  const options = { user: text, kind: text, since: text, until: text, lines: { ...text, default: '200' } }
+  const flags = { json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } as const
+  const { values } = parseArgs({ args, options: { ...options, ...flags } })
+  if (values.help) return void process.stdout.write(auditUsage)
+  const count = Number(values.lines)
+  if (!(Number.isInteger(count) && count > 0)) throw misused('--lines is not a number', 'Write it like --lines 50')
+  const { readAudit, showAudit } = await import('./systemd/audit-log.ts')
+  const records = await readAudit({ ...values, count })
+  if (values.json) process.stdout.write(`${JSON.stringify(records, null, 2)}\n`)
+  else process.stdout.write(records.length ? `${showAudit(records)}\n` : 'Nothing of that kind is in the audit log.\n')
 }
 
 /** One line of the journal. What came from outside cannot begin another, nor colour a terminal. */
@@ -91,13 +93,32 @@ async function config(args: string[]): Promise<void> {
   }
 }
 
+/** Likewise. Whoever does it is root, and has both the hub's part and the spawner's in hand. */
+async function user(args: string[]): Promise<void> {
+  const { runUser } = await import('./hub/user-commands.ts')
+  const { connectSpawner } = await import('./spawner/client.ts')
+  const { thisMachine } = await import('./spawner/this-machine.ts')
+  const spawner = connectSpawner(installedLayout.spawnerSocket)
+  using machine = thisMachine(installedLayout)
+  try {
+    const { services, list: servers } = spawner
+    const layout = installedLayout
+    const io = { streams: process, environment: process.env }
+    process.exitCode = await runUser(args, { layout, services, servers, machine, ...io })
+  } finally {
+    spawner.close()
+  }
+}
+
 async function main(): Promise<void> {
   try {
     const [first, ...rest] = process.argv.slice(2)
     if (first === 'config') return await config(rest)
+    if (first === 'user') return await user(rest)
+    if (first === 'audit') return await audit(rest)
     const { positionals, values } = parseArgs({
       allowPositionals: true,
-      options: { admin: { type: 'string' }, 'if-unset': { type: 'boolean' } },
+      options: { admin: { type: 'string' } },
     })
     const [name = 'help', ...args] = positionals
     const command = Object.hasOwn(commands, name) ? commands[name] : undefined

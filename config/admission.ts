@@ -4,8 +4,9 @@
  */
 
 import type { ProblemText } from '../problem.ts'
-import { type AuthenticatorKind, authenticatorKind, authenticatorKinds } from './authenticators.ts'
+import { type AuthenticatorKind, authenticatorKind, authenticatorKinds, authSchema } from './authenticators.ts'
 import { ldapDefects } from './directory-options.ts'
+import { isOAuthKind, oauthFaults, oauthLetsStrangersIn } from './oauth-admission.ts'
 import type { ConfigFileContent } from './schema.ts'
 
 export type AuthOptions = NonNullable<NonNullable<ConfigFileContent>['auth']>
@@ -13,6 +14,21 @@ export type AuthOptions = NonNullable<NonNullable<ConfigFileContent>['auth']>
 /** Something that a way in cannot do without. `path` is below `auth`. */
 export interface Missing extends ProblemText {
   path: readonly string[]
+}
+
+/** The same options, whether a default is written or left out, and without what is empty. */
+export function withDefaults(options: AuthOptions): AuthOptions {
+  const sections = Object.entries(authSchema.properties).flatMap(([section, node]) => {
+    if (section === 'type' || !('properties' in node)) return []
+    const written = Object.entries(options).find(([name]) => name === section)?.[1] ?? {}
+    const defaults = Object.entries(node.properties).flatMap(
+      ([key, { default: value }]: [string, { default?: unknown }]) =>
+        value === undefined || value === null ? [] : [[key, value] as const],
+    )
+    const set = Object.entries(written).filter(([, value]) => value !== null)
+    return [[section, { ...Object.fromEntries(defaults), ...Object.fromEntries(set) }] as const]
+  })
+  return { ...Object.fromEntries(sections), type: authenticatorsIn(options) } as AuthOptions
 }
 
 /** The ways that `auth.type` names, each once, in its order. */
@@ -36,8 +52,10 @@ export function letsStrangersIn(kind: AuthenticatorKind, options: AuthOptions): 
       return true
     case 'ldap':
       return options.LDAPAuthenticator?.allow_all || Boolean(options.LDAPAuthenticator?.allowed_groups?.length)
+    case 'pam':
+      return options.PAMAuthenticator?.allow_all ?? false
     default:
-      return options[authenticatorKinds[kind].section]?.allow_all ?? false
+      return oauthLetsStrangersIn(kind, options)
   }
 }
 
@@ -56,11 +74,16 @@ export function missingOptions(kind: AuthenticatorKind, options: AuthOptions): M
       return [...ldapDefects(options.LDAPAuthenticator ?? {})].map(({ option, why, fix }) => {
         const value = options.LDAPAuthenticator?.[option]
         const key = `auth.LDAPAuthenticator.${option}`
-        const what = value === undefined || value === null ? `${key} is not set` : `${key} is set to ${JSON.stringify(value)}`
+        const what =
+          value === undefined || value === null ? `${key} is not set` : `${key} is set to ${JSON.stringify(value)}`
         return { path: ['LDAPAuthenticator', option], what, why, fix }
       })
     default:
-      return []
+      if (!isOAuthKind(kind)) return []
+      return [...oauthFaults(kind, options)].map(({ option, ...words }) => ({
+        path: [authenticatorKinds[kind].section, option],
+        ...words,
+      }))
   }
 }
 

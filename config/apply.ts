@@ -86,7 +86,8 @@ async function taken(services: Services, config: Config, { isAtOnce, checksPage,
     behind = spawner === config.version ? 'the hub' : 'the spawner'
     if (spawner === config.version && hub === config.version) {
       const answer = checksPage ? await loginPage(config) : 200
-      if (answer === 200) return
+      // With hosts for users, an address without a name leads to the hub's.
+      if (answer === 200 || (config.userDomains !== '' && answer === 302)) return
       behind = `the login page (${answer})`
     }
     if (Date.now() > deadline) break

@@ -57,7 +57,7 @@ export async function survey({ configFile, services, terminal }: Desk): Promise<
   const text = bytes.toString('utf8')
   const onDisk = bytes.length ? readConfig(bytes).config : undefined
   const inForce = onDisk ?? newestGood(configFile) ?? parseConfig('')
-  const machine = thisMachine(configFile, inForce.http.port)
+  const machine = thisMachine(configFile, inForce.http.port, inForce.visitPort)
   try {
     const running = (await services?.status())?.running ?? []
     return { bytes, text, inForce, running, services, machine }

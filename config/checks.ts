@@ -2,6 +2,7 @@
  * What a configuration can get wrong although each of its values is right: names in two lists, groups that nobody is in,
  * limits for somebody who is not there. What depends on the machine is in config/machine.ts.
  */
+import { isIP } from 'node:net'
 import { authenticatorsIn, letsStrangersIn, missingOptions } from './admission.ts'
 import type { Finding } from './findings.ts'
 import { type ConfigText, mostFindings } from './text.ts'
@@ -9,7 +10,7 @@ import { type ConfigText, mostFindings } from './text.ts'
 const userLists = ['allowed', 'banned', 'admin'] as const
 
 export function checkMeaning(read: ConfigText): Finding[] {
-  return [doubled, bannedElsewhere, emptyGroups, limitsOfNobody, waysIn].flatMap(check => [
+  return [doubled, bannedElsewhere, emptyGroups, limitsOfNobody, waysIn, ownOrigins].flatMap(check => [
     ...Iterator.from(check(read)).take(mostFindings),
   ])
 }
@@ -83,5 +84,44 @@ function* waysIn({ content, finding }: ConfigText): Iterable<Finding> {
   const kinds = authenticatorsIn(options)
   for (const kind of kinds) {
     for (const { path, ...words } of missingOptions(kind, options)) yield finding('error', ['auth', ...path], words)
+  }
+}
+
+/** Longer ones leave no room for the label of a user: a host has at most 253 characters, a label 62. */
+const longestDomain = 190
+
+function* ownOrigins({ content, finding }: ConfigText): Iterable<Finding> {
+  const { visit_port: visitPort } = content.admins ?? {}
+  const { user_domains: domain } = content.https ?? {}
+  if (domain && domain.length > longestDomain) {
+    yield finding('error', ['https', 'user_domains'], {
+      what: `https.user_domains has ${domain.length} characters`,
+      why: 'a host below it would be too long for the domain name system',
+      fix: `Use a name of at most ${longestDomain} characters`,
+    })
+  }
+  if (domain && isIP(domain) !== 0) {
+    yield finding('error', ['https', 'user_domains'], {
+      what: `https.user_domains is ${domain}`,
+      why: 'there are no hosts below a number',
+      fix: 'Write the hub’s name in the domain name system, such as hub.example.org',
+    })
+  }
+  if (!visitPort) return
+  if (domain) {
+    yield finding('warning', ['admins', 'visit_port'], {
+      what: `admins.visit_port is ${visitPort}`,
+      why: 'with https.user_domains each server has an origin of its own, so the port has no effect',
+      fix: 'Remove the line',
+    })
+  }
+  const names = { 'http.port': content.http?.port ?? 80, 'https.port': content.https?.port ?? 443 }
+  for (const [key, port] of Object.entries(names)) {
+    if (port !== visitPort) continue
+    yield finding('error', ['admins', 'visit_port'], {
+      what: `admins.visit_port is ${visitPort}, as ${key} is`,
+      why: 'visits need an origin of their own, so a port of their own',
+      fix: 'Choose another port, such as 8081',
+    })
   }
 }

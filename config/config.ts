@@ -3,12 +3,12 @@
  */
 import { createHash } from 'node:crypto'
 import { ProblemError } from '../problem.ts'
-import { authenticatorsIn, letsStrangersIn } from './admission.ts'
+import { authenticatorsIn, letsStrangersIn, withDefaults } from './admission.ts'
 import type { AuthenticatorKind } from './authenticators.ts'
 import { checkMeaning } from './checks.ts'
 import type { Finding } from './findings.ts'
 import { hasErrors } from './findings.ts'
-import type { UserName } from './names.ts'
+import { isTemporaryName, type UserName } from './names.ts'
 import { type Bytes, type Cpus, readBytes, readCpus } from './quantities.ts'
 import { type ConfigContent, readConfigText } from './text.ts'
 
@@ -20,6 +20,10 @@ export interface Config {
   users: { allowed: ReadonlySet<UserName>; banned: ReadonlySet<UserName>; admin: ReadonlySet<UserName> }
   /** Whether administrators may open the servers of others. */
   adminsOpenServers: boolean
+  /** The port for their visits to the servers of others; undefined where there is none, or no need of one. */
+  visitPort: number | undefined
+  /** The hub's host, in small letters, below which each user's server has one of its own. Empty: all on one. */
+  userDomains: string
   groups: ReadonlyMap<string, ReadonlySet<UserName>>
   /** Groups of the machine, and who is in them. */
   unixGroups: ReadonlyMap<string, ReadonlySet<UserName>>
@@ -43,7 +47,7 @@ export interface Config {
 export interface Auth {
   /** In the order of the file, each once. */
   kinds: readonly AuthenticatorKind[]
-  /** The section `auth` as it is written: each way reads its own options. */
+  /** The section `auth` with its defaults: each way reads its own options. */
   options: NonNullable<ConfigContent['auth']>
   /** Whether a way lets people in whom the file does not name. It is up to the way whom; here, any name is possible. */
   isOpen: boolean
@@ -97,6 +101,20 @@ export function mayEnter(config: Config, user: UserName): boolean {
   return !banned.has(user) && (allowed.has(user) || admin.has(user) || config.auth.isOpen)
 }
 
+/**
+ * Whether `user` may enter by that way: a way that is open to strangers opens no other way to them, and the name of a temporary visitor is
+ * nobody else's.
+ */
+export function mayEnterBy(config: Config, user: UserName, way: AuthenticatorKind): boolean {
+  const { users, auth } = config
+  const isNamed = users.allowed.has(user) || users.admin.has(user)
+  if (!mayEnter(config, user) || !auth.kinds.includes(way)) return false
+  if (way === 'temporary' || isTemporaryName(user)) {
+    return isNamed ? way !== 'temporary' : way === 'temporary' && isTemporaryName(user)
+  }
+  return isNamed || letsStrangersIn(way, auth.options)
+}
+
 /** A user's own limits are stronger than those of groups, and those than the default; of several groups the most generous. */
 export function limitsOf(config: Config, user: UserName): Limits {
   const own = config.userLimits.get(user) ?? {}
@@ -124,6 +142,8 @@ function meaning(file: ConfigContent, version: string): Config {
     baseUrl: file.base_url ?? '/',
     users: { allowed: names(file.users?.allowed), banned: names(file.users?.banned), admin: names(file.users?.admin) },
     adminsOpenServers: file.admins?.open_servers ?? false,
+    visitPort: file.https?.user_domains ? undefined : (file.admins?.visit_port ?? undefined),
+    userDomains: file.https?.user_domains?.toLowerCase() ?? '',
     groups: new Map(Object.entries(file.groups ?? {}).map(([name, group]) => [name, names(group?.members)])),
     unixGroups: new Map(Object.entries(file.users?.extra_user_groups ?? {}).map(([name, list]) => [name, names(list)])),
     auth: authIn(file.auth ?? {}),
@@ -144,7 +164,8 @@ function meaning(file: ConfigContent, version: string): Config {
   }
 }
 
-function authIn(options: Auth['options']): Auth {
+function authIn(written: Auth['options']): Auth {
+  const options = withDefaults(written)
   const kinds = authenticatorsIn(options)
   return { kinds, options, isOpen: kinds.some(kind => letsStrangersIn(kind, options)) }
 }

@@ -69,6 +69,11 @@ export const formats: Readonly<Record<string, Format>> = {
     why: 'it is not a domain name',
     fix: 'Write it like hub.example.org, without https:// and without a slash',
   },
+  'dotted-word': {
+    accepts: text(value => /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(value)),
+    why: 'it has something else in it than letters, digits, dots and hyphens',
+    fix: 'Write it with letters, digits, dots and hyphens, beginning and ending with a letter or a digit',
+  },
   email: {
     accepts: text(value => mail.test(value)),
     why: 'it is not an e-mail address',

@@ -23,10 +23,10 @@ export interface Machine {
   now: number
 }
 
-/** This one, while the hub listens on `ownPort`. Its group is that of the configuration's folder. */
-export function thisMachine(configFile: string, ownPort: number): Machine {
+/** This one, while the hub listens on `ownPorts`. Its group is that of the configuration's folder. */
+export function thisMachine(configFile: string, ...ownPorts: (number | undefined)[]): Machine {
   const portsTaken = new Set(['/proc/net/tcp', '/proc/net/tcp6'].flatMap(listeningPorts))
-  portsTaken.delete(ownPort)
+  for (const port of ownPorts) if (port !== undefined) portsTaken.delete(port)
   const hubGid = statSync(dirname(configFile), { throwIfNoEntry: false })?.gid
   return { memoryBytes: totalmem(), portsTaken, hubGid, now: Date.now() }
 }
@@ -61,13 +61,18 @@ function* tooMuchMemory({ content, finding }: ConfigText, { memoryBytes }: Machi
 }
 
 function* takenPort({ content, finding }: ConfigText, { portsTaken }: Machine): Iterable<Finding> {
-  const port = content.http?.port
-  if (port === undefined || !portsTaken.has(port)) return
-  yield finding('error', ['http', 'port'], {
-    what: `http.port is ${port}`,
-    why: 'another program of this machine listens there',
-    fix: `See which: sudo ss --listening --tcp --processes sport = :${port}. Stop it, or choose another port`,
-  })
+  const ports = [
+    { path: ['http', 'port'], port: content.http?.port },
+    { path: ['admins', 'visit_port'], port: content.admins?.visit_port },
+  ]
+  for (const { path, port } of ports) {
+    if (!port || !portsTaken.has(port)) continue
+    yield finding('error', path, {
+      what: `${path.join('.')} is ${port}`,
+      why: 'another program of this machine listens there',
+      fix: `See which: sudo ss --listening --tcp --processes sport = :${port}. Stop it, or choose another port`,
+    })
+  }
 }
 
 function* certificates({ content, finding }: ConfigText, machine: Machine): Iterable<Finding> {

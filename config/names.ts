@@ -44,6 +44,13 @@ export function parseUserName(text: string): UserName {
   })
 }
 
+const temporaryName = /^tmp-[a-z0-9]{8}$/
+
+/** Whether it is a name as temporary visitors have: made by the hub for one visit, and nobody else's. */
+export function isTemporaryName(user: UserName): boolean {
+  return temporaryName.test(user)
+}
+
 const prefix = 'jupyter-'
 const longestKept = 25
 const cutLength = 26

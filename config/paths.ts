@@ -19,6 +19,8 @@ export interface Layout {
   /** A folder for each running server, with the socket that it listens on. */
   userSockets: string
   spawnerSocket: string
+  /** Of what asks PAM. */
+  pamSocket: string
 }
 
 export const installedLayout: Layout = {
@@ -30,4 +32,5 @@ export const installedLayout: Layout = {
   run: '/run/tljh',
   userSockets: '/run/tljh/users',
   spawnerSocket: '/run/tljh/spawner.sock',
+  pamSocket: '/run/tljh/pam.sock',
 }

@@ -80,6 +80,7 @@ export function planChange(
     ...stopLines(stopped, baseUrlChanges),
     ...limitLines(before, after, now, later),
     ...addressLines(before, after, addressChanges, baseUrlChanges),
+    ...originLines(before, after, staying.length),
     ...nextStartLines(before, after, staying.length),
     ...otherLines(before, after),
   ]
@@ -177,6 +178,20 @@ function* addressLines(
     `${address || 'all addresses'}, port ${port}, path ${baseUrl}`
   if (!addressChanges && !baseUrlChanges) return
   yield `the hub moves from ${place(before)} to ${place(after)}; open pages lose it and have to be opened anew there`
+}
+
+function* originLines(before: Config, after: Config, count: number): Iterable<string> {
+  if (before.visitPort !== after.visitPort) {
+    const what = after.visitPort
+      ? `administrators open the servers of others on port ${after.visitPort} from now on`
+      : `nothing listens on port ${before.visitPort} any more`
+    yield `${what}; the hub restarts for that, and open pages connect anew by themselves`
+  }
+  if (before.userDomains === after.userDomains) return
+  const later = count ? `; menus of the ${count} servers that run lead there from their next start on` : ''
+  yield after.userDomains
+    ? `the hub’s address becomes ${after.userDomains}, each user’s server gets a host below it, and administrators may open all of them, from now on; people log in anew there${later}`
+    : `hub and servers are on one address from now on instead of hosts below ${before.userDomains}; people log in anew there${later}`
 }
 
 function* nextStartLines(before: Config, after: Config, count: number): Iterable<string> {

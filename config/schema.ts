@@ -115,6 +115,17 @@ export const schema = {
             'administrator who looks at it can, so only where everybody is trusted.',
           effect: 'now',
         },
+        visit_port: {
+          type: ['integer', 'null'],
+          minimum: 1,
+          maximum: 65_535,
+          default: null,
+          description:
+            'A second port, on which administrators may open the servers of others: pages of such a server then cannot act on the ' +
+            'hub. Empty: none. With https.user_domains it is not needed.',
+          examples: [8081],
+          effect: 'address',
+        },
         second_factor: {
           enum: ['optional', 'required'],
           default: 'optional',
@@ -205,6 +216,17 @@ export const schema = {
           pending: true,
         },
         port: { type: 'integer', minimum: 1, maximum: 65_535, default: 443, description: 'The port.', pending: true },
+        user_domains: {
+          type: ['string', 'null'],
+          format: 'domain',
+          default: null,
+          description:
+            'The hub’s name, such as hub.example.org, where each user’s server is to have a host below it (ann.hub.example.org): then ' +
+            'no page of a student’s can act on the hub or on another’s server, and administrators may open all of them. The names ' +
+            '(*.hub.example.org) must lead to this machine. Empty: all on one address.',
+          examples: ['hub.example.org'],
+          effect: 'now',
+        },
         tls: {
           type: ['object', 'null'],
           additionalProperties: false,

@@ -26,4 +26,6 @@ export interface Proposal {
   /** The `Config.version` of the file that it was made from: what somebody else changed meanwhile is not overwritten. */
   baseVersion: string
   isAtOnce: boolean
+  /** What was done, for the history; an edit of the text where it is not said. */
+  how?: string
 }

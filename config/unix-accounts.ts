@@ -5,7 +5,7 @@
  * same answer, or somebody could come by another way into an account of the machine. So both read /etc/passwd, and nothing that a
  * sandbox could change; accounts of directory services behind nsswitch.conf(5) are none here.
  */
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import type { AuthenticatorKind } from './authenticators.ts'
 import type { Config } from './config.ts'
 import type { UserName } from './names.ts'
@@ -41,16 +41,30 @@ export function mayComeBy(config: Config, user: UserName, way: AuthenticatorKind
   return (way === 'pam') === (ownAccount(config, user) !== undefined)
 }
 
+/** Homes of people that are not below /home, which servers do not see; but for `ownHome`, and what it lies in. */
+export function homesElsewhere(ownHome: string): string[] {
+  const lines = readFileSync(passwdFile, 'utf8').split('\n')
+  return lines.flatMap(line => {
+    const { home = '', uid } = personOf(line) ?? {}
+    if (!home || /^\/(?:home|root|run\/user)\//.test(home) || `${ownHome}/`.startsWith(`${home}/`)) return []
+    // A folder that is not theirs is no home: an account for a program may have /srv.
+    return statSync(home, { throwIfNoEntry: false })?.uid === uid ? [home] : []
+  })
+}
+
 /** The account of that name among the lines of a passwd(5), if it is a person's. */
 export function ordinaryAccount(passwd: string, user: UserName): OrdinaryAccount | undefined {
   // getpwnam(3) takes the first line of a name, too.
   const start = `\n${passwd}`.indexOf(`\n${user}:`)
-  if (start === -1) return undefined
-  const [line = ''] = passwd.slice(start).split('\n', 1)
-  const [, , uid = '', gid = '', comment = '', home = '', shell = ''] = line.split(':')
+  const person = start === -1 ? undefined : personOf(passwd.slice(start).split('\n', 1)[0] ?? '')
+  return person && { name: user, ...person }
+}
+
+function personOf(line: string): Omit<OrdinaryAccount, 'name'> | undefined {
+  const [name = '', , uid = '', gid = '', comment = '', home = '', shell = ''] = line.split(':')
   const id = Number(uid)
   const isOrdinary = /^\d+$/.test(uid) && id >= firstUid && id <= lastUid && !isMadeUp(id)
   const canLogIn = home.startsWith('/') && !closedShells.test(shell)
-  const isOurs = ours.test(user) || comment.startsWith(ourComment)
-  return isOrdinary && canLogIn && !isOurs ? { name: user, uid: id, gid: Number(gid), home } : undefined
+  const isOurs = ours.test(name) || comment.startsWith(ourComment)
+  return isOrdinary && canLogIn && !isOurs ? { uid: id, gid: Number(gid), home } : undefined
 }

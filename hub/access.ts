@@ -4,49 +4,77 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { AuthenticatorKind } from '../config/authenticators.ts'
-import { type Config, isAdmin, mayEnter } from '../config/config.ts'
+import { type Config, isAdmin, mayEnterBy } from '../config/config.ts'
 import type { ConfigFile } from '../config/file.ts'
 import type { UserName } from '../config/names.ts'
-import { cookieValues } from './cookies.ts'
+import { mayComeBy } from '../config/unix-accounts.ts'
+import { cookieValues, isSecure, type OwnCookie, ownCookie } from './cookies.ts'
+import type { Origins } from './origins.ts'
 import type { Session, Sessions } from './sessions.ts'
 
-export const sessionCookie = 'tljh-session'
+const sessionCookie = 'tljh-session'
+/** More than one is odd; so many are an attack, of which nobody can say which is the person's own. */
+const mostSessionCookies = 16
 
 export interface Access {
+  /**
+   * The session that the browser has with the hub; none where its cookies say that it is two users at once. A page of a student's can
+   * plant its maker's own session beside a person's, who would go on as somebody else without noticing.
+   */
   sessionOf(request: IncomingMessage): Session | undefined
+  /** All that its cookies open, whoever's they are: to end them. */
+  sessionsIn(request: IncomingMessage): Session[]
   /** Whether the session still counts: it was not ended since, and its user may still enter. */
   isLive(session: Session): boolean
   isAdmin(user: UserName): boolean
   /**
-   * Whether `user` may use the server of `owner`. All servers share one origin, so a page of another's could act as whoever
-   * looks at it; for an administrator that is the machine, so it takes a line in the configuration.
+   * Whether `user` may use the server of `owner`. On one origin for all, a page of another's could act as whoever looks at it; for an
+   * administrator that is the machine, so it takes a line in the configuration, or an origin of its own (hub/origins.ts).
    */
   mayUse(user: UserName, owner: UserName): boolean
 }
 
-export function createAccess(config: ConfigFile, sessions: Sessions): Access {
+export function createAccess(config: ConfigFile, sessions: Sessions, origins: Origins): Access {
   const counts = ({ user, way }: Session) => mayHaveSession(config.current(), user, way)
+
+  function sessionsIn(request: IncomingMessage): Session[] {
+    const { kind } = origins.placeOf(request)
+    if (kind !== 'shared' && kind !== 'hub') return []
+    const { name } = sessionCookieFor(request, '/')
+    return cookieValues(request.headers.cookie, name, mostSessionCookies).flatMap(token => {
+      const session = sessions.find(token)
+      return session && counts(session) ? [session] : []
+    })
+  }
 
   return {
     sessionOf(request) {
-      for (const token of cookieValues(request.headers.cookie, sessionCookie)) {
-        const session = sessions.find(token)
-        if (session && counts(session)) return session
-      }
-      return undefined
+      const [first, ...others] = sessionsIn(request)
+      const { name } = sessionCookieFor(request, '/')
+      const isFlooded = cookieValues(request.headers.cookie, name, mostSessionCookies + 1).length > mostSessionCookies
+      return isFlooded || others.some(({ user }) => user !== first?.user) ? undefined : first
     },
+    sessionsIn,
     isLive: session => sessions.isOpen(session) && counts(session),
     isAdmin: user => isAdmin(config.current(), user),
     mayUse(user, owner) {
+      if (user === owner) return true
       const inForce = config.current()
-      return user === owner || (inForce.adminsOpenServers && isAdmin(inForce, user))
+      const { userDomains, visitPort } = origins.arrangement()
+      const isOpen = inForce.adminsOpenServers || userDomains !== '' || visitPort !== undefined
+      return isOpen && isAdmin(inForce, user)
     },
   }
 }
 
+/** The cookie that holds the session's token. */
+export function sessionCookieFor(request: IncomingMessage, baseUrl: string): OwnCookie {
+  return ownCookie(sessionCookie, { path: baseUrl, isSecure: isSecure(request) })
+}
+
 /** Whether somebody who came in by that way may still be in: the name may enter, and the way is still one. */
 export function mayHaveSession(config: Config, user: UserName, way: AuthenticatorKind): boolean {
-  return mayEnter(config, user) && config.auth.kinds.includes(way)
+  return mayEnterBy(config, user, way) && mayComeBy(config, user, way)
 }
 
 /** Where a request comes from. IPv4 is written as such, though it comes through a socket for both. */
@@ -56,10 +84,12 @@ export function addressOf(request: IncomingMessage): string {
 
 /**
  * Whether a page of ours sent this request, as far as a browser tells. Programs send no `Origin`, and browsers leave it
- * out of navigations and of reading requests to one's own origin.
+ * out of navigations and of reading requests to one's own origin. Another port or another user's host is the same site to
+ * browsers, and another origin all the same.
  */
 export function isSameOrigin({ headers }: IncomingMessage): boolean {
-  if (headers.origin === undefined) return headers['sec-fetch-site'] !== 'cross-site'
+  const site = headers['sec-fetch-site']
+  if (headers.origin === undefined) return site === undefined || site === 'same-origin' || site === 'none'
   return headers.host !== undefined && URL.parse(headers.origin)?.host === headers.host.toLowerCase()
 }
 
@@ -67,9 +97,13 @@ export function isSameOrigin({ headers }: IncomingMessage): boolean {
  * Whether a page of ours, or the person at the browser, led here. Over plain http browsers do not say so outright: then
  * only the address of the page tells, which no other page can forge. Whoever hides it is taken for a stranger.
  */
-export function isOwnLink({ headers }: IncomingMessage): boolean {
-  const site = headers['sec-fetch-site']
-  if (site !== undefined) return site === 'same-origin' || site === 'none'
+export function isOwnLink(request: IncomingMessage): boolean {
+  const site = request.headers['sec-fetch-site']
+  return site === undefined ? isFromHere(request) : site === 'same-origin' || site === 'none'
+}
+
+/** Whether a page of this very host and port led here, by way of other hosts of ours or directly. */
+export function isFromHere({ headers }: IncomingMessage): boolean {
   return headers.host !== undefined && URL.parse(headers.referer ?? '')?.host === headers.host.toLowerCase()
 }
 

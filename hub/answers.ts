@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
+import type { DatabaseSync } from 'node:sqlite'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import type { ConfigFile } from '../config/file.ts'
 import type { UserName } from '../config/names.ts'
@@ -14,9 +15,12 @@ import { type Access, isNavigation } from './access.ts'
 import type { Arrivals } from './arrivals.ts'
 import type { Authenticators } from './authenticators/authenticators.ts'
 import type { Confirmations } from './confirmations.ts'
+import type { Departures } from './departures.ts'
+import type { ExternalIdentities } from './external-identities.ts'
 import type { LoginDesk } from './login.ts'
 import type { Logins } from './logins.ts'
 import type { OneTimeCodes } from './one-time-codes.ts'
+import type { Origins } from './origins.ts'
 import type { Pages } from './pages.ts'
 import type { Passwords } from './passwords.ts'
 import type { ReverseProxy } from './proxy.ts'
@@ -26,6 +30,7 @@ import type { Servers } from './servers.ts'
 import type { Sessions } from './sessions.ts'
 import type { SignUps } from './sign-ups.ts'
 import type { Throttle } from './throttle.ts'
+import type { Visits } from './visits.ts'
 import { type Xsrf, xsrfCookie } from './xsrf.ts'
 
 /** What the routes are made of. */
@@ -36,13 +41,19 @@ export interface Hub {
   /** The path of the file itself. */
   configFile: string
   /** Who writes it. */
-  spawner: Pick<SpawnerClient, 'propose' | 'services'>
+  spawner: Pick<SpawnerClient, 'propose' | 'services' | 'archive'>
+  db: DatabaseSync
   access: Access
+  origins: Origins
+  visits: Visits
   sessions: Sessions
   passwords: Passwords
   codes: OneTimeCodes
   secondFactors: SecondFactors
   arrivals: Arrivals
+  /** People who are away at a provider, and who is who there. */
+  departures: Departures
+  identities: ExternalIdentities
   logins: Logins
   signUps: SignUps
   desk: LoginDesk
@@ -80,9 +91,14 @@ export function checkForm({ xsrf, access }: Hub, request: FastifyRequest, token:
   if (!xsrf.isRight(token, access.sessionOf(request.raw), request.headers.cookie)) throw formStale()
 }
 
-/** Where a user's server shows what it opens first. */
-export function serverAddress({ baseUrl, config }: Hub, owner: UserName): string {
-  return `${baseUrl}user/${owner}${config.current().defaultUrl}`
+/** Where `visitor` finds what a user's server shows first: a path, or a whole address where that is on another origin. */
+export function serverAddress(
+  { baseUrl, config, origins }: Hub,
+  request: FastifyRequest,
+  owner: UserName,
+  visitor: UserName = owner,
+): string {
+  return `${origins.serverOrigin(request.raw, owner, visitor)}${baseUrl}user/${owner}${config.current().defaultUrl}`
 }
 
 export interface ProblemAnswer {

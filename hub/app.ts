@@ -11,41 +11,51 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify }
 import { ProblemError } from '../problem.ts'
 import { isNavigation, isSameOrigin } from './access.ts'
 import { accountRoutes } from './account.ts'
+import { adminRoutes } from './admin.ts'
 import { type Hub, problemAnswer } from './answers.ts'
 import type { Assets } from './assets.ts'
 import { configurationRoutes } from './configuration.ts'
 import { entryRoutes } from './entry.ts'
-import { crossOrigin, noPage } from './refusals.ts'
+import { externalLoginRoutes } from './external-login.ts'
+import type { Origins } from './origins.ts'
+import { adminsOnly, crossOrigin, loginNeeded, noPage } from './refusals.ts'
 import { secondStepRoutes } from './second-step.ts'
 import { signUpRoutes } from './sign-up.ts'
 import { spawnRoutes } from './spawning.ts'
 import { userServerRoutes } from './user-servers.ts'
+import { visitRoutes } from './visiting.ts'
 
 /** Our own forms hold a name, a password and little more. */
 const mostFormBytes = 64 * 1024
 /** For the head of a request, and for a whole one to the hub's own pages. */
 const slowestRequestMs = 30_000
 
-const securityHeaders = {
-  contentSecurityPolicy: {
-    useDefaults: false,
-    directives: {
-      defaultSrc: ["'none'"],
-      scriptSrc: ["'self'"],
-      styleSrc: ["'self'"],
-      imgSrc: ["'self'"],
-      connectSrc: ["'self'"],
-      formAction: ["'self'"],
-      baseUri: ["'none'"],
-      frameAncestors: ["'none'"],
+const securityHeaders = (origins: Origins) =>
+  ({
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        scriptSrc: ["'self'"],
+        styleSrc: ["'self'"],
+        imgSrc: ["'self'"],
+        connectSrc: ["'self'"],
+        // Browsers hold it against what a form's answer leads to as well: a login may lead to a server on an origin of its own.
+        formAction: ["'self'", request => origins.formTargets(request)],
+        baseUri: ["'none'"],
+        frameAncestors: ["'none'"],
+      },
     },
-  },
-  referrerPolicy: { policy: 'same-origin' },
-  strictTransportSecurity: false,
-} as const satisfies FastifyHelmetOptions
+    referrerPolicy: { policy: 'same-origin' },
+    strictTransportSecurity: false,
+  }) satisfies FastifyHelmetOptions
 
-/** Throws where a template or an asset is missing. */
-export async function createApp(hub: Hub, assets: Assets): Promise<FastifyInstance> {
+/** `onRoute` is told of each route as it is made. Throws where a template or an asset is missing. */
+export async function createApp(
+  hub: Hub,
+  assets: Assets,
+  onRoute: (route: { method: string; url: string }) => void = () => undefined,
+): Promise<FastifyInstance> {
   const app = fastify({
     logger: false,
     bodyLimit: mostFormBytes,
@@ -70,24 +80,38 @@ export async function createApp(hub: Hub, assets: Assets): Promise<FastifyInstan
     routerOptions: { ignoreTrailingSlash: false },
   })
 
+  app.addHook('onRoute', ({ method, url }) => {
+    for (const one of [method].flat()) onRoute({ method: one, url })
+  })
   app.setErrorHandler((error, request, reply) => answerProblem(hub, error, request, reply))
   app.setNotFoundHandler((request, reply) => answerProblem(hub, noPage(), request, reply))
 
   await app.register(cookie)
   // Not for all answers: those of users' servers have headers of their own.
-  await app.register(helmet, { global: false, ...securityHeaders })
+  await app.register(helmet, { global: false, ...securityHeaders(hub.origins) })
+  app.addHook('onRequest', async (request, reply) => {
+    const verdict = hub.origins.steer(request.raw, isNavigation(request.raw))
+    if (verdict.kind === 'refuse') throw verdict.problem
+    if (verdict.kind === 'redirect') return reply.header('cache-control', 'no-store').redirect(verdict.to)
+  })
+  // Once all of it is said: whoever never closes the other half would keep the connection for ever.
+  app.server.on('upgrade', (_request, socket) => socket.once('finish', () => socket.destroy()))
   await app.register(userServerRoutes, hub)
   await app.register(async own => {
     await own.register(formbody, { bodyLimit: mostFormBytes })
     own.addHook('onRequest', async (_request, reply) => reply.helmet())
     own.addHook('onRequest', refuseSlow)
+    own.addHook('onRequest', async request => refuseBig(hub, request))
     own.addHook('preHandler', refuseForeign)
     await own.register(entryRoutes, hub)
     await own.register(secondStepRoutes, hub)
+    await own.register(externalLoginRoutes, hub)
     await own.register(accountRoutes, hub)
     await own.register(signUpRoutes, hub)
     await own.register(spawnRoutes, hub)
+    await own.register(visitRoutes, hub)
     await own.register(configurationRoutes, hub)
+    await own.register(adminRoutes, hub)
     assetRoutes(own, hub.baseUrl, assets)
   })
   return app
@@ -113,6 +137,8 @@ function assetRoutes(app: FastifyInstance, baseUrl: string, assets: Assets): voi
   app.get<{ Params: { name: string } }>(`${baseUrl}hub/static/:name`, (request, reply) => {
     const asset = assets.get(request.params.name)
     if (!asset) throw noPage()
+    // Some are big: whoever takes nothing of one for so long is cut off.
+    request.raw.socket.setTimeout(slowestRequestMs)
     reply.header('etag', `"${asset.etag}"`).header('cache-control', 'public, max-age=31536000, immutable')
     if (request.headers['if-none-match'] === `"${asset.etag}"`) return reply.code(304).send()
     return reply.type(asset.type).send(asset.body)
@@ -125,6 +151,14 @@ async function refuseSlow({ raw }: FastifyRequest): Promise<void> {
     if (!raw.complete) raw.destroy()
   }, slowestRequestMs)
   raw.once('close', () => clearTimeout(timer))
+}
+
+/** Where more than a few lines may be sent is for administrators: of everybody else, not even the body is read. */
+function refuseBig({ access }: Hub, request: FastifyRequest): void {
+  if (request.routeOptions.bodyLimit <= mostFormBytes) return
+  const session = access.sessionOf(request.raw)
+  if (!session) throw loginNeeded()
+  if (!access.isAdmin(session.user)) throw adminsOnly(session.user)
 }
 
 async function refuseForeign(request: FastifyRequest): Promise<void> {

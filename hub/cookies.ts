@@ -1,18 +1,52 @@
 /**
- * Cookies as they come in. (Going out, @fastify/cookie writes them.)
+ * Cookies as they come in, and the names and flags of ours as they go out. (@fastify/cookie writes them.)
  *
  * A browser may send several cookies of one name: a page below `/user/NAME/` can set one that shadows ours. All of
  * them are looked at, so that a false one cannot log anybody out.
  */
+import type { IncomingMessage } from 'node:http'
 
 /** A browser sends one for each path that fits; each costs a look, and a stranger may send thousands. */
 const mostOfOneName = 4
 
+/** Every cookie of ours but `_xsrf`, which is JupyterHub's name. Browsers send the second kind to the one host that set it. */
+const ownName = /^(?:__Host-)?tljh-/
+
+export interface OwnCookie {
+  name: string
+  options: { path: string; httpOnly: true; sameSite: 'lax'; secure: boolean }
+}
+
+/**
+ * The name and the flags of a cookie of ours called `name`. Over TLS, `__Host-` keeps the pages of other hosts from setting one of that
+ * name; it wants the whole host as the path.
+ */
+export function ownCookie(name: string, { path, isSecure }: { path: string; isSecure: boolean }): OwnCookie {
+  return {
+    name: isSecure ? `__Host-${name}` : name,
+    options: { path: isSecure ? '/' : path, httpOnly: true, sameSite: 'lax', secure: isSecure },
+  }
+}
+
+/** Whether the browser speaks TLS with us. Of a web server in between nothing is known yet. */
+export function isSecure({ socket }: IncomingMessage): boolean {
+  return 'encrypted' in socket && socket.encrypted === true
+}
+
+/** The names of our own cookies in a header, which are not for users' servers. */
+export function ownCookieNames(header: string | undefined): ReadonlySet<string> {
+  return new Set(
+    pairs(header)
+      .map(nameOf)
+      .filter(name => ownName.test(name)),
+  )
+}
+
 /** The values of the first few cookies called `name`, in the order in which the browser sent them. */
-export function cookieValues(header: string | undefined, name: string): string[] {
+export function cookieValues(header: string | undefined, name: string, most = mostOfOneName): string[] {
   return pairs(header)
     .filter(pair => nameOf(pair) === name)
-    .slice(0, mostOfOneName)
+    .slice(0, most)
     .map(pair => pair.slice(pair.indexOf('=') + 1).trim())
 }
 

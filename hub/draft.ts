@@ -52,13 +52,14 @@ export async function examine(draft: Draft, around: Around): Promise<Examination
     status => status.running,
     () => undefined,
   )
+  const inForce = around.config.current()
   const situation = {
     bytes: Buffer.from(onDisk.text),
     text: onDisk.text,
-    inForce: around.config.current(),
+    inForce,
     running: running ?? [],
     services,
-    machine: thisMachine(around.configFile, around.config.current().http.port),
+    machine: thisMachine(around.configFile, inForce.http.port, inForce.visitPort),
   }
   const { findings, plan } = propose(draft.text, situation, draft)
   const isMoving = plan !== undefined && (plan.addressChanges || plan.baseUrlChanges)

@@ -3,9 +3,9 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProblemError, type ProblemText } from '../problem.ts'
-import { addressOf, isOwnLink, ownPath, sessionCookie } from './access.ts'
+import { addressOf, isOwnLink, ownPath, sessionCookieFor } from './access.ts'
 import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress } from './answers.ts'
-import { letIn } from './entrance.ts'
+import { endSession, letIn } from './entrance.ts'
 import { storingKinds } from './login.ts'
 import type { Doors } from './pages.ts'
 import { statusOf } from './refusals.ts'
@@ -58,8 +58,7 @@ const welcomeQuery = {
 }
 
 export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
-  const { baseUrl, access, sessions, desk, servers, pages, audit, log } = hub
-  const cookieOptions = { path: baseUrl, httpOnly: true, sameSite: 'lax' } as const
+  const { baseUrl, access, sessions, desk, servers, pages, audit } = hub
 
   function loginPage(request: FastifyRequest, reply: FastifyReply, typed: Partial<LoginForm>, problem?: ProblemText) {
     const { username = '', next = '' } = typed
@@ -72,7 +71,7 @@ export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void>
     const session = access.sessionOf(request.raw)
     if (!session) return reply.redirect(`${baseUrl}hub/login`)
     const server = servers.get(session.user)
-    if (server.kind === 'ready') return reply.redirect(serverAddress(hub, session.user))
+    if (server.kind === 'ready') return reply.redirect(serverAddress(hub, request, session.user))
     // What went wrong is read before it is tried again.
     return reply.redirect(server.kind === 'failed' ? `${baseUrl}hub/home` : `${baseUrl}hub/spawn`)
   }
@@ -148,14 +147,10 @@ export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   })
 
   function logOut(request: FastifyRequest, reply: FastifyReply) {
-    const session = access.sessionOf(request.raw)
-    if (session) {
-      sessions.end(session)
-      log(`${session.user} logged out`)
-      audit.record({ kind: 'logout', message: `${session.user} logged out`, who: session.user })
-    }
+    for (const session of access.sessionsIn(request.raw)) endSession(hub, session)
+    const cookie = sessionCookieFor(request.raw, baseUrl)
     return reply
-      .clearCookie(sessionCookie, cookieOptions)
+      .clearCookie(cookie.name, cookie.options)
       .clearCookie(xsrfCookie, { path: `${baseUrl}hub/` })
       .redirect(`${baseUrl}hub/login`)
   }
@@ -186,17 +181,11 @@ function doorsOf(hub: Hub): Doors {
   }
 }
 
-/** One line in the log and in the audit log: what was typed is cut, and written so that it cannot be taken for anything else. */
-export function refusedLogin(
-  { audit, log }: Hub,
-  request: FastifyRequest,
-  typed: string,
-  { code }: ProblemError,
-): void {
+/** One entry of the audit log: what was typed is cut, and written so that it cannot be taken for anything else. */
+export function refusedLogin({ audit }: Hub, request: FastifyRequest, typed: string, { code }: ProblemError): void {
   const address = addressOf(request.raw)
   const who = typed.slice(0, 80)
   const message = `login refused (${code}) from ${address} for ${JSON.stringify(who)}`
-  log(message)
   audit.record({ kind: 'login-refused', message, who, address, reason: code })
 }
 

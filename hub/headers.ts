@@ -60,7 +60,8 @@ export function requestHeaders(raw: readonly string[], forwarded: Forwarded, isU
   const out: string[] = []
   for (const [name, value] of pairs(raw)) {
     const key = name.toLowerCase()
-    if (hopByHop.has(key) || named.has(key) || fromHubAlone.test(key)) {
+    // Programs behind the server may be told of headers as CGI tells of them, where `_` and `-` are the same.
+    if (hopByHop.has(key) || named.has(key) || fromHubAlone.test(key.replaceAll('_', '-'))) {
       if (isUpgrade && key === 'upgrade') out.push('Connection', 'Upgrade', name, value)
       if (key === 'transfer-encoding') out.push('Transfer-Encoding', 'chunked')
     } else if (key === 'cookie') {

@@ -8,7 +8,7 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import type { Server as HttpServer, ServerResponse } from 'node:http'
-import { Server as NetServer } from 'node:net'
+import { createServer, Server as NetServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { openConfigFile } from '../config/file.ts'
@@ -23,9 +23,12 @@ import { createArrivals } from './arrivals.ts'
 import { loadAssets } from './assets.ts'
 import { createAuthenticators } from './authenticators/authenticators.ts'
 import { createConfirmations } from './confirmations.ts'
+import { createDepartures } from './departures.ts'
+import { createExternalIdentities } from './external-identities.ts'
 import { createLoginDesk } from './login.ts'
 import { createLogins } from './logins.ts'
 import { createOneTimeCodes } from './one-time-codes.ts'
+import { createOrigins } from './origins.ts'
 import { createPages } from './pages.ts'
 import { createPasswords } from './passwords.ts'
 import { createProxy } from './proxy.ts'
@@ -34,14 +37,17 @@ import { followServers } from './servers.ts'
 import { createSessions } from './sessions.ts'
 import { createSignUps } from './sign-ups.ts'
 import { openState } from './state.ts'
+import { createTemporaryAccounts } from './temporary.ts'
 import { createThrottle } from './throttle.ts'
-import { createXsrf } from './xsrf.ts'
+import { createVisits } from './visits.ts'
+import { createXsrf, secret } from './xsrf.ts'
 
 /** SD_LISTEN_FDS_START: the first descriptor that systemd hands over. */
 const firstSocket = 3
 /** How long a browser's kept connection is still served, so that no request meets a closing one. */
 const lingerMs = 300
 const spawnerPatienceMs = 3_000
+const temporarySweepMs = 60_000
 /** How long answers that have begun may take to end. */
 const graceMs = 5_000
 
@@ -51,7 +57,7 @@ export async function runHub(
   environment: NodeJS.ProcessEnv,
   log: (line: string) => void,
 ): Promise<void> {
-  if (environment.LISTEN_FDS !== '1') {
+  if (environment.LISTEN_FDS !== '1' && environment.LISTEN_FDS !== '2') {
     throw new ProblemError('HUB_SOCKET', {
       what: 'The hub has nothing to listen on',
       why: 'systemd did not hand it the socket of tljh-hub.socket',
@@ -73,10 +79,14 @@ export async function runHub(
     sessions.keepOnly((user, way) => mayHaveSession(inForce, user, way))
     spawner.runs(inForce.version).catch(error => log(String(error)))
   })
-  const access = createAccess(config, sessions)
+  // Its port is that of the configuration that systemd was given, or it is not listened on (see below).
+  const visitPort = environment.LISTEN_FDS === '2' ? config.current().visitPort : undefined
+  const origins = createOrigins(config.current, baseUrl, visitPort)
+  const access = createAccess(config, sessions, origins)
   const passwords = createPasswords(db, () => config.current().leastPasswordLength)
   const codes = createOneTimeCodes(db)
-  const authenticators = createAuthenticators({ config: config.current, passwords })
+  const authenticators = createAuthenticators({ config: config.current, passwords, pamSocket: layout.pamSocket, log })
+  const logins = createLogins(db)
   const throttle = createThrottle()
   const desk = createLoginDesk({ config, authenticators, passwords, codes, throttle })
   const audit = createAudit(problem => log(String(problem)))
@@ -87,13 +97,18 @@ export async function runHub(
       config,
       configFile: layout.configFile,
       spawner,
+      db,
       access,
+      origins,
+      visits: createVisits(secret(db, 'visits')),
       sessions,
       passwords,
       codes,
       secondFactors: createSecondFactors(db, () => config.current().branding.title || 'tljh-ts'),
       arrivals: createArrivals(),
-      logins: createLogins(db),
+      departures: createDepartures(db, baseUrl),
+      identities: createExternalIdentities(db),
+      logins,
       signUps: createSignUps(db, passwords),
       authenticators,
       desk,
@@ -114,6 +129,9 @@ export async function runHub(
     },
     assets,
   )
+  const temporary = createTemporaryAccounts({ sessions, logins, servers, spawner, log })
+  sessions.onEnd(() => void temporary.sweep())
+  setInterval(() => void temporary.sweep(), temporarySweepMs).unref()
   await app.ready()
   // Nobody is told of a running server that it does not run. Without a spawner, the pages say so.
   await Promise.race([servers.known, delay(spawnerPatienceMs)])
@@ -128,6 +146,9 @@ export async function runHub(
   const notifier = createNotifier(environment)
   app.server.listen({ fd: firstSocket })
   await once(app.server, 'listening')
+  // A second listener of the same server: its requests are known by their port (hub/origins.ts).
+  const visitListener = createServer(socket => void app.server.emit('connection', socket))
+  if (visitPort !== undefined) await listenForVisits(visitListener, visitPort, log)
   notifier.ready()
   notifier.startWatchdog(() => true)
   log(`ready, below ${baseUrl}`)
@@ -135,12 +156,23 @@ export async function runHub(
   await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
   notifier.stopping()
   stopped.abort()
+  visitListener.close()
   await drain(app.server, running)
   proxy.close()
   spawner.close()
   await audit.flush()
   db.close()
   notifier.close()
+}
+
+/** While the configuration changes, the second socket can be of another port for a moment: pages there would count as the hub's. */
+async function listenForVisits(listener: NetServer, port: number, log: (line: string) => void): Promise<void> {
+  listener.listen({ fd: firstSocket + 1 })
+  await once(listener, 'listening')
+  const address = listener.address()
+  if (typeof address === 'object' && address?.port === port) return
+  log(`the second socket is not that of port ${port}; visits wait for the next restart`)
+  listener.close()
 }
 
 /** Stops listening and lets what has begun come to its end. WebSockets break; JupyterLab opens them anew by itself. */

@@ -10,6 +10,7 @@ import { mayEnter } from '../config/config.ts'
 import type { ConfigFile } from '../config/file.ts'
 import { isUserName, type UserName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
+import { mayHaveSession } from './access.ts'
 import type { Typed } from './authenticators/authenticator.ts'
 import type { Authenticators } from './authenticators/authenticators.ts'
 import type { OneTimeCodes } from './one-time-codes.ts'
@@ -50,23 +51,33 @@ export interface LoginDeskOptions {
 /** The ways whose passwords the hub keeps, and so can be chosen with a one-time code. */
 export const storingKinds: readonly AuthenticatorKind[] = ['first-use', 'native', 'shared-password', 'dummy']
 
+/** What a way that does not know somebody comes to, beside those that are broken. */
+const saysNo = Symbol('no')
+
 export function createLoginDesk({ config, authenticators, passwords, codes, throttle }: LoginDeskOptions): LoginDesk {
   async function ask(typed: Typed, user: UserName | undefined): Promise<Login | undefined> {
     const ways = authenticators.forPasswords()
-    const answers = await Promise.allSettled(ways.map(way => way.authenticate(typed, user)))
-    for (const [index, answer] of answers.entries()) {
-      const way = ways[index]?.kind
-      if (way && answer.status === 'fulfilled' && answer.value) return { kind: 'user', user: answer.value, way }
-    }
+    // A way by which the name may not come must not even store a password for it.
+    const comingBy = (way: AuthenticatorKind) =>
+      user && mayHaveSession(config.current(), user, way) ? user : undefined
+    const asked = ways.map(async (way): Promise<Login> => {
+      const found = await way.authenticate(typed, comingBy(way.kind))
+      if (found && mayHaveSession(config.current(), found, way.kind))
+        return { kind: 'user', user: found, way: way.kind }
+      throw saysNo
+    })
+    // Whoever is right does not wait for the ways that are slow to say no; a refusal waits for all of them.
+    const answers = await Promise.any(asked).catch((error: AggregateError) => error.errors as unknown[])
+    if (!Array.isArray(answers)) return answers
     if (
       user &&
-      config.current().auth.kinds.some(kind => storingKinds.includes(kind)) &&
+      config.current().auth.kinds.some(kind => storingKinds.includes(kind) && comingBy(kind)) &&
       codes.isRight(user, typed.password)
     ) {
       return { kind: 'code', user, code: typed.password }
     }
     // Somebody whom one way knows must not be kept out by another that is broken; but it is said why nobody was found.
-    for (const answer of answers) if (answer.status === 'rejected') throw answer.reason
+    for (const answer of answers) if (answer !== saysNo) throw answer
     return undefined
   }
 
@@ -75,10 +86,10 @@ export function createLoginDesk({ config, authenticators, passwords, codes, thro
       const name = typed.username.trim().toLowerCase()
       const user = isUserName(name) && mayEnter(config.current(), name) ? name : undefined
       const tried = name.slice(0, 64)
-      await throttle.begin(tried, address)
+      await throttle.begin('password', tried, address)
       const login = await ask(typed, user)
-      if (login && mayEnter(config.current(), login.user)) {
-        await throttle.succeeded(tried, address)
+      if (login) {
+        await throttle.succeeded('password', tried, address)
         return login
       }
       throw refused()
@@ -86,21 +97,21 @@ export function createLoginDesk({ config, authenticators, passwords, codes, thro
     async choosePassword({ username, code, password }, address) {
       const name = username.trim().toLowerCase()
       const tried = name.slice(0, 64)
-      await throttle.begin(tried, address)
+      await throttle.begin('password', tried, address)
       const way = config.current().auth.kinds.find(kind => storingKinds.includes(kind))
       const user = isUserName(name) && mayEnter(config.current(), name) ? name : undefined
-      if (!user || !way || !codes.isRight(user, code)) throw codeVoid()
+      if (!user || !way || !mayHaveSession(config.current(), user, way) || !codes.isRight(user, code)) throw codeVoid()
       const stored = await passwords.prepare(password)
       if (!codes.use(user, code)) throw codeVoid()
       passwords.put(user, stored)
-      await throttle.succeeded(tried, address)
+      await throttle.succeeded('password', tried, address)
       return { user, way }
     },
     async isPasswordOf(user, password, address) {
-      await throttle.begin(user, address)
+      await throttle.begin('password', user, address)
       const login = await ask({ username: user, password }, user)
       const isRight = login?.kind === 'user' && login.user === user
-      if (isRight) await throttle.succeeded(user, address)
+      if (isRight) await throttle.succeeded('password', user, address)
       return isRight
     },
   }

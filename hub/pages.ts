@@ -25,7 +25,9 @@ import type { ProblemText } from '../problem.ts'
 import type { Server } from '../spawner/protocol.ts'
 import { type Assets, loadAssets } from './assets.ts'
 import { offers } from './completion.ts'
+import type { Credential } from './people.ts'
 import type { Proposal } from './second-factor.ts'
+import type { SignUp } from './sign-ups.ts'
 
 export interface PagesOptions {
   /** Where the hub lives, starting and ending with a slash: `/` or `/class/`. */
@@ -123,6 +125,71 @@ export interface AccountView {
   problem?: ProblemText | undefined
   /** What was done just now. */
   done?: string | undefined
+  xsrf: string
+}
+
+export interface PersonRow {
+  user: UserName
+  isAdmin: boolean
+  isBanned: boolean
+  /** Whether users.allowed or users.admin has the name. */
+  isNamed: boolean
+  groups: readonly string[]
+  /** Milliseconds since 1970. */
+  lastLogin: number | undefined
+  hasPassword: boolean
+  /** Of a one-time code that still counts, in milliseconds since 1970. */
+  codeExpires: number | undefined
+  hasSecondFactor: boolean
+  server: Server['kind']
+}
+
+export interface PeopleView {
+  user: UserName
+  people: readonly PersonRow[]
+  waiting: readonly SignUp[]
+  /** Of the configuration, to choose from. */
+  groups: readonly string[]
+  /** Whether people come in whom the configuration does not name. */
+  isOpen: boolean
+  /** Whether the administrator's password was given just now. */
+  isFresh: boolean
+  typed: { names: string; group: string }
+  problem?: ProblemText | undefined
+  /** What was done just now. */
+  done?: string | undefined
+  xsrf: string
+}
+
+export interface CredentialsView {
+  user: UserName
+  made: readonly Credential[]
+  /** Of the hub, as people type it. */
+  address: string
+}
+
+export interface ArchiveView {
+  user: UserName
+  owner: UserName
+  xsrf: string
+}
+
+export interface ImportRow {
+  line: number
+  who: string
+  user: UserName
+  kind: 'new' | 'there' | 'banned' | 'twice'
+  note: string
+}
+
+export interface ImportListView {
+  user: UserName
+  text: string
+  group: string
+  groups: readonly string[]
+  /** What will happen to each row; empty before the list was read. */
+  rows: readonly ImportRow[]
+  problem?: ProblemText | undefined
   xsrf: string
 }
 
@@ -239,6 +306,18 @@ export interface ConfigVersionView {
   diff: string
 }
 
+export interface VisitView {
+  /** The administrator. */
+  user: UserName
+  owner: UserName
+  /** How long a visit lasts. */
+  minutes: number
+  /** Where the visit is: on an origin of its own, on one for all visits, or on that of the hub itself. */
+  place: 'server' | 'visits' | 'shared'
+  next: string
+  xsrf: string
+}
+
 export interface LogoutView {
   user: UserName
   xsrf: string
@@ -270,6 +349,14 @@ export interface Pages {
   recoveryCodes(view: RecoveryCodesView): string
   /** One's own account. */
   account(view: AccountView): string
+  /** Who there is; answered by POST `hub/admin/users` with an `action`. */
+  people(view: PeopleView): string
+  /** Codes and passwords, to be printed. */
+  credentials(view: CredentialsView): string
+  /** Asks whether to archive and delete somebody. */
+  archive(view: ArchiveView): string
+  /** A class list, and what will happen to each line; answered by POST `hub/admin/import`. */
+  importList(view: ImportListView): string
   /** Asks for the password again; answered by POST `hub/confirm`. */
   confirm(view: ConfirmView): string
   /** The state of one's own server, and what can be done with it. */
@@ -278,6 +365,8 @@ export interface Pages {
   spawnPending(view: SpawnPendingView): string
   /** For an address of a server that does not run. */
   notRunning(view: NotRunningView): string
+  /** The note before a visit to another's server; answered by POST `hub/visit/NAME`. */
+  visit(view: VisitView): string
   /** Asks whether to log out; answered by POST `hub/logout`. */
   logout(view: LogoutView): string
   /** The editor of the configuration; answered by POST `hub/admin/config` with a `step`. */
@@ -333,6 +422,10 @@ export function createPages({
       page('new-second-factor', { ...view, picture: renderSVG(view.proposal.address, { border: 2 }) }, view.user),
     recoveryCodes: view => page('recovery-codes', view, view.user),
     account: view => page('account', view, view.user),
+    people: view => page('people', view, view.user),
+    credentials: view => page('credentials', view, view.user),
+    archive: view => page('archive', view, view.user),
+    importList: view => page('import-list', view, view.user),
     confirm: view => page('confirm', view, view.user),
     home: view => page('home', view, view.user),
     spawnPending: view => page('spawn-pending', view, view.user),
@@ -343,6 +436,7 @@ export function createPages({
     configMoving: view => page('config-moving', view, view.user),
     configHistory: view => page('config-history', view, view.user),
     configVersion: view => page('config-version', view, view.user),
+    visit: view => page('visit', view, view.user),
     logout: view => page('logout', view, view.user),
     problem: view => page('problem', view, view.user),
   }

@@ -2,8 +2,10 @@
  * Passwords, as argon2id hashes in the PHC string format, so that the cost can be raised and old hashes still be read.
  */
 import { argon2, randomBytes, timingSafeEqual } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 import type { DatabaseSync } from 'node:sqlite'
 import { promisify } from 'node:util'
+import pLimit from 'p-limit'
 import type { UserName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
 
@@ -34,25 +36,23 @@ const mostLength = 1024
 const cost = { memory: 19_456, passes: 2, parallelism: 1 }
 const tagLength = 32
 
-/** Each holds 19 MiB and a thread; what waits longer than a person does is turned away instead. */
-const mostAtOnce = 64
+/**
+ * One processor stays free of them, so that nobody's notebook waits while a class logs in; on two, that makes about thirty a second. What
+ * waits longer than a person does is turned away.
+ */
+const inTurn = pLimit(Math.max(1, availableParallelism() - 1))
+const mostWaiting = 64
 const deriveKey = promisify(argon2)
-let underWay = 0
 
 async function derive(...[algorithm, parameters]: Parameters<typeof deriveKey>): Promise<Buffer> {
-  if (underWay >= mostAtOnce) {
+  if (inTurn.pendingCount >= mostWaiting) {
     throw new ProblemError('LOGINS_TOO_MANY', {
       what: 'You are not logged in yet',
       why: 'very many people are logging in at this moment',
       fix: 'Try again in a few seconds',
     })
   }
-  underWay++
-  try {
-    return await deriveKey(algorithm, parameters)
-  } finally {
-    underWay--
-  }
+  return inTurn(() => deriveKey(algorithm, parameters))
 }
 
 interface Hash {

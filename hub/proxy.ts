@@ -24,7 +24,7 @@ export interface Passage extends Forwarded {
 }
 
 export interface ReverseProxy {
-  /** Answers from the server. Throws `SERVER_UNREACHABLE`, and then nothing has been answered. */
+  /** Answers from the server. Throws `SERVER_UNREACHABLE` or `SERVER_BUSY`, and then nothing has been answered. */
   request(passage: Passage, request: IncomingMessage, response: ServerResponse): Promise<void>
   /** Joins `socket` to the server, or passes the server's refusal on. Throws likewise. */
   upgrade(passage: Passage, request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void>
@@ -44,12 +44,15 @@ const repeatable = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /** More at once than any page asks for; what comes beyond waits. One student must not use up the hub's descriptors. */
 const mostConnections = 64
+/** Requests and WebSockets under way to one server; of the hub's 65536 descriptors each takes two. A student's server may keep them all for ever. */
+const mostUnderWay = 1_000
 /** A server says `103 Early Hints` once, if ever. One that does nothing else would keep the hub busy. */
 const mostInterimAnswers = 8
 
 /** `socketsFolder` holds a folder with a `socket` in it for each account. */
 export function createProxy(socketsFolder: string): ReverseProxy {
   const agents = new Map<UnixName, Agent>()
+  const underWay = new Map<UnixName, number>()
 
   function agentOf(account: UnixName): Agent {
     const known = agents.get(account)
@@ -57,6 +60,19 @@ export function createProxy(socketsFolder: string): ReverseProxy {
     const agent = new Agent({ keepAlive: true, maxSockets: mostConnections, maxFreeSockets: 16 })
     agents.set(account, agent)
     return agent
+  }
+
+  /** Counts one in; whoever is counted in calls what is returned, once, at the end. Throws `SERVER_BUSY`. */
+  function enter(owner: UserName): () => void {
+    const account = unixName(owner)
+    const others = underWay.get(account) ?? 0
+    if (others >= mostUnderWay) throw busy(owner)
+    underWay.set(account, others + 1)
+    return () => {
+      const left = (underWay.get(account) ?? 1) - 1
+      if (left > 0) underWay.set(account, left)
+      else underWay.delete(account)
+    }
   }
 
   function open(passage: Passage, request: IncomingMessage, agent: Agent | false): ClientRequest {
@@ -92,14 +108,22 @@ export function createProxy(socketsFolder: string): ReverseProxy {
 
   return {
     async request(passage, request, response) {
-      const answer = await ask(passage, request, response)
-      const headers = responseHeaders(answer.rawHeaders, passage.prefix)
-      response.writeHead(answer.statusCode ?? 502, reasonOf(answer), headers)
-      // Half an answer cannot be mended: `pipeline` breaks the connection, so that the browser sees it.
-      await pipelineEnded(answer, response).catch(() => undefined)
+      const leave = enter(passage.owner)
+      try {
+        const answer = await ask(passage, request, response)
+        const headers = responseHeaders(answer.rawHeaders, passage.prefix)
+        response.writeHead(answer.statusCode ?? 502, reasonOf(answer), headers)
+        // Half an answer cannot be mended: `pipeline` breaks the connection, so that the browser sees it.
+        await pipelineEnded(answer, response).catch(() => undefined)
+      } finally {
+        leave()
+      }
     },
 
     async upgrade(passage, request, socket, head) {
+      const leave = enter(passage.owner)
+      if (socket.closed) leave()
+      else socket.once('close', leave)
       const call = open(passage, request, false)
       const abandon = () => call.destroy()
       socket.once('close', abandon)
@@ -173,6 +197,14 @@ function headText(message: IncomingMessage, headers: readonly string[]): Buffer 
 /** The reason phrase, where it is one that may be repeated. */
 function reasonOf(message: IncomingMessage): string {
   return /^[\x20-\x7e]*$/.test(message.statusMessage ?? '') ? (message.statusMessage ?? '') : ''
+}
+
+function busy(owner: UserName): ProblemError {
+  return new ProblemError('SERVER_BUSY', {
+    what: `${owner}’s server has too much to answer`,
+    why: `${mostUnderWay} requests and connections to it are open at this moment`,
+    fix: 'Close pages and programs that use it. If it stays so, stop it and start it again on the home page; files are not touched',
+  })
 }
 
 function unreachable(owner: UserName, cause: unknown): ProblemError {

@@ -12,6 +12,7 @@ const statuses: Record<string, number> = {
   LOGIN_REFUSED: 403,
   LOGINS_TOO_MANY: 429,
   LOGIN_TOO_OFTEN: 429,
+  TOO_MANY_NEW: 429,
   PASSWORD_SHORT: 403,
   PASSWORD_LONG: 403,
   PASSWORD_REPEATED: 403,
@@ -19,16 +20,47 @@ const statuses: Record<string, number> = {
   NAME_TAKEN: 409,
   EMAIL: 422,
   USER_NAME: 422,
+  NAMES: 422,
+  YOURSELF: 409,
+  SIGN_UP_GONE: 409,
+  SIGN_UP_TAKEN: 409,
+  PERSON_BANNED: 409,
+  PERSON_NOT_LET_IN: 409,
+  PERSON_UNKNOWN: 404,
+  CODES_USELESS: 409,
+  LAST_ADMIN: 409,
+  ROSTER: 422,
+  ON_MACHINE_ONLY: 403,
+  RENAME_BEGUN: 409,
+  USER_STILL_ALLOWED: 409,
+  USER_NOT_TEMPORARY: 409,
+  SERVER_RUNS: 409,
+  USER_LEAVES: 409,
+  PROCESSES_LEFT: 409,
+  HOME_MOUNTS: 409,
   CODE_VOID: 403,
   CODE_WRONG: 403,
   PASSWORD_ELSEWHERE: 403,
+  AUTH_STATE: 400,
+  AUTH_CODE: 403,
+  AUTH_DENIED: 403,
+  AUTH_NOT_TRUSTED: 403,
+  AUTH_NAME: 403,
+  AUTH_EMAIL_UNVERIFIED: 403,
+  AUTH_NOT_ALLOWED: 403,
+  AUTH_OTHER_IDENTITY: 403,
+  AUTH_OTHER_WAY: 403,
   FORM_STALE: 403,
   CROSS_ORIGIN: 403,
   NOT_YOURS: 403,
   USER_NOT_ALLOWED: 403,
   NO_PAGE: 404,
+  MISDIRECTED: 421,
+  VISIT_NEEDED: 403,
+  ENTER_VOID: 403,
   ADDRESS: 400,
   SERVER_NOT_RUNNING: 424,
+  SERVER_BUSY: 429,
   ADMINS_ONLY: 403,
   PASSWORD_NEEDED: 403,
   PASSWORD_WRONG: 403,
@@ -57,7 +89,7 @@ export function notYours(user: UserName): ProblemError {
   return new ProblemError('NOT_YOURS', {
     what: 'This is not your server',
     why: `you are logged in as ${user}, and a server opens for its owner alone`,
-    fix: 'Go to your own server. Administrators see files of others with sudo in a terminal, and may open servers where admins.open_servers is true',
+    fix: 'Go to your own server. Administrators see files of others with sudo in a terminal, and may open servers where https.user_domains, admins.visit_port or admins.open_servers says so',
   })
 }
 
@@ -125,5 +157,31 @@ export function passwordWrong(): ProblemError {
     what: 'That is not your password',
     why: 'it is another one than you log in with',
     fix: 'Try again. If it is forgotten, set a new one on the machine: sudo tljh-ts user passwd NAME',
+  })
+}
+
+/** For a host and a path, or a host and a method, that do not go together. */
+export function misdirected(): ProblemError {
+  return new ProblemError('MISDIRECTED', {
+    what: 'This is not the place for that',
+    why: 'the hub is called by another name, and each user’s server has a host of its own',
+    fix: 'Start from the hub’s own address. Programs: follow the redirect of a GET first, and go on at the host to which it leads',
+  })
+}
+
+/** For a script: a page leads to the note instead. */
+export function visitNeeded(owner: UserName): ProblemError {
+  return new ProblemError('VISIT_NEEDED', {
+    what: `You are not on a visit to ${owner}’s server`,
+    why: 'a visit begins with a note that it is somebody else’s, and ends after an hour',
+    fix: 'Open the server in a browser, read the note, and go on from there',
+  })
+}
+
+export function enterVoid(): ProblemError {
+  return new ProblemError('ENTER_VOID', {
+    what: 'You have not got in by that link',
+    why: 'it was used before, is older than a minute, or was made in another browser',
+    fix: 'Open the server from the hub’s home page. If it happens again, let the browser keep cookies of this site',
   })
 }

@@ -7,7 +7,7 @@ import { ProblemError, type ProblemText } from '../problem.ts'
 import { addressOf } from './access.ts'
 import { checkForm, formToken, type Hub, sendPage } from './answers.ts'
 import { type Arrival, arrivalCookie } from './arrivals.ts'
-import { startSession } from './entrance.ts'
+import { goOn, startSession } from './entrance.ts'
 import { refusedLogin } from './entry.ts'
 import { statusOf } from './refusals.ts'
 
@@ -53,15 +53,15 @@ export async function secondStepRoutes(app: FastifyInstance, hub: Hub): Promise<
     try {
       checkForm(hub, request, _xsrf)
       // Counted with the passwords: a new login gives new attempts, but not more of them.
-      await throttle.begin(`${user} second factor`, addressOf(request.raw))
+      await throttle.begin('second-factor', user, addressOf(request.raw))
       const isOn = secondFactors.isOn(user)
       const recovery = isOn ? [] : secondFactors.switchOn(user, secret, code)
       if (recovery === undefined || (isOn && !secondFactors.take(user, code))) throw codeWrong()
-      await throttle.succeeded(`${user} second factor`, addressOf(request.raw))
+      await throttle.succeeded('second-factor', user, addressOf(request.raw))
       arrivals.remove(cookie)
       reply.clearCookie(arrivalCookie, { path: `${baseUrl}hub/` })
-      const begun = startSession(hub, request, reply, arrival)
-      if (isOn) return begun
+      startSession(hub, request, reply, arrival)
+      if (isOn) return goOn(hub, reply, arrival)
       audit.record({ kind: 'second-factor', message: `${user} switched the second factor on`, who: user })
       return sendPage(reply, pages.recoveryCodes({ user, codes: recovery, next: next || `${baseUrl}hub/` }))
     } catch (error) {

@@ -22,6 +22,9 @@ export interface Sessions {
   find(token: string | undefined): Session | undefined
   /** Whether it has neither been ended nor grown too old. */
   isOpen(session: Session): boolean
+  /** When one of that user was last asked for in this process, in milliseconds since 1970; 0 for never. */
+  lastSeen(user: UserName): number
+  hasAny(user: UserName): boolean
   end(session: Session): void
   endAllOf(user: UserName): void
   /** Ends all of a user but this one. */
@@ -40,6 +43,9 @@ export function createSessions(db: DatabaseSync): Sessions {
   const select = db.prepare('SELECT user, way, started FROM sessions WHERE id = ? AND expires > ?')
   const remove = db.prepare('DELETE FROM sessions WHERE id = ?')
   const removeAllOf = db.prepare('DELETE FROM sessions WHERE user = ?')
+  const selectAny = db.prepare('SELECT 1 FROM sessions WHERE user = ? AND expires > ?')
+  /** By user. */
+  const seen = new Map<string, number>()
   const listeners: (() => void)[] = []
   const selectKinds = db.prepare('SELECT DISTINCT user, way FROM sessions')
   const removeKind = db.prepare('DELETE FROM sessions WHERE user = ? AND way = ?')
@@ -60,6 +66,7 @@ export function createSessions(db: DatabaseSync): Sessions {
       const row = select.get(id, Date.now())
       if (!row) return undefined
       const { user, way, started } = row
+      seen.set(String(user), Date.now())
       return {
         id: id.toString('hex'),
         user: String(user) as UserName,
@@ -67,7 +74,13 @@ export function createSessions(db: DatabaseSync): Sessions {
         started: Number(started),
       }
     },
-    isOpen: session => select.get(Buffer.from(session.id, 'hex'), Date.now()) !== undefined,
+    isOpen({ id, user }) {
+      const isOpen = select.get(Buffer.from(id, 'hex'), Date.now()) !== undefined
+      if (isOpen) seen.set(user, Date.now())
+      return isOpen
+    },
+    lastSeen: user => seen.get(user) ?? 0,
+    hasAny: user => selectAny.get(user, Date.now()) !== undefined,
     end(session) {
       remove.run(Buffer.from(session.id, 'hex'))
       for (const listener of listeners) listener()

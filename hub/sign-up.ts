@@ -7,11 +7,11 @@
 import { randomInt } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { formats } from '../config/formats.ts'
-import { isUserName, parseUserName, type UserName } from '../config/names.ts'
+import { isTemporaryName, isUserName, parseUserName, type UserName } from '../config/names.ts'
 import { ProblemError, type ProblemText } from '../problem.ts'
 import { addressOf } from './access.ts'
 import { checkForm, formToken, type Hub, sendPage } from './answers.ts'
-import { letIn, startSession } from './entrance.ts'
+import { letIn } from './entrance.ts'
 import { noPage, statusOf } from './refusals.ts'
 
 interface Form {
@@ -39,7 +39,7 @@ const form = {
 const tokenForm = { type: 'object', properties: { _xsrf: text(256) } }
 
 export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
-  const { baseUrl, access, config, passwords, signUps, throttle, pages, audit, log } = hub
+  const { baseUrl, access, config, passwords, signUps, throttle, pages, audit } = hub
   const address = `${baseUrl}hub/signup`
 
   const options = () => config.current().auth.options.NativeAuthenticator ?? {}
@@ -68,7 +68,7 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
     try {
       checkForm(hub, request, request.body._xsrf)
       // A program that signs up thousands is as welcome as one that guesses passwords.
-      await throttle.begin('sign-up', from)
+      await throttle.beginNew(from)
       const { user, email, hash } = await check(request.body)
       const isNew = !isKnown(user)
       if (options().open_signup) {
@@ -77,7 +77,6 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
         return letIn(hub, request, reply, { user, way: 'native', next: '' })
       }
       if (isNew && signUps.add(user, email, hash)) {
-        log(`${user} signed up from ${from}`)
         audit.record({
           kind: 'sign-up',
           message: `${user} signed up, and waits for approval`,
@@ -94,6 +93,7 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
 
   /** Whether somebody has that account already, or the file says who that is. */
   function isKnown(user: UserName): boolean {
+    if (isTemporaryName(user)) return true
     const { users, groups } = config.current()
     const lists = [users.allowed, users.admin, users.banned, ...groups.values()]
     return passwords.has(user) || lists.some(list => list.has(user))
@@ -120,9 +120,9 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
     async (request, reply) => {
       if (!config.current().auth.kinds.includes('temporary')) throw noPage()
       checkForm(hub, request, request.body._xsrf)
-      await throttle.begin('temporary', addressOf(request.raw))
+      await throttle.beginNew(addressOf(request.raw))
       if (access.sessionOf(request.raw)) return reply.redirect(`${baseUrl}hub/`, 303)
-      return startSession(hub, request, reply, { user: temporaryName(), way: 'temporary', next: '' })
+      return letIn(hub, request, reply, { user: temporaryName(), way: 'temporary', next: '' })
     },
   )
 }
@@ -132,8 +132,6 @@ export function signUpIsOpen({ config }: Pick<Hub, 'config'>): boolean {
   const { kinds, options } = config.current().auth
   return kinds.includes('native') && (options.NativeAuthenticator?.enable_signup ?? true)
 }
-
-export const temporaryPattern = /^tmp-[a-z0-9]{8}$/
 
 function temporaryName(): UserName {
   const letters = 'abcdefghijkmnpqrstuvwxyz23456789'

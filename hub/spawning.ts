@@ -5,7 +5,7 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { isUserName, type UserName } from '../config/names.ts'
 import type { Server } from '../spawner/protocol.ts'
-import { ownPath } from './access.ts'
+import { isNavigation, isOwnLink, ownPath } from './access.ts'
 import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress } from './answers.ts'
 import { crossOrigin, loginNeeded, notYours } from './refusals.ts'
 
@@ -21,6 +21,9 @@ interface Form {
   _xsrf: string
   next: string
 }
+
+/** So long after a login it is still the login that leads to a start. */
+const justLoggedInMs = 60_000
 
 export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
   const { baseUrl, access, config, servers, pages, log } = hub
@@ -52,14 +55,27 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
     return sendPage(reply, pages.home({ user, isAdmin, server: servers.get(user), configProblem, xsrf }))
   })
 
-  /** As with JupyterHub, to open this address is to start; but only for somebody who opens it, not for an image. */
+  /**
+   * As with JupyterHub, to open this address is to start; but only for somebody who comes from our pages, by the address bar, or from
+   * the login, which may be another site's. Everybody else is shown a button, since a link of a stranger's could have led here.
+   */
   app.get<{ Querystring: { next: string } }>(
     `${baseUrl}hub/spawn`,
     { schema: { querystring: nextQuery } },
     async (request, reply) => {
-      const user = userOf(request)
+      const session = access.sessionOf(request.raw)
+      if (!session) throw loginNeeded()
+      const { user, started } = session
+      const next = ownPath(request.query.next, baseUrl)
       if ((request.headers['sec-fetch-dest'] ?? 'document') !== 'document') throw crossOrigin()
-      return start(user, ownPath(request.query.next, baseUrl), reply)
+      const isMeant = isOwnLink(request.raw) || (isNavigation(request.raw) && Date.now() - started < justLoggedInMs)
+      if (isMeant) return start(user, next, reply)
+      const server = servers.get(user)
+      if (server.kind === 'ready') return reply.redirect(next || serverAddress(hub, request, user))
+      return sendPage(
+        reply,
+        pages.notRunning({ user, owner: user, server, next, xsrf: formToken(hub, request, reply) }),
+      )
     },
   )
 
@@ -85,21 +101,24 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
       const owner = ownerIn(request.params.name, user)
       const next = ownPath(request.query.next, baseUrl)
       const server = servers.get(owner)
-      if (server.kind === 'ready') return reply.redirect(next || serverAddress(hub, owner))
+      if (server.kind === 'ready') return reply.redirect(next || serverAddress(hub, request, owner, user))
       const xsrf = formToken(hub, request, reply)
       return sendPage(reply, pages.spawnPending({ user, owner, server, xsrf, next }))
     },
   )
 
   app.get<{ Params: { name: string } }>(`${baseUrl}hub/api/users/:name/server/progress`, (request, reply) => {
-    const owner = ownerIn(request.params.name, userOf(request))
+    const user = userOf(request)
+    const owner = ownerIn(request.params.name, user)
     const gone = new AbortController()
     reply.raw.once('close', () => gone.abort())
     reply
       .header('content-type', 'text/event-stream')
       .header('cache-control', 'no-store')
       .header('x-accel-buffering', 'no')
-    return reply.send(Readable.from(progress(servers.watch(owner, gone.signal), serverAddress(hub, owner))))
+    return reply.send(
+      Readable.from(progress(servers.watch(owner, gone.signal), serverAddress(hub, request, owner, user))),
+    )
   })
 }
 

@@ -40,7 +40,7 @@ export function createXsrf(db: DatabaseSync): Xsrf {
 }
 
 /** The secret of that name, made when it is first asked for. */
-function secret(db: DatabaseSync, name: string): Buffer {
+export function secret(db: DatabaseSync, name: string): Buffer {
   db.prepare('INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)').run(name, randomBytes(32))
   const row = db.prepare('SELECT value FROM secrets WHERE name = ?').get(name)
   return Buffer.from(row?.value as Uint8Array)

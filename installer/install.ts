@@ -5,13 +5,12 @@
  * Each step looks first and makes what is missing, so it may be run again over an installation, and after a run that
  * was cut off. It never touches a home, and of a configuration that is there it changes the list of administrators alone.
  */
-import { randomInt } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { chmod, chown, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises'
-import { hostname } from 'node:os'
 import { dirname, join } from 'node:path'
 import { isMap, parseDocument } from 'yaml'
 import { runCommand } from '../commands.ts'
+import { hubAddress } from '../config/address.ts'
 import { parseConfig } from '../config/config.ts'
 import { parseUserName, type UserName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
@@ -21,13 +20,15 @@ import { setListenAddress } from '../systemd/address.ts'
 export interface Installation {
   address: string
   admin: UserName
-  /** Of the administrator, where this installation made it. */
-  password: string | undefined
+  /** With which the administrator chooses a password; undefined where there is one already. */
+  invitation: { code: string; link: string } | undefined
 }
 
 const hubAccount = 'tljh-hub'
-const sockets = ['tljh-hub.socket', 'tljh-spawner.socket']
+const sockets = ['tljh-hub.socket', 'tljh-spawner.socket', 'tljh-pam.socket']
 const services = ['tljh-spawner.service', 'tljh-hub.service']
+/** Whoever installs is there to use it. */
+const codeDays = 3
 const unitFolder = '/etc/systemd/system'
 
 const sudoers = `# Made by tljh-ts. Administrators of the hub are administrators of the machine.
@@ -47,6 +48,11 @@ polkit.addRule(function (action, subject) {
   if (action.id.indexOf('org.freedesktop.login1.set-') === 0 && subject.isInGroup('jupyterhub-users')
       && !subject.isInGroup('jupyterhub-admins')) return polkit.Result.NO
 })
+`
+
+const pamService = `# Made by tljh-ts. How the hub checks passwords of this machine's accounts, where auth.type names pam.
+@include common-auth
+@include common-account
 `
 
 /** Installs, and tells `report` what it does. Throws a `ProblemError` (`INSTALL_…`) that says which step failed and why. */
@@ -69,7 +75,8 @@ export async function install(
   await ensureUnits(layout)
   report('services')
   await startServices(layout)
-  return { address: await address(layout), admin, password: await ensurePassword(layout, admin) }
+  const address = await hubAddress(parseConfig(await readFile(layout.configFile)))
+  return { address, admin, invitation: await invite(layout, admin) }
 }
 
 async function checkMachine(): Promise<void> {
@@ -109,16 +116,21 @@ async function ensureConfinement(): Promise<void> {
     await replace('/etc/ssh/sshd_config.d/tljh-ts.conf', sshd, 0o644)
     await runCommand('systemctl', ['try-reload-or-restart', 'ssh.service'])
   }
+  await replace('/etc/pam.d/tljh-ts', pamService, 0o644)
   if (existsSync('/etc/polkit-1/rules.d')) await replace('/etc/polkit-1/rules.d/40-tljh-ts.rules', polkit, 0o644)
 }
 
-async function ensureFolders({ configFile, state }: Layout, hubGid: number): Promise<void> {
+async function ensureFolders({ configFile, state, archives }: Layout, hubGid: number): Promise<void> {
   await mkdir(dirname(configFile), { recursive: true })
   await chown(dirname(configFile), 0, hubGid)
   await chmod(dirname(configFile), 0o750)
   await mkdir(state, { recursive: true })
   await must('chown', ['--recursive', `${hubAccount}:${hubAccount}`, state])
   await chmod(state, 0o700)
+  // Homes of people who have left.
+  await mkdir(archives, { recursive: true })
+  await chown(archives, 0, 0)
+  await chmod(archives, 0o700)
 }
 
 async function ensureConfig({ configFile }: Layout, admin: UserName, hubGid: number): Promise<void> {
@@ -140,7 +152,7 @@ async function ensureConfig({ configFile }: Layout, admin: UserName, hubGid: num
 const firstConfig = `# The hub's configuration. Change it with: sudo tljh-ts config edit
 users:
   admin: []
-  # Who may log in beside the administrators. At the first login each chooses a password.
+  # Who may log in beside the administrators. Add them with: sudo tljh-ts user add NAME
   allowed: []
 # What each user's server may use. Without a line, as much as the machine has.
 limits:
@@ -164,7 +176,8 @@ async function ensureUnits({ hub }: Layout): Promise<void> {
 }
 
 async function startServices({ configFile }: Layout): Promise<void> {
-  setListenAddress('tljh-hub.socket', parseConfig(await readFile(configFile)).http)
+  const { http, visitPort } = parseConfig(await readFile(configFile))
+  setListenAddress('tljh-hub.socket', { ...http, visitPort })
   await must('systemctl', ['daemon-reload'])
   await must('systemctl', ['enable', '--quiet', ...sockets, ...services])
   await must('systemctl', ['start', ...sockets])
@@ -172,33 +185,12 @@ async function startServices({ configFile }: Layout): Promise<void> {
   await must('systemctl', ['restart', ...services], { timeoutMs: 60_000 })
 }
 
-async function address({ configFile }: Layout): Promise<string> {
-  const { baseUrl, http } = parseConfig(await readFile(configFile))
-  const { stdout } = await runCommand('hostname', ['--all-ip-addresses'])
-  const host = http.address || stdout.split(' ')[0]?.trim() || hostname()
-  return `http://${host}${http.port === 80 ? '' : `:${http.port}`}${baseUrl}`
-}
-
-/** The password of a new administrator; nothing where there is one already. */
-async function ensurePassword({ hub }: Layout, admin: UserName): Promise<string | undefined> {
-  const password = newPassword()
-  const command = [
-    join(hub, 'node_modules/node/bin/node'),
-    join(hub, 'tljh-ts.ts'),
-    'user',
-    'passwd',
-    '--if-unset',
-    admin,
-  ]
-  const { stdout } = await must('runuser', ['-u', hubAccount, '--', ...command], { input: `${password}\n` })
-  return stdout.includes('unchanged') ? undefined : password
-}
-
-/** Without letters and digits that look alike. 12 of 31: 59 bits. */
-function newPassword(): string {
-  const letters = 'abcdefghjkmnpqrstuvwxyz23456789'
-  const groups = [4, 4, 4].map(length => Array.from({ length }, () => letters[randomInt(letters.length)]).join(''))
-  return groups.join('-')
+/** A code for an administrator who has no password. Nobody gets to be the administrator by being the first at the page. */
+async function invite({ hub }: Layout, admin: UserName): Promise<Installation['invitation']> {
+  const program = [join(hub, 'tljh-ts.ts'), 'user', 'invite', admin, '--if-unset', `--expires=${codeDays}`, '--json']
+  const { stdout } = await must(join(hub, 'node_modules/node/bin/node'), program)
+  const [made] = JSON.parse(stdout) as { code?: string; link?: string }[]
+  return made?.code && made.link ? { code: made.code, link: made.link } : undefined
 }
 
 /** Writes beside and renames, so that the file is there whole or not at all. */

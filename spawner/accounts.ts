@@ -4,13 +4,15 @@
  * Every step looks first and changes only what is not as it should be, so a start that was cut off half-way is mended by
  * the next. Account files have one lock for the whole machine, so changes are made one at a time.
  *
- * Only accounts that begin with `jupyter-`, have an ordinary user id and belong to this very user are ever touched.
+ * Only accounts that begin with `jupyter-`, have an ordinary user id and belong to this very user are ever touched. Whoever has an
+ * account of the machine (PAM) works in that one: of it, nothing changes but the groups that the configuration names.
  */
-import { existsSync } from 'node:fs'
+import { existsSync, type Stats } from 'node:fs'
 import { chmod, lstat, mkdir, rename, rm } from 'node:fs/promises'
 import { runCommand } from '../commands.ts'
 import type { UnixName, UserName } from '../config/names.ts'
 import { unixName } from '../config/names.ts'
+import type { OrdinaryAccount } from '../config/unix-accounts.ts'
 import { ProblemError } from '../problem.ts'
 import { createTurns } from './turns.ts'
 
@@ -26,7 +28,7 @@ export interface Accounts {
    * Makes sure that the user's account exists, with its home and its groups: `jupyterhub-users`, and
    * `jupyterhub-admins` for as long as `isAdmin`. Throws a `ProblemError` (`ACCOUNT_…`).
    */
-  ensure(user: UserName, wanted: Wanted): Promise<Account>
+  ensure(user: UserName, wanted: Wanted): Promise<Account | OrdinaryAccount>
   /** Puts the account, if there is one, into the group of administrators or takes it out. */
   setAdmin(user: UserName, isAdmin: boolean): Promise<void>
   /** Likewise, for a group of the machine; one that is not there is made. */
@@ -46,18 +48,23 @@ const firstUid = 1000
 /** Put into the account's comment: tells whose it is where a long name was cut. */
 const comment = 'JupyterHub user '
 
-export function createAccounts(): Accounts {
+/** @param ownAccountOf tells the account of the machine that a user works in, if it is none of ours */
+export function createAccounts(ownAccountOf: (user: UserName) => OrdinaryAccount | undefined): Accounts {
   const inTurn = createTurns()
 
   function setMember(user: UserName, group: string, isIn: boolean): Promise<void> {
     return inTurn(async () => {
-      const account = await findAccount(user, unixName(user))
+      const account = ownAccountOf(user) ?? (await findAccount(user, unixName(user)))
       if (account) await setMembership(account.name, group, isIn)
     })
   }
 
   return {
-    ensure: (user, wanted) => inTurn(() => ensureAccount(user, wanted)),
+    ensure: (user, wanted) =>
+      inTurn(async () => {
+        const own = ownAccountOf(user)
+        return own ? ensureOwn(own, wanted) : ensureAccount(user, wanted)
+      }),
     setAdmin: (user, isAdmin) => setMember(user, adminsGroup, isAdmin),
     setMember,
   }
@@ -73,6 +80,14 @@ async function ensureAccount(user: UserName, { isAdmin, memberships }: Wanted): 
   await setMembership(name, usersGroup, true)
   await setMembership(name, adminsGroup, isAdmin)
   for (const [group, isIn] of memberships) await setMembership(name, group, isIn)
+  return account
+}
+
+/** Groups that are not ours to manage are only added to: who else put somebody into one had a reason. */
+async function ensureOwn(account: OrdinaryAccount, { isAdmin, memberships }: Wanted): Promise<OrdinaryAccount> {
+  await ensureHome(account)
+  await setMembership(account.name, adminsGroup, isAdmin)
+  for (const [group, isIn] of memberships) if (isIn) await setMembership(account.name, group, true)
   return account
 }
 
@@ -168,19 +183,24 @@ async function ensureShadow(user: UserName, name: UnixName): Promise<void> {
 }
 
 /** Closes the home to everybody else. Group bits stay: the group is the user's own. */
-async function ensurePrivateHome({ home, name, uid }: Account): Promise<void> {
+async function ensurePrivateHome(account: Account): Promise<void> {
+  const { mode } = await ensureHome(account)
+  if (mode & 0o007) await chmod(account.home, mode & 0o770)
+}
+
+async function ensureHome({ home, name, uid, gid }: Account | OrdinaryAccount): Promise<Stats> {
   const stat = await lstat(home).catch(() => undefined)
   if (!stat?.isDirectory() || stat.uid !== uid) {
     throw new ProblemError('ACCOUNT_HOME', {
       what: `${name} has no home folder to work in`,
       why: stat ? `${home} is not a folder of theirs` : `${home} does not exist`,
-      fix: `An administrator can put it right: sudo install --directory --owner=${name} --group=${name} --mode=0700 ${home}`,
+      fix: `An administrator can put it right: sudo install --directory --owner=${name} --group=${gid} --mode=0700 ${home}`,
     })
   }
-  if (stat.mode & 0o007) await chmod(home, stat.mode & 0o770)
+  return stat
 }
 
-async function setMembership(name: UnixName, group: string, wanted: boolean): Promise<void> {
+async function setMembership(name: UnixName | UserName, group: string, wanted: boolean): Promise<void> {
   const found = await runCommand('getent', ['group', group])
   const members = found.stdout.trimEnd().split(':')[3]?.split(',') ?? []
   if (members.includes(name) === wanted) return

@@ -10,12 +10,17 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { UserName } from '../config/names.ts'
 import type { Proposal, Services, ServicesStatus } from '../config/services.ts'
 import { ProblemError } from '../problem.ts'
-import type { Event, Refusal, Server } from './protocol.ts'
+import type { Departure, Event, Refusal, Server } from './protocol.ts'
 
 export interface SpawnerClient {
+  list(): Promise<Server[]>
   /** Both answer as soon as the spawner has taken the order, and throw what it refuses as a `ProblemError`. */
   start(user: UserName): Promise<Server>
   stop(user: UserName): Promise<Server>
+  /** Archives and deletes the account of somebody whom the configuration does not let in any more. Answers when it is done. */
+  archive(user: UserName): Promise<Departure>
+  /** Deletes the account of a temporary visitor, with its files. */
+  forget(user: UserName): Promise<Departure>
   /** Tells which version of the configuration the hub runs. */
   runs(version: string): Promise<void>
   /** Throws what the spawner refuses it for: `CONFIG_INVALID`, `CONFIG_CHANGED`, `CONFIG_LOCKED`, `CONFIG_NOT_APPLIED`. */
@@ -36,6 +41,8 @@ export interface FollowOptions {
 const timeoutMs = 10_000
 /** A hub that moves to another port is stopped and started. */
 const reloadTimeoutMs = 60_000
+/** A home of a terabyte. */
+const departureTimeoutMs = 24 * 3600_000
 const firstRetryMs = 50
 const lastRetryMs = 1_000
 
@@ -50,8 +57,11 @@ export function connectSpawner(socketPath: string): SpawnerClient {
   }
 
   return {
+    list: () => ask<Server[]>('GET', '/servers'),
     start: user => ask<Server>('POST', `/servers/${user}/start`),
     stop: user => ask<Server>('POST', `/servers/${user}/stop`),
+    archive: user => ask<Departure>('POST', `/users/${user}/archive`, departureTimeoutMs),
+    forget: user => ask<Departure>('POST', `/users/${user}/forget`, departureTimeoutMs),
     async runs(version) {
       await ask('POST', `/config/in-force/${version}`)
     },

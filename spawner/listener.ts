@@ -6,10 +6,12 @@
  * in. (The one body there is, a proposed configuration, is checked as if nobody had.) What is slow or silent is cut off, and there are never more connections than the hub can honestly use.
  */
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { isUserName, type UserName } from '../config/names.ts'
 import type { ServicesStatus } from '../config/services.ts'
 import { ProblemError } from '../problem.ts'
+import type { Leavers } from './leavers.ts'
 import type { Event, Refusal, Server } from './protocol.ts'
 
 /** What the verbs do with servers. */
@@ -43,8 +45,11 @@ const mostProposalBytes = 2 * 1024 * 1024
 export function createListener(
   servers: Servers,
   configuration: Configuration,
+  leavers: Leavers,
   log: (line: string) => void,
 ): HttpServer {
+  // The hub sends one request, and the next when that is answered. What comes sooner could be the rest of one that is refused.
+  const answering = new WeakSet<Socket>()
   const server = createServer(
     {
       maxHeaderSize: 4096,
@@ -54,7 +59,13 @@ export function createListener(
       keepAliveTimeout: 60_000,
     },
     (request, response) => {
-      answer(servers, configuration, request, response).catch(error => refuse(response, error, log))
+      const { socket } = request
+      if (answering.has(socket)) return void socket.destroy()
+      answering.add(socket)
+      response.once('finish', () => {
+        if (response.shouldKeepAlive) answering.delete(socket)
+      })
+      answer(servers, configuration, leavers, request, response).catch(error => refuse(response, error, log))
     },
   )
   server.maxConnections = mostConnections
@@ -64,6 +75,7 @@ export function createListener(
 async function answer(
   servers: Servers,
   configuration: Configuration,
+  leavers: Leavers,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -73,7 +85,10 @@ async function answer(
     throw refusal('BODY', 'the request has a body', 'no verb takes one', 'Send the verb and the user name alone')
   }
   const [, root, name, verb, ...rest] = (request.url ?? '').split('/')
-  const pattern = root === 'servers' ? [root, name && 'NAME', verb, ...rest] : [root, name, verb && 'NAME', ...rest]
+  const pattern =
+    root === 'servers' || root === 'users'
+      ? [root, name && 'NAME', verb, ...rest]
+      : [root, name, verb && 'NAME', ...rest]
   const call = `${request.method} ${pattern.filter(part => part !== undefined).join('/')}`
   switch (call) {
     case 'GET servers':
@@ -81,9 +96,14 @@ async function answer(
     case 'GET servers/NAME':
       return send(response, 200, servers.get(userNamed(name)))
     case 'POST servers/NAME/start':
+      leavers.mustStay(userNamed(name))
       return send(response, 202, servers.start(userNamed(name)))
     case 'POST servers/NAME/stop':
       return send(response, 202, servers.stop(userNamed(name)))
+    case 'POST users/NAME/archive':
+      return send(response, 200, await leavers.archive(userNamed(name)))
+    case 'POST users/NAME/forget':
+      return send(response, 200, await leavers.forget(userNamed(name)))
     case 'GET events':
       return stream(servers, configuration, response)
     case 'GET config':
@@ -164,9 +184,15 @@ function statusOf(code: string): number {
     case 'VERSION':
       return 400
     case 'USER_NOT_ALLOWED':
+    case 'USER_STILL_ALLOWED':
+    case 'USER_NOT_TEMPORARY':
       return 403
     case 'CONFIG_CHANGED':
     case 'CONFIG_LOCKED':
+    case 'USER_LEAVES':
+    case 'SERVER_RUNS':
+    case 'PROCESSES_LEFT':
+    case 'HOME_MOUNTS':
       return 409
     case 'CONFIG_INVALID':
     case 'PROPOSAL':

@@ -11,12 +11,14 @@ import { runCommand } from '../commands.ts'
 import { applyConfig } from '../config/apply.ts'
 import { type Config, isAdmin, versionOf } from '../config/config.ts'
 import type { ConfigFile } from '../config/file.ts'
+import { versions } from '../config/history.ts'
 import { lockConfig } from '../config/lock.ts'
 import type { UserName } from '../config/names.ts'
 import { type Plan, planChange } from '../config/plan.ts'
 import type { Proposal } from '../config/services.ts'
 import { ProblemError } from '../problem.ts'
 import { setListenAddress } from '../systemd/address.ts'
+import type { Audit, AuditEntry } from '../systemd/audit.ts'
 import type { Accounts } from './accounts.ts'
 import type { Configuration } from './listener.ts'
 import type { Event } from './protocol.ts'
@@ -28,6 +30,7 @@ export interface LiveOptions {
   config: ConfigFile
   servers: WatchedServers
   accounts: Accounts
+  audit: Audit
   log: (line: string) => void
 }
 
@@ -39,7 +42,7 @@ export interface LiveConfiguration extends Configuration {
 const lookEveryMs = 1_000
 const restartTimeoutMs = 60_000
 
-export function createLive({ configFile, config, servers, accounts, log }: LiveOptions): LiveConfiguration {
+export function createLive({ configFile, config, servers, accounts, audit, log }: LiveOptions): LiveConfiguration {
   let applied = config.current()
   let hubVersion: string | undefined
   const inTurn = createTurns()
@@ -53,7 +56,20 @@ export function createLive({ configFile, config, servers, accounts, log }: LiveO
     applied = wanted
     log(`configuration ${wanted.version.slice(0, 12)} is in force: ${plan.lines.join('; ') || 'nothing to do'}`)
     for (const listener of listeners) listener({ config: wanted.version })
+    audit.record(entryFor(wanted.version, plan))
     await carryOut(plan, wanted)
+  }
+
+  /** Who did it is in the history, unless the file was edited by hand. */
+  function entryFor(version: string, { lines }: Plan): AuditEntry {
+    const made = versions(configFile).findLast(({ text }) => versionOf(text) === version)
+    const who = made?.who ?? 'somebody'
+    const how = made ? `${made.how}, version ${made.number}` : 'by hand'
+    return {
+      kind: 'config',
+      who,
+      message: `${who} changed the configuration (${how}): ${lines.join('; ') || 'nothing to do'}`,
+    }
   }
 
   /** One thing that fails keeps nothing else from being done. */
@@ -66,7 +82,7 @@ export function createLive({ configFile, config, servers, accounts, log }: LiveO
       ...plan.stopped.map(async user => void servers.stop(user)),
     ])
     for (const result of results) if (result.status === 'rejected') log(`change of the configuration: ${result.reason}`)
-    const moves = setListenAddress('tljh-hub.socket', wanted.http)
+    const moves = setListenAddress('tljh-hub.socket', { ...wanted.http, visitPort: wanted.visitPort })
     if (moves || plan.baseUrlChanges) await restartHub(moves)
   }
 
@@ -95,12 +111,12 @@ export function createLive({ configFile, config, servers, accounts, log }: LiveO
       hubVersion = version
     },
     async propose(admin, body) {
-      const { text, baseVersion, isAtOnce } = readProposal(body)
+      const { text, baseVersion, isAtOnce, how = 'edit in the browser' } = readProposal(body)
       if (!isAdmin(config.current(), admin)) throw notAdmin(admin)
-      await using _lock = await lockConfig(configFile, { who: admin, how: 'edit in the browser' })
+      await using _lock = await lockConfig(configFile, { who: admin, how })
       const onDisk = existsSync(configFile) ? readFileSync(configFile) : ''
       if (versionOf(onDisk) !== baseVersion) throw changedMeanwhile()
-      const change = { text, who: admin, how: 'edit in the browser', isAtOnce }
+      const change = { text, who: admin, how, isAtOnce }
       const services = { status: this.status, reload: this.reload }
       const { number } = await applyConfig(change, { configFile, services, checksPage: false })
       log(`${admin} brought version ${number} of the configuration into force`)
@@ -121,11 +137,11 @@ export function createLive({ configFile, config, servers, accounts, log }: LiveO
 }
 
 /** The hub has checked it, and may have been taken over. */
-function readProposal(body: string): Pick<Proposal, 'text' | 'baseVersion' | 'isAtOnce'> {
+function readProposal(body: string): Omit<Proposal, 'admin'> {
   try {
-    const { text, baseVersion, isAtOnce } = JSON.parse(body) as Partial<Proposal>
+    const { text, baseVersion, isAtOnce, how } = JSON.parse(body) as Partial<Proposal>
     if (typeof text === 'string' && typeof baseVersion === 'string')
-      return { text, baseVersion, isAtOnce: isAtOnce === true }
+      return { text, baseVersion, isAtOnce: isAtOnce === true, ...(isPlain(how) ? { how } : {}) }
   } catch {
     // Not JSON: refused like everything else that is no proposal.
   }
@@ -134,6 +150,11 @@ function readProposal(body: string): Pick<Proposal, 'text' | 'baseVersion' | 'is
     why: 'it is not JSON with text and baseVersion',
     fix: 'See spawner/protocol.ts',
   })
+}
+
+/** A line of the history that is what it says. */
+function isPlain(how: unknown): how is string {
+  return typeof how === 'string' && /^[a-z0-9 ._@-]{1,120}$/.test(how)
 }
 
 function notAdmin(user: UserName): ProblemError {

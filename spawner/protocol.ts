@@ -5,6 +5,9 @@
  *   GET  /servers/NAME         one
  *   POST /servers/NAME/start   asks for a start; answers at once with the state it leads to
  *   POST /servers/NAME/stop    asks for a stop; likewise
+ *   POST /users/NAME/archive   archives the home of somebody who may not enter any more, and deletes the account; answers a
+ *                              `Departure` when that is done, which can take hours
+ *   POST /users/NAME/forget    deletes the account of a temporary visitor with its files; likewise
  *   GET  /events               a line of JSON (an `Event`) for each change, after a first one with all servers
  *   GET  /config               which version of the configuration is in force, and what its change would meet
  *   POST /config/reload        asks for the file to be looked at now; answers when what runs is in line with it
@@ -36,6 +39,14 @@ export interface ServerEnd {
 
 /** One line of `/events`. `all` replaces whatever the reader knew; `config` is the version that came into force. */
 export type Event = { all: Server[] } | { changed: Server } | { config: string }
+
+/** What became of an account that was to go. */
+export interface Departure {
+  /** Whether there was anything of the user on the machine. */
+  wasThere: boolean
+  /** The path of the archive; undefined where there was no home, or none was wanted. */
+  archive: string | undefined
+}
 
 export interface Refusal {
   code: string

@@ -12,6 +12,7 @@ import type { ConfigFile } from '../config/file.ts'
 import { type UserName, unixName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import type { RunningServer } from '../config/plan.ts'
+import { homesElsewhere } from '../config/unix-accounts.ts'
 import { ProblemError } from '../problem.ts'
 import { describeEnd } from '../systemd/end.ts'
 import { lastLines } from '../systemd/journal.ts'
@@ -109,7 +110,8 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
       memberships: new Map([...inForce.unixGroups].map(([group, members]) => [group, members.has(user)])),
     })
     const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')
-    const plan = planServer(user, account, { layout, config: inForce, hubGid, mountinfo })
+    const otherHomes = inForce.auth.kinds.includes('pam') ? homesElsewhere(account.home) : []
+    const plan = planServer(user, account, { layout, config: inForce, hubGid, mountinfo, otherHomes })
     const job = await startCleared(plan, isWanted)
     if (!job) return
     change(user, server => {

@@ -8,12 +8,16 @@ import { chmodSync, mkdirSync } from 'node:fs'
 import { runCommand } from '../commands.ts'
 import { openConfigFile } from '../config/file.ts'
 import type { Layout } from '../config/paths.ts'
+import { ownAccount } from '../config/unix-accounts.ts'
 import { ProblemError } from '../problem.ts'
+import { createAudit } from '../systemd/audit.ts'
 import { SystemBus } from '../systemd/bus.ts'
 import { createNotifier } from '../systemd/notify.ts'
 import { createUnits } from '../systemd/units.ts'
 import { Watcher } from '../systemd/watcher.ts'
 import { createAccounts } from './accounts.ts'
+import { createDepartures } from './departure.ts'
+import { createLeavers } from './leavers.ts'
 import { createListener } from './listener.ts'
 import { createLive } from './live.ts'
 import { createServers } from './servers.ts'
@@ -43,9 +47,12 @@ export async function runSpawner(
   mkdirSync(layout.userSockets, { recursive: true })
   chmodSync(layout.userSockets, 0o711)
   await using bus = new SystemBus()
-  const accounts = createAccounts()
-  const servers = createServers({ layout, config, units: createUnits(bus), accounts, hubGid, log })
-  const live = createLive({ configFile: layout.configFile, config, servers, accounts, log })
+  const accounts = createAccounts(user => ownAccount(config.current(), user))
+  const units = createUnits(bus)
+  const servers = createServers({ layout, config, units, accounts, hubGid, log })
+  const leavers = createLeavers({ config, servers, accounts, departures: createDepartures(layout, units), log })
+  const audit = createAudit(problem => log(String(problem)))
+  const live = createLive({ configFile: layout.configFile, config, servers, accounts, audit, log })
 
   const known = Promise.withResolvers<void>()
   using _watcher = new Watcher({
@@ -60,7 +67,7 @@ export async function runSpawner(
   await known.promise
 
   using notifier = createNotifier(environment)
-  const listener = createListener(servers, live, log)
+  const listener = createListener(servers, live, leavers, log)
   listener.listen({ fd: firstSocket })
   await once(listener, 'listening')
   await notifier.ready()
@@ -73,6 +80,7 @@ export async function runSpawner(
   stopWatching()
   listener.close()
   listener.closeAllConnections()
+  await audit.flush()
 }
 
 async function groupId(group: string): Promise<number> {

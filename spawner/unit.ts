@@ -9,6 +9,7 @@
 import { type Config, isAdmin, type Limits, limitsOf } from '../config/config.ts'
 import { isUserName, shortUnixName, type UnixName, type UserName, unixName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
+import type { OrdinaryAccount } from '../config/unix-accounts.ts'
 import { controlGroupOf, ownCgroupPaths } from '../systemd/cgroup.ts'
 import { type AuxiliaryUnit, escapeUnitName, type UnitName, type UnitProperties, unitName } from '../systemd/units.ts'
 import type { Account } from './accounts.ts'
@@ -21,6 +22,8 @@ export interface Surroundings {
   hubGid: number
   /** The text of /proc/self/mountinfo. */
   mountinfo: string
+  /** Homes of others that are not below /home, where they are hidden already. */
+  otherHomes: readonly string[]
 }
 
 export interface ServerPlan {
@@ -52,10 +55,10 @@ export function userOfUnit({ name, description: text }: { name: UnitName; descri
   return isOurs ? user : undefined
 }
 
-export function planServer(user: UserName, account: Account, surroundings: Surroundings): ServerPlan {
-  const { layout, config, hubGid, mountinfo } = surroundings
-  const name = serverUnitName(account.name)
-  const folder = `${layout.userSockets}/${shortUnixName(account.name)}`
+export function planServer(user: UserName, account: Account | OrdinaryAccount, surroundings: Surroundings): ServerPlan {
+  const { layout, config, hubGid, mountinfo, otherHomes } = surroundings
+  const name = serverUnitName(unixName(user))
+  const folder = `${layout.userSockets}/${shortUnixName(unixName(user))}`
   const mountName = unitName(`${escapeUnitName(folder.slice(1))}.mount`)
   const runtime = '/run/jupyter'
   const limits = limitsOf(config, user)
@@ -99,6 +102,7 @@ export function planServer(user: UserName, account: Account, surroundings: Surro
         LANG: 'C.UTF-8',
         JUPYTERHUB_USER: user,
         JUPYTERHUB_BASE_URL: config.baseUrl,
+        JUPYTERHUB_HOST: hubOrigin(config),
         JUPYTERHUB_SERVICE_PREFIX: `${config.baseUrl}user/${user}/`,
         JUPYTERHUB_DEFAULT_URL: config.defaultUrl,
         // Kernels listen on sockets in here, and their paths may have 107 bytes.
@@ -131,8 +135,14 @@ export function planServer(user: UserName, account: Account, surroundings: Surro
         ...(isTrusted ? [] : [{ source: account.home }]),
       ],
       ...(isTrusted ? {} : confinement),
+      ...(isTrusted ? {} : { InaccessiblePaths: [...closedPaths, ...otherHomes.map(home => `-${home}`)] }),
     },
   }
+}
+
+/** What the menu of a server puts before the hub's paths: nothing, where both are on one origin. */
+function hubOrigin({ userDomains, http: { port } }: Config): string {
+  return userDomains && `http://${userDomains}${port === 80 ? '' : `:${port}`}`
 }
 
 /** The limits, as a unit has them: of one that starts, and of one that runs. */
@@ -145,10 +155,11 @@ export function limitProperties({ memory, cpu, tasks, swap }: Limits): UnitPrope
   }
 }
 
+/** By the bus a student could have units of their own, outside of all limits (lingering), and see those of others. */
+const closedPaths = ['-/run/dbus', '-/run/systemd/private']
+
 /** What an administrator's server does not have, because it may use sudo. */
 const confinement: UnitProperties = {
-  // By the bus a student could have units of their own, outside of all limits (lingering), and see those of others.
-  InaccessiblePaths: ['-/run/dbus', '-/run/systemd/private'],
   NoNewPrivileges: true,
   ProtectHome: 'tmpfs',
   ProtectProc: 'invisible',

@@ -9,19 +9,23 @@ export interface ListenAddress {
   /** Empty: all addresses, of both families. */
   address: string
   port: number
+  /** A second one, at the same address. The service gets its socket after the first. */
+  visitPort?: number | undefined
 }
 
 /** Writes the drop-in and answers whether it was another. systemd takes it up at a reload and a restart of the unit. */
 export function setListenAddress(
   unit: string,
-  { address, port }: ListenAddress,
+  { address, port, visitPort }: ListenAddress,
   unitFolder = '/etc/systemd/system',
 ): boolean {
   const folder = join(unitFolder, `${unit}.d`)
   const file = join(folder, 'address.conf')
-  const listen = address === '' ? String(port) : `${isIPv6(address) ? `[${address}]` : address}:${port}`
+  const at = (port: number) => (address === '' ? String(port) : `${isIPv6(address) ? `[${address}]` : address}:${port}`)
+  const streams = [port, ...(visitPort === undefined ? [] : [visitPort])].map(port => `ListenStream=${at(port)}\n`)
   // An address that comes up later (a network that is slow at boot) is waited for by the kernel, not refused by systemd.
-  const content = `# Written by tljh-ts from http.address and http.port.\n[Socket]\nListenStream=\nListenStream=${listen}\nFreeBind=yes\n`
+  const origin = '# Written by tljh-ts from http.address, http.port and admins.visit_port.'
+  const content = `${origin}\n[Socket]\nListenStream=\n${streams.join('')}FreeBind=yes\n`
   if (read(file) === content) return false
   mkdirSync(folder, { recursive: true })
   // systemd reads nothing that does not end in .conf, so half a file is never taken for one.

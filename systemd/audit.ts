@@ -48,8 +48,8 @@ export interface Audit {
 /** For `journalctl MESSAGE_ID=`: a number of our own, see systemd-id128(1). */
 export const auditMessageId = '6f0c2b8d7a534a0e9d3c41c5b7e2f18a'
 const mostWaiting = 500
-const mostCharacters = 200
-/** Several entries go in one run of logger: each costs a process otherwise. */
+const mostCharacters = 2_000
+
 const timeoutMs = 5_000
 
 /** @param onProblem told when an entry could not be written; it is lost then */

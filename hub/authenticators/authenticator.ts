@@ -31,21 +31,27 @@ export interface PasswordAuthenticator {
 export interface ExternalAuthenticator {
   kind: AuthenticatorKind
   /** On the button, as in 'Log in with GitHub'. */
-  label: string
+  readonly label: string
+  /** The hub's own address for coming back, where the configuration names it. */
+  readonly callback: string | undefined
   /**
    * The address at the provider to send the browser to, and what is kept in the browser meanwhile (state, nonce and code
    * verifier; the caller seals it). `callback` is the hub's own address, as the browser sees it. `isFresh` asks the provider to ask for the
-   * password even where it still knows the person.
+   * password even where it still knows the person. Throws `AUTH_UNREACHABLE` and `AUTH_PROVIDER`.
    */
-  begin(callback: URL, options: { isFresh: boolean }): Promise<{ address: URL; kept: string }>
+  begin(callback: URL, options: { isFresh: boolean }): Promise<{ address: URL; state: string; kept: string }>
   /** Who came back to `returned`, with what was kept. Throws a `ProblemError` (`AUTH_…`) that says why nobody did. */
   complete(returned: URL, kept: string): Promise<ExternalIdentity>
 }
 
 export interface ExternalIdentity {
-  /** Spelled as it is stored. */
-  user: UserName
   /** The issuer's address, and who the person is there for ever: one account, whatever it is renamed to. */
   provider: string
   subject: string
+  /** What the provider calls the person now, in lower case. Whether that can be a name here is still to be seen. */
+  name: string
+  /** Where the provider said so, for messages. */
+  claim: string
+  /** Whether this way's own options let in whom the file does not name. */
+  isWelcome: boolean
 }

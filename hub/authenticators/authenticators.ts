@@ -1,8 +1,14 @@
 /** The ways in that the configuration names, at this moment and in its order. */
 import type { AuthenticatorKind } from '../../config/authenticators.ts'
 import type { Config } from '../../config/config.ts'
+import { installedLayout } from '../../config/paths.ts'
 import type { Passwords } from '../passwords.ts'
 import type { ExternalAuthenticator, PasswordAuthenticator } from './authenticator.ts'
+import { github } from './github.ts'
+import { ldap } from './ldap.ts'
+import { openIdConnect } from './openid-connect.ts'
+import { pam } from './pam.ts'
+import { createProviderClients } from './provider-client.ts'
 import { sharedPassword } from './shared-password.ts'
 import { storedPasswords } from './stored-password.ts'
 
@@ -18,6 +24,10 @@ export interface Authenticators {
 export interface AuthenticatorsOptions {
   config: () => Config
   passwords: Passwords
+  /** The socket of tljh-pam.socket, where it is not at its place. */
+  pamSocket?: string
+  /** Told what an administrator should know. */
+  log?: (line: string) => void
 }
 
 export function createAuthenticators(options: AuthenticatorsOptions): Authenticators {
@@ -26,8 +36,21 @@ export function createAuthenticators(options: AuthenticatorsOptions): Authentica
     native: storedPasswords('native', options),
     'shared-password': sharedPassword('shared-password', options),
     dummy: sharedPassword('dummy', options),
+    ldap: ldap(options),
+    pam: pam({ pamSocket: installedLayout.pamSocket, ...options }),
   }
-  const externalKinds: Partial<Record<AuthenticatorKind, ExternalAuthenticator>> = {}
+  const openId = { ...options, clients: createProviderClients() }
+  const externalKinds: Partial<Record<AuthenticatorKind, ExternalAuthenticator>> = {
+    oidc: openIdConnect('oidc', openId),
+    github: github(options),
+    google: openIdConnect('google', openId),
+    microsoft: openIdConnect('microsoft', openId),
+    gitlab: openIdConnect('gitlab', openId),
+    auth0: openIdConnect('auth0', openId),
+    cognito: openIdConnect('cognito', openId),
+    cilogon: openIdConnect('cilogon', openId),
+    keycloak: openIdConnect('keycloak', openId),
+  }
   const named = <Kind>(known: Partial<Record<AuthenticatorKind, Kind>>) =>
     options.config().auth.kinds.flatMap(kind => known[kind] ?? [])
   return {

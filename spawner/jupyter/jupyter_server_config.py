@@ -44,6 +44,7 @@ c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 # JupyterLab shows 'Hub Control Panel' and 'Log Out' where these three are set.
 c.ServerApp.tornado_settings = {
     "hub_prefix": os.environ["JUPYTERHUB_BASE_URL"] + "hub/",
-    "hub_host": "",
+    # Empty where the hub is on this very origin.
+    "hub_host": os.environ.get("JUPYTERHUB_HOST", ""),
     "user": user,
 }

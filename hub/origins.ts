@@ -1,0 +1,200 @@
+/**
+ * Which host and port serve what. An origin (scheme, host, port) is what browsers keep pages apart by, so this is where it is decided
+ * whose pages can reach whose.
+ *
+ * There are three arrangements:
+ *
+ *   shared     one origin for the hub and all servers: nothing else is set
+ *   visits     the same, and a second port (`admins.visit_port`) for the visits of administrators to the servers of others
+ *   domains    the hub on `https.user_domains`, and each user's server on a subdomain of its own
+ *
+ * All of it is computed from the head of a request and the configuration; nothing is asked of anybody. A host's label is one to one
+ * with its user, and a request whose host and path do not belong together is never served.
+ */
+import { createHash } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import { isIP } from 'node:net'
+import type { Config } from '../config/config.ts'
+import { isUserName, type UserName } from '../config/names.ts'
+import type { ProblemError } from '../problem.ts'
+import { isSecure } from './cookies.ts'
+import { ambiguousAddress, misdirected, noPage } from './refusals.ts'
+
+/** Where a request has arrived. */
+export type Place =
+  /** The one origin for all. */
+  | { kind: 'shared' }
+  /** The port for visits. */
+  | { kind: 'visits' }
+  /** The hub's own host. */
+  | { kind: 'hub' }
+  /** The host of one user's server. */
+  | { kind: 'server'; label: string }
+  /** An address of this machine, without a name: what checks of its health use. */
+  | { kind: 'machine' }
+  /** A name that is not ours. */
+  | { kind: 'foreign' }
+
+/** What is to be done with a request before anybody looks further. */
+export type Verdict = { kind: 'serve' } | { kind: 'redirect'; to: string } | { kind: 'refuse'; problem: ProblemError }
+
+export interface Asked {
+  method: string
+  /** The header. */
+  host: string | undefined
+  /** Path and query, as they were sent. */
+  url: string
+  isOnVisitPort: boolean
+  isSecure: boolean
+  /** Whether a person waits for a page. */
+  isNavigation: boolean
+  isUpgrade: boolean
+}
+
+export interface Arrangement {
+  baseUrl: string
+  /** The hub's host in small letters; empty: no domains for users. */
+  userDomains: string
+  httpPort: number
+  /** The one on which the hub listens for visits, where that counts. */
+  visitPort: number | undefined
+}
+
+export interface Origins {
+  arrangement(): Arrangement
+  placeOf(request: IncomingMessage): Place
+  /** The verdict on a request, by its head. */
+  steer(request: IncomingMessage, isNavigation: boolean): Verdict
+  /** `http://hub.example.org`, as the browser that asks would write it. */
+  hubOrigin(request: IncomingMessage): string
+  /** The origin where `visitor` finds the server of `owner`. Empty: the one that this request came to. */
+  serverOrigin(request: IncomingMessage, owner: UserName, visitor: UserName): string
+  /** For the Content-Security-Policy: where forms of the hub may lead besides the hub. */
+  formTargets(request: IncomingMessage): string
+}
+
+/** @param visitPort the second port on which this hub listens */
+export function createOrigins(current: () => Config, baseUrl: string, visitPort: number | undefined): Origins {
+  const arrangement = (): Arrangement => {
+    const { userDomains, http, visitPort: wanted } = current()
+    return { baseUrl, userDomains, httpPort: http.port, visitPort: wanted === visitPort ? visitPort : undefined }
+  }
+  const asked = (request: IncomingMessage, isNavigation = false): Asked => ({
+    method: request.method ?? '',
+    host: request.headers.host,
+    url: request.url ?? '',
+    isOnVisitPort: visitPort !== undefined && request.socket.localPort === visitPort,
+    isSecure: isSecure(request),
+    isNavigation,
+    isUpgrade: request.headers.upgrade !== undefined,
+  })
+
+  return {
+    arrangement,
+    placeOf: request => placeOf(arrangement(), asked(request)),
+    steer(request, isNavigation) {
+      // Of two hosts, the browser and we could mean different ones.
+      const { rawHeaders } = request
+      const hosts = rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === 'host')
+      if (hosts.length > 1) return { kind: 'refuse', problem: ambiguousAddress() }
+      return steer(arrangement(), asked(request, isNavigation))
+    },
+    hubOrigin: request => hubOrigin(arrangement(), asked(request)),
+    serverOrigin: (request, owner, visitor) => serverOrigin(arrangement(), asked(request), owner, visitor),
+    formTargets(request) {
+      const { userDomains, visitPort: port } = arrangement()
+      const { scheme, name, port: suffix } = written(asked(request))
+      if (userDomains) return `${scheme}://*.${userDomains}${suffix}`
+      return port === undefined || name === '' ? "'self'" : `${scheme}://${name}:${port}`
+    },
+  }
+}
+
+/** Names that people give to machines: a user of that name must not get one. */
+const reservedLabels = new Set(['www', 'hub', 'api', 'mail', 'localhost', 'static'])
+const longestLabel = 40
+/** 80 bits: nobody who may choose a name finds one that falls together with somebody else's. */
+const digestLength = 20
+
+/**
+ * The label of a user's host. A name that is one already stays; the others are cut and made readable, and get a piece of their
+ * SHA-256 behind `--`, which no label of the first kind has.
+ */
+export function labelOf(user: UserName): string {
+  const isPlain = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/.test(user) && user.length <= longestLabel && !user.includes('--')
+  if (isPlain && !reservedLabels.has(user)) return user
+  const readable = user
+    .replace(/[^a-z0-9]+/g, '-')
+    .slice(0, longestLabel)
+    .replace(/-$/, '')
+  return `${readable}--${createHash('sha256').update(user).digest('hex').slice(0, digestLength)}`
+}
+
+export function placeOf({ userDomains, visitPort }: Arrangement, asked: Asked): Place {
+  if (asked.isOnVisitPort) return { kind: visitPort === undefined ? 'foreign' : 'visits' }
+  if (!userDomains) return { kind: 'shared' }
+  const { name } = written(asked)
+  if (name === userDomains) return { kind: 'hub' }
+  const label = name.endsWith(`.${userDomains}`) ? name.slice(0, -userDomains.length - 1) : ''
+  if (/^[a-z0-9-]+$/.test(label)) return { kind: 'server', label }
+  return { kind: name === 'localhost' || isIP(name.replace(/^\[|\]$/g, '')) !== 0 ? 'machine' : 'foreign' }
+}
+
+export function steer(arrangement: Arrangement, asked: Asked): Verdict {
+  const { baseUrl } = arrangement
+  const { method, url, isNavigation, isUpgrade } = asked
+  const place = placeOf(arrangement, asked)
+  const owner = ownerIn(url, baseUrl)
+  const isReading = (method === 'GET' || method === 'HEAD') && !isUpgrade
+  const serve: Verdict = { kind: 'serve' }
+  const toHub: Verdict = { kind: 'redirect', to: `${hubOrigin(arrangement, asked)}${url}` }
+  const nothingHere: Verdict = isReading && isNavigation ? toHub : { kind: 'refuse', problem: noPage() }
+  // What is not a path could name a host of its own.
+  if (!url.startsWith('/')) return place.kind === 'shared' ? serve : { kind: 'refuse', problem: noPage() }
+
+  switch (place.kind) {
+    case 'shared':
+      return serve
+    case 'hub':
+      if (owner === undefined) return serve
+      if (!isReading) return { kind: 'refuse', problem: misdirected() }
+      return { kind: 'redirect', to: `${serverOrigin(arrangement, asked, owner, owner)}${url}` }
+    case 'server':
+      return owner !== undefined && labelOf(owner) === place.label ? serve : nothingHere
+    case 'visits':
+      return owner !== undefined ? serve : nothingHere
+    case 'machine':
+      if (url === `${baseUrl}hub/health`) return serve
+      return isReading ? toHub : { kind: 'refuse', problem: misdirected() }
+    case 'foreign':
+      return { kind: 'refuse', problem: misdirected() }
+  }
+}
+
+/** Whose server the address is of; undefined for everything that is not below `user/NAME`. */
+function ownerIn(url: string, baseUrl: string): UserName | undefined {
+  const prefix = `${baseUrl}user/`
+  if (!url.startsWith(prefix)) return undefined
+  const name = url.slice(prefix.length).split(/[/?]/, 1)[0] ?? ''
+  return isUserName(name) ? name : undefined
+}
+
+function hubOrigin({ userDomains, httpPort }: Arrangement, asked: Asked): string {
+  const { scheme, name, port } = written(asked)
+  if (userDomains) return `${scheme}://${userDomains}${port}`
+  const ownPort = httpPort === 80 ? '' : `:${httpPort}`
+  return `${scheme}://${name}${asked.isOnVisitPort ? ownPort : port}`
+}
+
+function serverOrigin(arrangement: Arrangement, asked: Asked, owner: UserName, visitor: UserName): string {
+  const { userDomains, visitPort } = arrangement
+  const { scheme, name, port } = written(asked)
+  if (userDomains) return `${scheme}://${labelOf(owner)}.${userDomains}${port}`
+  return visitPort === undefined || owner === visitor || name === '' ? '' : `${scheme}://${name}:${visitPort}`
+}
+
+/** The header as it was meant. The port is the browser's, which need not be ours where something stands between. */
+function written({ host = '', isSecure }: Asked): { scheme: string; name: string; port: string } {
+  const match = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?$/.exec(host.toLowerCase())
+  return { scheme: isSecure ? 'https' : 'http', name: match?.[1] ?? '', port: match?.[2] ?? '' }
+}

@@ -1,0 +1,187 @@
+/**
+ * What is done with a home by its owner: spawner/home-archive.ts, started by systemd as a unit of the user's, in a sandbox in which there is
+ * nothing but the home, to read. Root hands it the files that it writes or reads, and puts what went wrong into words.
+ */
+import { statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { shortUnixName, type UserName } from '../config/names.ts'
+import type { Layout } from '../config/paths.ts'
+import { ProblemError } from '../problem.ts'
+import { lastLines } from '../systemd/journal.ts'
+import { escapeUnitName, type UnitName, type UnitProperties, type Units, unitName } from '../systemd/units.ts'
+import type { Account } from './accounts.ts'
+
+/** What this needs of systemd. */
+export type UsedUnits = Pick<Units, 'inspectUnit' | 'startTransientUnit' | 'stopUnit' | 'resetFailedUnit'>
+
+export type Task =
+  /** Only says whether the user has processes, as the others do. */
+  { kind: 'look' } | { kind: 'archive'; file: string; mostBytes: number } | { kind: 'verify'; file: string }
+
+export interface HomeTasks {
+  /** Resolves when it is done. Throws `PROCESSES_LEFT`, `ARCHIVE_…`. */
+  perform(user: UserName, account: Account, task: Task): Promise<void>
+  /** Ends a unit that runs, and forgets how it ended. */
+  clear(name: UnitName): Promise<void>
+}
+
+/** A home of a terabyte on a slow disk takes hours. */
+export const mostHours = 12
+/** As spawner/home-archive.ts ends. */
+const exitCodes = { processes: 10, tar: 11, full: 12, differs: 13 }
+const mostLines = 20
+const mostAttempts = 5
+
+export function createHomeTasks(layout: Pick<Layout, 'archives' | 'hub'>, units: UsedUnits): HomeTasks {
+  /** Has spawner/home-archive.ts do something as the user. Throws what it came to, in words. */
+  async function perform(user: UserName, account: Account, task: Task): Promise<void> {
+    const name = unitName(`tljh-home-${task.kind}-${escapeUnitName(shortUnixName(account.name))}.service`)
+    const argv = [
+      join(layout.hub, 'node_modules/node/bin/node'),
+      '--disable-warning=ExperimentalWarning',
+      join(layout.hub, 'spawner/home-archive.ts'),
+      ...[task.kind, account.name, String(task.kind === 'archive' ? task.mostBytes : 0)],
+    ] as const
+    const properties: UnitProperties = {
+      ...sandbox(account),
+      Description: `Home of ${user}: ${task.kind}`,
+      ExecStart: [{ argv: [argv[0], ...argv.slice(1)] }],
+      ...(task.kind === 'archive' ? { StandardOutputFileToTruncate: task.file } : {}),
+      ...(task.kind === 'verify' ? { StandardInputFile: task.file } : {}),
+    }
+    const result = await started(name, properties)
+    if (result === 'done') return
+    const unit = await units.inspectUnit(name)
+    const lines = unit ? (await lastLines({ unit, count: mostLines })).map(({ text }) => text) : []
+    await units.resetFailedUnit(name)
+    throw await problemOf(user, account, layout.archives, { code: unit?.execMainStatus, result, lines })
+  }
+
+  /** Runs a unit to its end. What a killed command left of it is ended first; a unit that has just ended is forgotten a moment later. */
+  async function started(name: UnitName, properties: UnitProperties): Promise<string> {
+    for (let attempt = 1; ; attempt++) {
+      await clear(name)
+      try {
+        return await (await units.startTransientUnit(name, properties)).done
+      } catch (error) {
+        const isLeft = error instanceof ProblemError && error.code === 'SYSTEMD_UNIT_EXISTS'
+        if (!isLeft || attempt === mostAttempts) throw error
+        await delay(attempt * 20)
+      }
+    }
+  }
+
+  async function clear(name: UnitName): Promise<void> {
+    const unit = await units.inspectUnit(name)
+    if (!unit) return
+    if (unit.active !== 'inactive' && unit.active !== 'failed') {
+      try {
+        await (await units.stopUnit(name)).done
+      } catch (error) {
+        if (!(error instanceof ProblemError && error.code === 'SYSTEMD_NO_SUCH_UNIT')) throw error
+      }
+    }
+    await units.resetFailedUnit(name)
+  }
+
+  return { perform, clear }
+}
+
+/** Nothing but the home, to read. */
+function sandbox({ name, home }: Account): UnitProperties {
+  return {
+    Type: 'oneshot',
+    // It would be where the output is, which is the archive.
+    StandardError: 'journal',
+    User: name,
+    UMask: 0o077,
+    TimeoutStartUSec: mostHours * 3600 * 1_000_000,
+    // It is never in the way of a class.
+    CPUWeight: 10,
+    MemoryMax: 1024 ** 3,
+    OOMScoreAdjust: 500,
+    LimitCORE: 0,
+    ProtectSystem: 'strict',
+    ProtectHome: 'tmpfs',
+    BindReadOnlyPaths: [{ source: home, ignoreMissing: true }],
+    PrivateTmp: true,
+    PrivateIPC: true,
+    PrivateNetwork: true,
+    ProtectProc: 'invisible',
+    InaccessiblePaths: ['-/run/dbus', '-/run/systemd/private'],
+    NoNewPrivileges: true,
+    ProtectKernelTunables: true,
+    ProtectKernelModules: true,
+    ProtectKernelLogs: true,
+    ProtectClock: true,
+    ProtectHostname: true,
+    RestrictRealtime: true,
+    RestrictSUIDSGID: true,
+    RestrictNamespaces: 0,
+    LockPersonality: true,
+  }
+}
+
+interface Ending {
+  code: number | undefined
+  result: string
+  lines: readonly string[]
+}
+
+async function problemOf(
+  user: UserName,
+  { name, home }: Account,
+  archives: string,
+  { code, result, lines }: Ending,
+): Promise<ProblemError> {
+  const what = `The account of ${user} was not deleted`
+  const unreadable = lines.filter(line => line.startsWith('tar: '))
+  switch (code) {
+    case exitCodes.processes:
+      return processesLeft(
+        user,
+        name,
+        lines.flatMap(line => /^process (.*)/.exec(line)?.[1] ?? []),
+      )
+    case exitCodes.full: {
+      const bytes = Number(lines.flatMap(line => /^bytes (\d+)/.exec(line)?.[1] ?? [])[0])
+      const { bavail, bsize } = await statfs(archives)
+      return new ProblemError('ARCHIVE_FULL', {
+        what,
+        why: `there is no room for the archive: the files take ${megabytes(bytes)}, and ${archives} has ${megabytes(bavail * bsize)} left (a twentieth of the disk stays free for the hub)`,
+        fix: `Make room (df -h ${archives}; older archives can be moved to another machine) and give the same command again. Nothing was deleted`,
+      })
+    }
+    case exitCodes.tar:
+      return new ProblemError('ARCHIVE_UNREADABLE', {
+        what,
+        why: `not everything in ${home} can be read by ${name}: ${unreadable[0]?.slice(5) ?? 'see the journal'}`,
+        fix: `Hand it over and give the same command again: sudo chown --recursive --no-dereference ${name}: ${home} && sudo chmod --recursive u+rX ${home}`,
+      })
+    case exitCodes.differs:
+      return new ProblemError('ARCHIVE_DIFFERS', {
+        what,
+        why: `the archive does not have what the home has: ${lines.at(-1) ?? 'see the journal'}`,
+        fix: 'Give the same command again. If it happens again, look whether the disk is in order: sudo dmesg',
+      })
+    default:
+      return new ProblemError('ARCHIVE_NOT_MADE', {
+        what,
+        why: `the archive could not be made (${result}, exit code ${code ?? 'unknown'}): ${lines.at(-1) ?? 'it said nothing'}`,
+        fix: `Find out more with: sudo journalctl --grep=tljh-home. Nothing was deleted`,
+      })
+  }
+}
+
+function processesLeft(user: UserName, name: string, processes: readonly string[]): ProblemError {
+  return new ProblemError('PROCESSES_LEFT', {
+    what: `The account of ${user} was not deleted`,
+    why: `${name} still has processes outside of the server: ${processes.join(', ')}`,
+    fix: `End them, for example with: sudo pkill --uid ${name}. Then give the same command again`,
+  })
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / 1024 ** 2)} MB`
+}
