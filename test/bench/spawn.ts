@@ -9,6 +9,7 @@
  * JupyterHub the OAuth between hub and server).
  */
 import { setTimeout as delay } from 'node:timers/promises'
+import { claiming } from '../host/classroom.ts'
 import type { Host } from '../host/host.ts'
 import { bootProduct, type Product } from '../host/product.ts'
 import { type Benchmark, median } from './measure/benchmark.ts'
@@ -19,7 +20,7 @@ import { bootJupyterHub, type JupyterHub, stopAtJupyterHub } from './peers/jupyt
 const GOAL_MS = 300
 const USER = 'ann'
 const UNIT = `tljh-user-${USER}.service`
-const CONFIG = `users:\n  allowed:\n    - ${USER}\nlimits:\n  memory: 1G\n`
+const CONFIG = `${claiming}users:\n  allowed:\n    - ${USER}\nlimits:\n  memory: 1G\n`
 const PASSWORD = 'a horse that stays correct'
 
 /** So that what a stopped server leaves to do (journal, page cache) is not the next one's to wait for. */

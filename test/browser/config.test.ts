@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import type { Page } from 'playwright-core'
+import { claiming } from '../host/classroom.ts'
 import { bootProduct } from '../host/product.ts'
 import { inspect, openBrowser, type Person, screenshot } from './browser.ts'
 import { arriveInLab, fillInLogin, logIn } from './people.ts'
 
-const first = '# The class of 2026\nusers:\n  allowed: [ ann, bob ]\n  admin: [ admin ]\nlimits:\n  memory: 2G\n'
+const first = `# The class of 2026\nusers:\n  allowed: [ ann, bob ]\n  admin: [ admin ]\n${claiming}limits:\n  memory: 2G\n`
 const configFile = '/opt/tljh/config/config.yaml'
 
 const product = await bootProduct({ config: first })
@@ -34,7 +35,7 @@ test('an administrator sees a mistake while typing, mends it, sees the plan, app
   await page.getByRole('status').getByText('There is 1 mistake.').waitFor()
   assert.equal(await page.locator('.cm-lintRange-error').textContent(), 'memroy:')
   await inspect(page, 'config-mistake')
-  await mistake.getByRole('button', { name: 'error, line 6' }).click()
+  await mistake.getByRole('button', { name: 'error, line 7' }).click()
   await page.keyboard.press('F8')
   await page.locator('.cm-tooltip').getByText('Did you mean limits.memory?').waitFor()
 

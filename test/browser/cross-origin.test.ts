@@ -11,14 +11,15 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, test } from 'node:test'
-import type { Page } from 'playwright-core'
+import { claiming } from '../host/classroom.ts'
 import { bootProduct } from '../host/product.ts'
 import { type Visitor, visit } from '../host/visitor.ts'
+import { load, openWebSocket, post, read, sendForm } from './attacks.ts'
 import { inspect, openBrowser, type Person } from './browser.ts'
 import { arriveInLab, logIn, newNotebook, password, runCell } from './people.ts'
 
 const ports = [8000, 8001, 8002]
-const product = await bootProduct({ config: 'users:\n  allowed: [ann, bob, cleo, dora]\n' })
+const product = await bootProduct({ config: `users:\n  allowed: [ann, bob, cleo, dora]\n${claiming}` })
 const { host } = product
 const hubHost = new URL(product.url).host
 const plain = await openBrowser(product)
@@ -115,50 +116,6 @@ async function kernelsOf(witness: Visitor, user: string): Promise<string[]> {
   const answer = await witness.jupyter('GET', 'api/kernels')
   assert.equal(answer.status, 200)
   return (JSON.parse(answer.body) as { id: string }[]).map(({ id }) => id)
-}
-
-/** Run by the attacker's page. Whatever comes of it: what counts is what the server has done. */
-async function post(
-  page: Page,
-  url: string,
-  { method = 'POST', mode = 'cors', type = 'application/json' }: { method?: string; mode?: string; type?: string },
-): Promise<void> {
-  const options = { method, mode, credentials: 'include', headers: { 'content-type': type }, body: '{}' }
-  await page.evaluate(`fetch('${url}', ${JSON.stringify(options)}).then(() => {}, () => {})`)
-}
-
-async function read(page: Page, url: string): Promise<unknown> {
-  return page.evaluate(`fetch('${url}', { credentials: 'include' }).then(answer => answer.text(), () => 'nothing')`)
-}
-
-async function sendForm(page: Page, url: string): Promise<void> {
-  await page.evaluate(`new Promise(resolve => {
-    const frame = document.createElement('iframe')
-    frame.name = 'target'
-    document.body.append(frame)
-    const form = document.body.appendChild(document.createElement('form'))
-    Object.assign(form, { action: '${url}', method: 'post', target: 'target' })
-    frame.onload = () => { frame.remove(); form.remove(); resolve() }
-    form.submit()
-  })`)
-}
-
-async function load(page: Page, element: 'img' | 'iframe', url: string): Promise<void> {
-  await page.evaluate(`new Promise(resolve => {
-    const element = document.createElement('${element}')
-    element.onload = element.onerror = resolve
-    element.referrerPolicy = 'no-referrer'
-    element.src = '${url}'
-    document.body.append(element)
-  })`)
-}
-
-async function openWebSocket(page: Page, url: string): Promise<unknown> {
-  return page.evaluate(`new Promise(resolve => {
-    const socket = new WebSocket('${url}')
-    socket.onopen = () => { socket.close(); resolve('open') }
-    socket.onerror = () => resolve('refused')
-  })`)
 }
 
 const attackersPage = '<!doctype html><title>A harmless page</title><body>'

@@ -2,12 +2,15 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import type { Page } from 'playwright-core'
+import { claiming } from '../host/classroom.ts'
 import { bootProduct } from '../host/product.ts'
 import { openBrowser, screenshot } from './browser.ts'
 import { arriveInLab, fillInLogin, logIn, newNotebook, runCell } from './people.ts'
 import { makeGate, onStart } from './starts.ts'
 
-const product = await bootProduct({ config: 'users:\n  allowed: [ann, bob, cleo]\nadmins:\n  open_servers: true\n' })
+const product = await bootProduct({
+  config: `users:\n  allowed: [ann, bob, cleo]\nadmins:\n  open_servers: true\n${claiming}`,
+})
 const browser = await openBrowser(product)
 after(async () => {
   await browser[Symbol.asyncDispose]()

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import type { Page } from 'playwright-core'
+import { claiming } from '../host/classroom.ts'
 import { bootProduct } from '../host/product.ts'
 import { inspect, openBrowser, screenshot } from './browser.ts'
 import { arriveInLab, fillInLogin, logIn, password } from './people.ts'
@@ -9,7 +10,7 @@ import { makeGate, onStart } from './starts.ts'
 
 const students = ['ann', 'bob', 'cleo', 'dora', 'emil', 'fay', 'gus', 'hana', 'ida', 'jo', 'kim']
 const product = await bootProduct({
-  config: `users:\n  allowed: [${students.join(', ')}]\nadmins:\n  open_servers: true\n`,
+  config: `${claiming}users:\n  allowed: [${students.join(', ')}]\nadmins:\n  open_servers: true\n`,
 })
 const { host } = product
 const browser = await openBrowser(product)

@@ -3,6 +3,7 @@ import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { UserName } from '../../config/names.ts'
 import { unixName } from '../../config/names.ts'
+import { claiming } from './classroom.ts'
 import { bootProduct, type Product } from './product.ts'
 import { type Visitor, visit } from './visitor.ts'
 
@@ -13,7 +14,7 @@ let product: Product
 
 function config({ admins = ['admin'] }: { admins?: string[] } = {}): string {
   const allowed = ['ann', 'bob', 'cat', 'dan', 'eve', longName]
-  return `users:\n  admin: [${admins}]\n  allowed: [${allowed}]\n`
+  return `users:\n  admin: [${admins}]\n  allowed: [${allowed}]\n${claiming}`
 }
 
 before(async () => {
@@ -125,7 +126,7 @@ test('an account of the system that happens to have the name is not used', async
 
 test('a spawner that is killed while it makes accounts leaves none that cannot be made whole', async () => {
   const names = Array.from({ length: 20 }, (_, index) => `k${index}`)
-  await using other = await bootProduct({ config: `users:\n  allowed: [${names}]\n` })
+  await using other = await bootProduct({ config: `users:\n  allowed: [${names}]\n${claiming}` })
   const { host, url } = other
   const students = await Promise.all(
     names.map(async name => {

@@ -14,9 +14,14 @@ export interface Classroom extends Product {
 
 export const studentPassword = 'correct horse battery'
 
+/** For a configuration in which students choose their passwords by being first, as with TLJH. */
+export const claiming = 'auth: { FirstUseAuthenticator: { claim_named_users: true } }\n'
+
 /** Opens a class for the length of a test, or of a suite. `limits` is the section of that name, as YAML. */
 export async function openClassroom(t: TestContext | undefined, limits = ''): Promise<Classroom> {
-  const product = await bootProduct({ config: `users:\n  allowed: [ann, bob]\n${limits && `limits:\n${limits}`}` })
+  const product = await bootProduct({
+    config: `users:\n  allowed: [ann, bob]\n${claiming}${limits && `limits:\n${limits}`}`,
+  })
   t?.after(() => product[Symbol.asyncDispose]())
   return {
     ...product,

@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { versionOf } from '../../config/config.ts'
 import { connectSpawner } from '../../spawner/client.ts'
-import { type Classroom, openClassroom, studentPassword } from './classroom.ts'
+import { type Classroom, claiming, openClassroom, studentPassword } from './classroom.ts'
 import { startKernel } from './kernel.ts'
 import { visit } from './visitor.ts'
 
-const users = 'users:\n  admin: [admin]\n  allowed: [ann, bob]\n'
+const users = `${claiming}users:\n  admin: [admin]\n  allowed: [ann, bob]\n`
 
 /** A class whose file is edited by hand: `edit` resolves when hub and spawner run what was written. */
 async function openEdited(t: TestContext) {
@@ -108,7 +108,7 @@ test('administrators follow the file in both directions', async t => {
   const groups = async () => (await host.run(['id', '-nG', 'jupyter-ann'])).stdout.trim().split(' ')
 
   const open = 'admins:\n  open_servers: true\n'
-  await classroom.edit(`users:\n  admin: [admin, ann]\n  allowed: [ann, bob]\n${open}`)
+  await classroom.edit(`${claiming}users:\n  admin: [admin, ann]\n  allowed: [ann, bob]\n${open}`)
   assert.ok((await groups()).includes('jupyterhub-admins'))
   assert.equal((await ann.request('/user/bob/api')).status, 200)
 
@@ -171,7 +171,7 @@ test('title, message and the least length of a password change at once, and an a
   const { host, url } = classroom
   const admin = await classroom.administrator()
   await classroom.edit(
-    `${users}branding:\n  title: Physics <1>\n  message: Bring your own questions\nauth:\n  FirstUseAuthenticator: {min_password_length: 12}\n`,
+    `${users.replace(': true ', ': true, min_password_length: 12 ')}branding:\n  title: Physics <1>\n  message: Bring your own questions\n`,
   )
   const login = await visit(url).request('/hub/login')
   assert.match(login.body, /Physics &lt;1&gt;/)
@@ -185,7 +185,7 @@ test('title, message and the least length of a password change at once, and an a
   })
   assert.match(
     (await admin.request('/hub/home')).body,
-    /not in force: limits\.memroy is set \(line 5\).*limits\.memory/s,
+    /not in force: limits\.memroy is set \(line 6\).*limits\.memory/s,
   )
   assert.equal((await bob.logIn('bob', 'twelve chars')).status, 302)
   assert.doesNotMatch((await bob.request('/hub/home')).body, /not in force/)
@@ -196,7 +196,8 @@ test('groups of the machine follow the file in both directions', async t => {
   const { host } = classroom
   await classroom.student('ann')
   const groups = async (name: string) => (await host.run(['id', '-nG', `jupyter-${name}`])).stdout.trim().split(' ')
-  const withGroups = (text: string) => `users:\n  admin: [admin]\n  allowed: [ann, bob]\n  extra_user_groups:\n${text}`
+  const withGroups = (text: string) =>
+    `${claiming}users:\n  admin: [admin]\n  allowed: [ann, bob]\n  extra_user_groups:\n${text}`
 
   await classroom.edit(withGroups('    robots: [ann, bob]\n'))
   assert.ok((await groups('ann')).includes('robots'), 'a group that was not there is made')

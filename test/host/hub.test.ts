@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { request as httpRequest } from 'node:http'
 import { after, before, test } from 'node:test'
-import { type Classroom, openClassroom, studentPassword } from './classroom.ts'
+import { type Classroom, claiming, openClassroom, studentPassword } from './classroom.ts'
 import { bootProduct } from './product.ts'
 import { type ProgressEvent, type Visitor, visit } from './visitor.ts'
 
@@ -213,7 +213,7 @@ test('an upload to a server streams, and one that breaks off harms nobody', asyn
 })
 
 test('the whole hub works below a base URL', async () => {
-  await using product = await bootProduct({ config: 'base_url: /class/\nusers:\n  allowed: [ann]\n' })
+  await using product = await bootProduct({ config: `base_url: /class/\nusers:\n  allowed: [ann]\n${claiming}` })
   assert.equal((await visit(product.url).request('/')).location, '/class/')
   const ann = visit(`${product.url}/class`)
   assert.equal((await ann.request('/')).location, '/class/hub/login')

@@ -5,6 +5,7 @@
  *   const page = await fetch(`${product.url}/hub/login`)
  */
 import { bootHost, type Host, type HostOptions } from './host.ts'
+import { visit } from './visitor.ts'
 
 export interface ProductOptions extends HostOptions {
   /** The text of /opt/tljh/config/config.yaml before the product is installed. */
@@ -37,12 +38,23 @@ export async function bootProduct({ config, admin = 'admin', ...options }: Produ
     if (config !== undefined) await host.writeFile('/opt/tljh/config/config.yaml', config, { mode: 0o640 })
     options.report?.('installing the product')
     const { stdout } = await host.run([...TLJH_TS, 'install', '--admin', admin], { timeoutMs: INSTALL_TIMEOUT_MS })
-    const adminPassword = /^\s*password:\s*(\S+)\s*$/m.exec(stdout)?.[1]
-    if (!adminPassword) throw new Error(`the installer printed no line "password: …":\n${stdout}`)
+    const code = /^one-time code: (\S+)$/m.exec(stdout)?.[1]
+    if (!code) throw new Error(`the installer printed no line "one-time code: …":\n${stdout}`)
     const url = `http://${host.address}`
+    const basePath = new URL(/^address: (\S+)$/m.exec(stdout)?.[1] ?? url).pathname
+    const adminPassword = 'a stapled battery'
+    await choosePassword(`${url}${basePath.slice(0, -1)}`, admin, code, adminPassword)
     return { host, url, admin, adminPassword, [Symbol.asyncDispose]: () => host.close() }
   } catch (error) {
     await host.close()
     throw error
   }
+}
+
+/** As a person does who was given a one-time code. `url` has the hub's path, if any, and no slash at the end. */
+export async function choosePassword(url: string, username: string, code: string, password: string): Promise<void> {
+  const visitor = visit(url)
+  await visitor.request(`/hub/welcome?${new URLSearchParams({ user: username, code })}`)
+  const { status, body } = await visitor.post('/hub/welcome', { username, code, password, repeated: password })
+  if (status !== 302 && status !== 303) throw new Error(`${username} could not choose a password: ${status} ${body}`)
 }

@@ -1,6 +1,6 @@
 /** `npm run try`: the product in a throwaway host, for a person with a browser, until Ctrl-C. */
 import { forward } from './forward.ts'
-import { bootProduct } from './product.ts'
+import { bootProduct, TLJH_TS } from './product.ts'
 import { handleStop } from './stop.ts'
 
 const FIRST_PORT = 8000
@@ -20,13 +20,19 @@ if ('exitCode' in first) process.exit(first.exitCode)
 {
   await using product = first
   using entrance = await forward(FIRST_PORT, { host: product.host.address, port: 80 })
+  const invited = await product.host.run([...TLJH_TS, 'user', 'invite', 'ann', 'bob', '--json'])
+  const [ann, bob] = JSON.parse(invited.stdout) as { code: string }[]
   console.log(`
 The hub runs:  http://127.0.0.1:${entrance.port}/
 
   admin        ${product.admin}
   password     ${product.adminPassword}
 
-The students ann and bob choose their passwords at their first login.
+The students choose their passwords at their first login, with these codes in the place of the password:
+
+  ann          ${ann?.code}
+  bob          ${bob?.code}
+
 Stop it with Ctrl-C: the host it runs in is thrown away, with all that was done in it.
 `)
   await stop

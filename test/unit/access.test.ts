@@ -59,6 +59,12 @@ test('a page of another origin is told from ours', () => {
   assert.equal(isSameOrigin(asked({ host, origin: 'null' })), false)
   assert.equal(isSameOrigin(asked({ host, origin: 'http://evil.example' })), false)
   assert.equal(isSameOrigin(asked({ host, 'sec-fetch-site': 'cross-site' })), false)
+  assert.equal(
+    isSameOrigin(asked({ host, 'sec-fetch-site': 'same-site' })),
+    false,
+    'another port or another user’s host',
+  )
+  assert.equal(isSameOrigin(asked({ host, 'sec-fetch-site': 'none' })), true)
 })
 
 test('people get pages, programs get JSON', () => {

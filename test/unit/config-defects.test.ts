@@ -93,14 +93,12 @@ test('14: a name with a colon, and one of digits, is itself', () => {
   assert.match(errors('users: {admin: ["ann:secret"]}').join(), /cannot be a user name/)
 })
 
-test('a file for another way in is read, and told what this version has', () => {
-  const { config, findings } = readConfig('auth:\n  GitHubOAuthenticator:\n    client_id: x\n')
-  assert.ok(config)
-  assert.deepEqual(
-    findings.map(({ severity, key }) => `${severity} ${key}`),
-    ['warning auth.GitHubOAuthenticator'],
-  )
-  assert.match(errors('auth: {type: github}').join(), /auth\.type: it is not one of the choices/)
+test('a way in that lacks what it needs is refused, and so is one that is not there', () => {
+  assert.match(errors('auth: {type: github}').join(), /client_id: the provider does not know this hub/)
+  assert.match(errors('auth: {type: dummy}').join(), /DummyAuthenticator.password: without it, everybody could enter/)
+  assert.match(errors('auth: {type: gihub}').join(), /there is no such way in/)
+  assert.match(errors('auth: {type: []}').join(), /auth\.type/)
+  assert.match(errors('auth: {GitHubOAuthenticator: {whitelist: [ann]}}').join(), /there is no such key/)
 })
 
 test('24: the defaults that the reference names are those that count', () => {

@@ -151,6 +151,12 @@ test('a shared password can be kept to those whom the file names, and administra
   assert.equal(await logIn('ann', 'only-for-teachers'), 'LOGIN_REFUSED')
 })
 
+test('a way that is open to strangers opens no other way to them', async t => {
+  const { logIn, passwords } = openDesk(t, `${users}auth: {type: [firstuse, tmp]}\n`)
+  await passwords.set(parseUserName('gone'), 'the old password')
+  assert.equal(await logIn('gone', 'the old password'), 'LOGIN_REFUSED')
+})
+
 test('whoever guesses is slowed down, and the owner gets in all the same', async t => {
   const { logIn, passwords } = openDesk(t, users)
   await passwords.set(ann, 'right password')

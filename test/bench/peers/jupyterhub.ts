@@ -14,6 +14,7 @@ import type { Student } from '../measure/student.ts'
 const VERSIONS = {
   jupyterhub: '6.1.1',
   'jupyterhub-systemdspawner': '1.0.2',
+  'jupyterhub-firstuseauthenticator': '1.1.0',
   'configurable-http-proxy': '5.3.0',
 }
 
@@ -40,12 +41,18 @@ export interface JupyterHubOptions extends HostOptions {
   limits: Readonly<Record<string, string>>
   /** The unit file of the slice. */
   slice: string
+  /** Whether passwords are kept and checked, as TLJH does; without, any will do. */
+  hasPasswords?: boolean
 }
 
 /** The hub in an environment of its own, and its proxy. */
 function jupyterHubLayer(): Layer {
   const python = [`jupyterhub==${VERSIONS.jupyterhub}`]
-  const hub = [...python, `jupyterhub-systemdspawner==${VERSIONS['jupyterhub-systemdspawner']}`]
+  const hub = [
+    ...python,
+    `jupyterhub-systemdspawner==${VERSIONS['jupyterhub-systemdspawner']}`,
+    `jupyterhub-firstuseauthenticator==${VERSIONS['jupyterhub-firstuseauthenticator']}`,
+  ]
   const proxy = `configurable-http-proxy@${VERSIONS['configurable-http-proxy']}`
   return {
     name: 'jupyterhub',
@@ -67,7 +74,13 @@ function jupyterHubLayer(): Layer {
 }
 
 /** Boots the host and starts the hub in it, as a unit. Resolves when the hub answers. */
-export async function bootJupyterHub({ users, limits, slice, ...options }: JupyterHubOptions): Promise<JupyterHub> {
+export async function bootJupyterHub({
+  users,
+  limits,
+  slice,
+  hasPasswords = false,
+  ...options
+}: JupyterHubOptions): Promise<JupyterHub> {
   const host = await bootHost({ ...options, layers: [...defaultLayers(), jupyterHubLayer()] })
   try {
     const [node = '', program = ''] = TLJH_TS
@@ -79,6 +92,7 @@ export async function bootJupyterHub({ users, limits, slice, ...options }: Jupyt
       ...['systemd-run', '--quiet', '--unit=jupyterhub', `--working-directory=${STATE}`],
       `--setenv=PATH=${HUB}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
       `--setenv=PEER_LIMITS=${JSON.stringify(limits)}`,
+      `--setenv=PEER_AUTHENTICATOR=${hasPasswords ? 'firstuseauthenticator.FirstUseAuthenticator' : 'dummy'}`,
       `--setenv=PEER_PROXY=${JSON.stringify(command)}`,
       ...[`${HUB}/bin/jupyterhub`, '--config', program.replace(/[^/]*$/, 'test/bench/peers/jupyterhub_config.py')],
     ])

@@ -10,8 +10,9 @@ c.JupyterHub.bind_url = "http://:80"
 c.JupyterHub.hub_port = 15001
 c.ConfigurableHTTPProxy.command = json.loads(os.environ["PEER_PROXY"])
 
-# Nobody's password is hashed: the login is not part of what is measured.
-c.JupyterHub.authenticator_class = "dummy"
+# With 'dummy' nobody's password is hashed, where the login is not part of what is measured.
+c.JupyterHub.authenticator_class = os.environ["PEER_AUTHENTICATOR"]
+c.FirstUseAuthenticator.dbm_path = "/opt/peer/state/passwords.dbm"
 c.Authenticator.allow_all = True
 
 limits = json.loads(os.environ["PEER_LIMITS"])

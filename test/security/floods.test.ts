@@ -1,0 +1,229 @@
+/**
+ * Very many, very slow, very big, for ever: what one attacker has of the machine, nobody else may lack. The attacks overlap as they would:
+ * thousands of connections are opened first and held through all the others, and the last test sees that they were cut off.
+ *
+ * 10 000 connections take 10 000 descriptors here and as many in the hub; where this process may not have them, it opens as many as it may.
+ */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { after, before, test } from 'node:test'
+import { type Classroom, openClassroom } from '../host/classroom.ts'
+import { startKernel } from '../host/kernel.ts'
+import { TLJH_TS } from '../host/product.ts'
+import { type Visitor, visit } from '../host/visitor.ts'
+import { lines, say, statusesIn } from './wire.ts'
+
+const mostConnections = 10_000
+/** Descriptors for everything else that this process has open. */
+const spare = 1_000
+
+let classroom: Classroom
+let ann: Visitor
+let bob: Visitor
+const held: Socket[] = []
+
+before(async () => {
+  classroom = await openClassroom(undefined)
+  const { host } = classroom
+  // Small, and the host's own: what is filled here is not this machine's disk.
+  await host.run(['mount', '-t', 'tmpfs', '-o', 'size=32m,mode=1777', 'none', '/tmp'])
+  ann = await classroom.student('ann')
+  bob = await classroom.student('bob')
+})
+after(async () => {
+  for (const socket of held) socket.destroy()
+  await classroom?.[Symbol.asyncDispose]()
+})
+
+/** Everybody else goes on: strangers see the login, ann works, nothing has been started again. */
+async function othersAreWell(): Promise<void> {
+  assert.equal((await fetch(`${classroom.url}/hub/health`)).status, 200)
+  assert.equal((await visit(classroom.url).request('/hub/login')).status, 200)
+  assert.equal((await ann.jupyter('GET', 'api/status')).status, 200)
+  for (const unit of ['tljh-hub', 'tljh-spawner']) {
+    const { stdout } = await classroom.host.run(['systemctl', 'show', '--value', '--property=NRestarts', unit])
+    assert.equal(stdout.trim(), '0', unit)
+  }
+}
+
+function hold(url: string): Promise<Socket> {
+  const { hostname } = new URL(url)
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port: 80, host: hostname, allowHalfOpen: true })
+    socket.on('error', reject)
+    socket.once('connect', () => {
+      socket.off('error', reject).on('error', () => undefined)
+      held.push(socket)
+      resolve(socket)
+    })
+  })
+}
+
+async function hubDescriptors(): Promise<number> {
+  const { stdout: pid } = await classroom.host.run(['systemctl', 'show', '--value', '--property=MainPID', 'tljh-hub'])
+  return (await classroom.host.run(['ls', `/proc/${pid.trim()}/fd`])).stdout.trim().split('\n').length
+}
+
+let atFirst: number
+
+test('ten thousand connections that are silent, stop in the middle or come drop by drop keep nobody out', async t => {
+  atFirst = await hubDescriptors()
+  const limit = Number(/Max open files\s+(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1])
+  const count = Math.min(mostConnections, limit - spare)
+  if (count < mostConnections)
+    t.diagnostic(`this process may have ${limit} open files: ${count} connections instead of ${mostConnections}`)
+  const host = `Host: ${new URL(classroom.url).host}`
+  const beginnings = [
+    '',
+    'G',
+    `GET /hub/login HTTP/1.1\r\n${host}\r\nX-Slow: `,
+    lines(
+      ['POST /hub/login HTTP/1.1', host, 'Content-Type: application/x-www-form-urlencoded', 'Content-Length: 1000'],
+      'username=',
+    ),
+    lines(['POST /user/ann/api/contents HTTP/1.1', host, 'Transfer-Encoding: chunked'], '5\r\nab'),
+  ]
+  for (let opened = 0; opened < count; opened += 500) {
+    const sockets = await Promise.all(Array.from({ length: Math.min(500, count - opened) }, () => hold(classroom.url)))
+    for (const [index, socket] of sockets.entries()) socket.write(beginnings[index % beginnings.length] ?? '')
+    await othersAreWell()
+  }
+})
+
+test('whoever is refused a WebSocket and never hangs up, or asks for much and takes nothing, is cut off as well', async () => {
+  const host = `Host: ${new URL(classroom.url).host}`
+  const upgrade = ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: eA==']
+  for (let count = 0; count < 200; count++) {
+    const socket = await hold(classroom.url)
+    socket.write(lines([`GET /user/${count % 2 ? 'ann' : 'nobody'}/api/kernels/x/channels HTTP/1.1`, host, ...upgrade]))
+    // The answer is read, and the half of this side stays open.
+    socket.resume()
+  }
+  const editor = await hubAssetOfSize(200_000)
+  for (let count = 0; count < 100; count++) {
+    const socket = await hold(classroom.url)
+    socket.pause()
+    socket.write(Array.from({ length: 100 }, () => lines([`GET ${editor} HTTP/1.1`, host])).join(''))
+  }
+  await othersAreWell()
+})
+
+/** The address of a file of the hub's own with at least so many bytes. */
+async function hubAssetOfSize(bytes: number): Promise<string> {
+  const admin = await classroom.administrator()
+  await admin.post('/hub/confirm', { password: classroom.adminPassword })
+  const seen = new Set<string>()
+  const waiting = [...(await admin.request('/hub/admin/config')).body.matchAll(/\/hub\/static\/[\w.?=-]+/g)].map(String)
+  for (let path = waiting.pop(); path; path = waiting.pop()) {
+    if (seen.has(path)) continue
+    seen.add(path)
+    const { body } = await admin.request(path)
+    if (body.length >= bytes) return path
+    for (const [, name] of body.matchAll(/["'](?:\.\/|\/hub\/static\/)([\w.?=-]+)["']/g))
+      waiting.push(`/hub/static/${name}`)
+  }
+  throw new Error(`no asset has ${bytes} bytes`)
+}
+
+// F6
+test('a student who opens thousands of WebSockets and requests that are never answered uses up none but the own share', async () => {
+  const { host } = classroom
+  const socket = '/run/tljh/users/bob/socket'
+  const server = `
+import os, socket, threading
+os.rename("${socket}", "${socket}.kept")
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("${socket}")
+os.chmod("${socket}", 0o660)
+listener.listen(4096)
+print("listening", flush=True)
+kept = []
+while True:
+    client = listener.accept()[0]
+    kept.append(client)
+    request = client.recv(65536)
+    if b"pgrade: websocket" in request: client.sendall(b"HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n")
+`
+  await using hoarder = await host.start(['prlimit', '--nofile=4000:4000', 'python3', '-c', server], {
+    user: 'jupyter-bob',
+  })
+  await once(hoarder.stdout, 'data')
+  const head = (path: string) => [
+    `GET ${path} HTTP/1.1`,
+    `Host: ${new URL(classroom.url).host}`,
+    `Cookie: ${bob.headersFor(path).cookie}`,
+  ]
+  const upgrade = ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: eA==']
+  const statuses = new Map<string, number>()
+  const answers = Array.from({ length: 1500 }, async () => {
+    const client = await hold(classroom.url)
+    client.write(lines([...head('/user/bob/api/kernels/x/channels'), ...upgrade]))
+    const [data] = await once(client, 'data')
+    const status = String(data).slice(9, 12)
+    statuses.set(status, (statuses.get(status) ?? 0) + 1)
+  })
+  await Promise.all(answers)
+  assert.deepEqual([...statuses].toSorted(), [
+    ['101', 1000],
+    ['429', 500],
+  ])
+  const [tooMany] = statusesIn(await say(classroom.url, lines([...head('/user/bob/x'), 'Connection: close'])))
+  assert.equal(tooMany, 429)
+  await othersAreWell()
+  // They end with the session, all at once.
+  const descriptors = await hubDescriptors()
+  await bob.post('/hub/logout')
+  while ((await hubDescriptors()) > descriptors - 1000);
+  await bob.logIn('bob', 'correct horse battery')
+  await host.run(['systemctl', 'stop', 'tljh-user-bob'])
+  await bob.startServer()
+})
+
+test('orders by the hundred to start and to stop keep nobody else’s server from starting', async () => {
+  const orders = Array.from({ length: 600 }, (_, index) =>
+    bob.post(index % 2 ? '/hub/spawn' : '/hub/stop').catch(() => undefined),
+  )
+  await ann.post('/hub/stop')
+  for await (const _event of ann.progress('ann'));
+  await ann.startServer()
+  for (const answer of await Promise.all(orders))
+    assert.ok(!answer || [302, 303, 429, 503].includes(answer.status), `${answer?.status}`)
+  await othersAreWell()
+  await bob.post('/hub/stop')
+  for await (const _event of bob.progress('bob'));
+  await bob.startServer()
+})
+
+test('a student who fills /tmp fills the own, and one who fills the journal is seen doing it', async () => {
+  using kernel = await startKernel(bob, 'bob')
+  const { text } = await kernel.run(`
+import os, tempfile
+try:
+    with open("/tmp/filler", "wb") as file:
+        while True: file.write(b"x" * 1024**2)
+except OSError as error: print(error.strerror)
+os.remove("/tmp/filler")
+print(os.listdir("/tmp"))`)
+  assert.match(text, /^No space left on device\n\[\]/)
+  await othersAreWell()
+  await kernel.run(`
+import subprocess
+flood = subprocess.Popen(["logger", "--size=8192", "--tag=tljh-audit"], stdin=subprocess.PIPE)
+for number in range(30000): flood.stdin.write(b"admin logged in from 192.0.2.1 " + b"x" * 100 + b"\\n")
+flood.stdin.close(); flood.wait()`)
+  await othersAreWell()
+  const { stdout } = await classroom.host.run([...TLJH_TS, 'audit'])
+  assert.doesNotMatch(stdout, /192\.0\.2\.1/, 'what a student writes under the name of the audit log is not of it')
+  assert.match(stdout, /ann logged in/)
+})
+
+test('all those connections were cut off, though nobody at the other end did anything', {
+  timeout: 180_000,
+}, async () => {
+  // Of a hundred readers who take nothing none may be left; what the hub holds to the servers of ann and bob is less.
+  while ((await hubDescriptors()) > atFirst + 60);
+  for (const socket of held) socket.destroy()
+  await othersAreWell()
+})
