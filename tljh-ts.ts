@@ -9,7 +9,8 @@ import { installedLayout } from './config/paths.ts'
 import { ProblemError } from './problem.ts'
 
 const usage = `Usage:
-  tljh-ts install --admin NAME    puts this version in force on this machine
+  tljh-ts install --admin NAME[:PASSWORD]
+                                  puts this version in force on this machine
   tljh-ts user COMMAND            lets people in, gives them codes, sees them off; see: tljh-ts user help
   tljh-ts config COMMAND          shows, edits and checks the configuration; see: tljh-ts config help
   tljh-ts audit                   says who logged in, who changed what; see: tljh-ts audit --help

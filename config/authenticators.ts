@@ -52,6 +52,9 @@ export const authenticatorKinds = {
 
 export type AuthenticatorKind = keyof typeof authenticatorKinds
 
+/** The ways whose passwords the hub keeps, so that they can be chosen with a one-time code. */
+export const storingKinds: readonly AuthenticatorKind[] = ['first-use', 'native', 'shared-password', 'dummy']
+
 const kindOfName = new Map<string, AuthenticatorKind>(
   Object.entries(authenticatorKinds).flatMap(([kind, { names }]) =>
     names.map(name => [name, kind as AuthenticatorKind] as const),

@@ -101,7 +101,7 @@ export async function adminRoutes(app: FastifyInstance, hub: Hub): Promise<void>
     const session = adminOf(request)
     const view = {
       user: session.user,
-      people: rows(hub),
+      people: rows(hub, session.user),
       waiting: signUps.waiting(),
       groups: [...config.current().groups.keys()],
       isOpen: config.current().auth.isOpen,
@@ -265,8 +265,8 @@ function importRow({ person, user, kind, note }: Enrolment): ImportRow {
   return { line: person.line, who: displayName(person), user, kind, note }
 }
 
-function rows(hub: Hub): PersonRow[] {
-  const { config, passwords, codes, secondFactors, logins, servers } = hub
+function rows(hub: Hub, admin: UserName): PersonRow[] {
+  const { access, config, passwords, codes, secondFactors, logins, servers } = hub
   const inForce = config.current()
   const seen = logins.all()
   const names = new Set([...namedIn(inForce), ...seen.keys()])
@@ -281,6 +281,7 @@ function rows(hub: Hub): PersonRow[] {
     codeExpires: codes.expiryOf(user),
     hasSecondFactor: secondFactors.isOn(user),
     server: servers.get(user).kind,
+    mayVisit: user !== admin && access.mayUse(admin, user),
   }))
 }
 

@@ -2,11 +2,11 @@
  * The ways in and out: the front door, login and logout.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { storingKinds } from '../config/authenticators.ts'
 import { ProblemError, type ProblemText } from '../problem.ts'
 import { addressOf, isOwnLink, ownPath, sessionCookieFor } from './access.ts'
 import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress } from './answers.ts'
 import { endSession, letIn } from './entrance.ts'
-import { storingKinds } from './login.ts'
 import type { Doors } from './pages.ts'
 import { statusOf } from './refusals.ts'
 import { signUpIsOpen } from './sign-up.ts'

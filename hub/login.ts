@@ -5,7 +5,7 @@
  * attempt, whatever the others say.
  */
 
-import type { AuthenticatorKind } from '../config/authenticators.ts'
+import { type AuthenticatorKind, storingKinds } from '../config/authenticators.ts'
 import { mayEnter } from '../config/config.ts'
 import type { ConfigFile } from '../config/file.ts'
 import { isUserName, type UserName } from '../config/names.ts'
@@ -47,9 +47,6 @@ export interface LoginDeskOptions {
   codes: OneTimeCodes
   throttle: Throttle
 }
-
-/** The ways whose passwords the hub keeps, and so can be chosen with a one-time code. */
-export const storingKinds: readonly AuthenticatorKind[] = ['first-use', 'native', 'shared-password', 'dummy']
 
 /** What a way that does not know somebody comes to, beside those that are broken. */
 const saysNo = Symbol('no')

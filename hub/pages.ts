@@ -142,6 +142,8 @@ export interface PersonRow {
   codeExpires: number | undefined
   hasSecondFactor: boolean
   server: Server['kind']
+  /** Whether whoever looks at the page may open that server. */
+  mayVisit: boolean
 }
 
 export interface PeopleView {

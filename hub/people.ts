@@ -7,6 +7,7 @@
  */
 import { randomInt } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
+import { storingKinds } from '../config/authenticators.ts'
 import { type Config, mayEnter } from '../config/config.ts'
 import type { Path } from '../config/document.ts'
 import type { UserName } from '../config/names.ts'
@@ -24,7 +25,6 @@ import {
   withoutName,
   withoutPerson,
 } from './lists.ts'
-import { storingKinds } from './login.ts'
 import { createOneTimeCodes } from './one-time-codes.ts'
 import { createPasswords } from './passwords.ts'
 import { forgetPerson, isInState, renamePerson } from './person-rows.ts'

@@ -1,5 +1,5 @@
 /**
- * `tljh-ts install --admin NAME`: puts this version in force on a machine where it lies at its place
+ * `tljh-ts install --admin NAME[:PASSWORD]`: puts this version in force on a machine where it lies at its place
  * (/opt/tljh/hub/current): accounts, folders, configuration, units.
  *
  * Each step looks first and makes what is missing, so it may be run again over an installation, and after a run that
@@ -11,6 +11,7 @@ import { dirname, join } from 'node:path'
 import { isMap, parseDocument } from 'yaml'
 import { runCommand } from '../commands.ts'
 import { hubAddress } from '../config/address.ts'
+import { storingKinds } from '../config/authenticators.ts'
 import { parseConfig } from '../config/config.ts'
 import { parseUserName, type UserName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
@@ -20,7 +21,7 @@ import { setListenAddress } from '../systemd/address.ts'
 export interface Installation {
   address: string
   admin: UserName
-  /** With which the administrator chooses a password; undefined where there is one already. */
+  /** With which the administrator chooses a password; undefined where there is one already, or passwords are kept elsewhere. */
   invitation: { code: string; link: string } | undefined
 }
 
@@ -61,7 +62,9 @@ export async function install(
   adminName: string,
   report: (line: string) => void,
 ): Promise<Installation> {
-  const admin = parseUserName(adminName)
+  const colon = adminName.indexOf(':')
+  const admin = parseUserName(colon < 0 ? adminName : adminName.slice(0, colon))
+  const password = colon < 0 ? '' : adminName.slice(colon + 1)
   await checkMachine()
   report('accounts')
   const hubGid = await ensureAccounts()
@@ -76,6 +79,7 @@ export async function install(
   report('services')
   await startServices(layout)
   const address = await hubAddress(parseConfig(await readFile(layout.configFile)))
+  if (password) await setPassword(layout, admin, password)
   return { address, admin, invitation: await invite(layout, admin) }
 }
 
@@ -185,8 +189,15 @@ async function startServices({ configFile }: Layout): Promise<void> {
   await must('systemctl', ['restart', ...services], { timeoutMs: 60_000 })
 }
 
-/** A code for an administrator who has no password. Nobody gets to be the administrator by being the first at the page. */
-async function invite({ hub }: Layout, admin: UserName): Promise<Installation['invitation']> {
+async function setPassword({ hub }: Layout, admin: UserName, password: string): Promise<void> {
+  const program = [join(hub, 'tljh-ts.ts'), 'user', 'passwd', admin]
+  await must(join(hub, 'node_modules/node/bin/node'), program, { input: `${password}\n` })
+}
+
+/** A code for an administrator who has no password, where there are passwords of ours at all. Nobody gets to be the administrator by being the first at the page. */
+async function invite({ hub, configFile }: Layout, admin: UserName): Promise<Installation['invitation']> {
+  const { auth } = parseConfig(await readFile(configFile))
+  if (!auth.kinds.some(kind => storingKinds.includes(kind))) return undefined
   const program = [join(hub, 'tljh-ts.ts'), 'user', 'invite', admin, '--if-unset', `--expires=${codeDays}`, '--json']
   const { stdout } = await must(join(hub, 'node_modules/node/bin/node'), program)
   const [made] = JSON.parse(stdout) as { code?: string; link?: string }[]

@@ -72,6 +72,7 @@ test('an administrator opens a student’s server', async () => {
   const admin = await browser.newPerson()
   await logIn(admin.page, product.admin, product.adminPassword)
   await admin.page.goto('/user/ann/lab')
+  await admin.page.getByRole('button', { name: 'Open ann’s server' }).click()
   await admin.page.locator('.jp-DirListing-item', { hasText: 'Untitled.ipynb' }).waitFor()
   await screenshot(admin.page, 'first-login-7-admin-at-anns')
   assert.deepEqual(admin.complaints(), [])

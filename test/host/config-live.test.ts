@@ -110,6 +110,7 @@ test('administrators follow the file in both directions', async t => {
   const open = 'admins:\n  open_servers: true\n'
   await classroom.edit(`${claiming}users:\n  admin: [admin, ann]\n  allowed: [ann, bob]\n${open}`)
   assert.ok((await groups()).includes('jupyterhub-admins'))
+  await ann.post('/hub/visit/bob')
   assert.equal((await ann.request('/user/bob/api')).status, 200)
 
   await classroom.edit(`${users}${open}`)

@@ -66,6 +66,7 @@ const peopleView = {
       codeExpires: now,
       hasSecondFactor: true,
       server: 'ready',
+      mayVisit: true,
     },
   ],
   waiting: [{ user: bob, email: hostile, requested: now - 60_000 }],
