@@ -158,6 +158,7 @@ test('an administrator sees whose server is not running', async () => {
   await logIn(page, product.admin, product.adminPassword)
   await inspect(page, 'home-admin')
   await page.goto('/user/emil/lab')
+  await page.getByRole('button', { name: 'Open emil’s server' }).click()
   await page.getByText('This server belongs to emil').waitFor()
   await inspect(page, 'not-running-admin')
 })
