@@ -3,7 +3,7 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProblemError, type ProblemText } from '../problem.ts'
-import { ownPath } from './access.ts'
+import { addressOf, ownPath } from './access.ts'
 import { checkForm, formToken, type Hub, nextQuery, sendPage } from './answers.ts'
 import { loginNeeded, statusOf } from './refusals.ts'
 import { codeWrong } from './second-step.ts'
@@ -35,7 +35,7 @@ interface Form {
 }
 
 export async function accountRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
-  const { baseUrl, access, sessions, passwords, secondFactors, confirmations, config, pages, audit } = hub
+  const { baseUrl, access, sessions, passwords, secondFactors, confirmations, throttle, config, pages, audit } = hub
   const address = `${baseUrl}hub/account`
 
   function sessionOf(request: FastifyRequest): Session {
@@ -131,8 +131,10 @@ export async function accountRoutes(app: FastifyInstance, hub: Hub): Promise<voi
     }
   })
 
-  onForm(`${address}/second-factor/off`, ({ user }, { code }, request, reply) => {
+  onForm(`${address}/second-factor/off`, async ({ user }, { code }, request, reply) => {
+    await throttle.begin('second-factor', user, addressOf(request.raw))
     if (!secondFactors.take(user, code)) throw codeWrong()
+    await throttle.succeeded('second-factor', user, addressOf(request.raw))
     secondFactors.switchOff(user)
     audit.record({ kind: 'second-factor', message: `${user} switched the second factor off`, who: user })
     return show(request, reply, { done: 'The second factor is off: the password alone is enough.' })

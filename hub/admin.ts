@@ -17,6 +17,7 @@ import { peopleFor, proposeEdit } from './people-here.ts'
 import { adminsOnly, loginNeeded, statusOf } from './refusals.ts'
 import { readRoster } from './roster.ts'
 import type { Session } from './sessions.ts'
+import { isKnownHere } from './sign-up.ts'
 
 const actions = [
   'add',
@@ -198,9 +199,9 @@ export async function adminRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   /** The name is let in first: should that fail, the password counts for nothing. */
   async function approve(user: UserName, admin: UserName): Promise<void> {
     if (!signUps.waiting().some(one => one.user === user)) throw notWaiting(user)
-    if (namedIn(config.current()).has(user)) throw isSomebody(user)
+    if (namedIn(config.current()).has(user) || isKnownHere(hub, user)) throw isSomebody(user)
     await proposeEdit(hub, admin, `approve ${user} in the browser`, text => withNames(text, allowedList, [user]))
-    signUps.accept(user)
+    if (!signUps.accept(user)) throw isSomebody(user)
     audit.record({ kind: 'sign-up', message: `${admin} approved ${user}`, who: admin, whom: user })
   }
 
@@ -324,7 +325,7 @@ function notWaiting(user: UserName): ProblemError {
 function isSomebody(user: UserName): ProblemError {
   return new ProblemError('SIGN_UP_TAKEN', {
     what: 'Nothing was changed',
-    why: `the configuration names ${user} already, and that need not be who signed up`,
+    why: `there is somebody called ${user} already, and that need not be who signed up`,
     fix: 'Refuse the sign-up, and give a one-time code to the person whom you mean',
   })
 }

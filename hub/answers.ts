@@ -107,6 +107,9 @@ export interface ProblemAnswer {
   body: string
 }
 
+/** Of a path in the log, which a stranger may have written. */
+const longestPath = 300
+
 const pageType = 'text/html; charset=utf-8'
 
 /** What to answer to a request that failed. Logs what is not the asker's doing. */
@@ -114,7 +117,7 @@ export function problemAnswer(hub: Hub, error: unknown, request: IncomingMessage
   const { status, problem, logId } = explain(error)
   if (status >= 500) {
     const id = logId ?? problem.code
-    hub.log(`${id} ${request.method} ${JSON.stringify(request.url)}: ${detail(error)}`)
+    hub.log(`${id} ${request.method} ${JSON.stringify(pathOf(request))}: ${detail(error)}`)
   }
   const { code, what, why, fix } = problem
   if (isNavigation(request)) {
@@ -124,6 +127,11 @@ export function problemAnswer(hub: Hub, error: unknown, request: IncomingMessage
   // `message` is where Jupyter's own pages look.
   const body = JSON.stringify({ status, code, message: `${what}: ${why}. ${fix}`, what, why, fix })
   return { status, type: 'application/json; charset=utf-8', body }
+}
+
+/** Without the query, which can hold a code that opens something. */
+function pathOf({ url = '' }: IncomingMessage): string {
+  return url.replace(/\?.*/s, '').slice(0, longestPath)
 }
 
 function explain(error: unknown): { status: number; problem: ProblemError; logId?: string } {

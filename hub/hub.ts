@@ -16,6 +16,7 @@ import type { Layout } from '../config/paths.ts'
 import { ProblemError } from '../problem.ts'
 import { connectSpawner } from '../spawner/client.ts'
 import { createAudit } from '../systemd/audit.ts'
+import { createAuditThread } from '../systemd/audit-thread.ts'
 import { createNotifier } from '../systemd/notify.ts'
 import { createAccess, mayHaveSession } from './access.ts'
 import { createApp } from './app.ts'
@@ -89,7 +90,7 @@ export async function runHub(
   const logins = createLogins(db)
   const throttle = createThrottle()
   const desk = createLoginDesk({ config, authenticators, passwords, codes, throttle })
-  const audit = createAudit(problem => log(String(problem)))
+  const audit = createAudit(problem => log(String(problem)), createAuditThread())
   const assets = loadAssets()
   const app = await createApp(
     {

@@ -70,7 +70,7 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
       // A program that signs up thousands is as welcome as one that guesses passwords.
       await throttle.beginNew(from)
       const { user, email, hash } = await check(request.body)
-      const isNew = !isKnown(user)
+      const isNew = !isTaken(user)
       if (options().open_signup) {
         if (!isNew || !passwords.addFirst(user, hash)) throw nameTaken(user)
         audit.record({ kind: 'sign-up', message: `${user} signed up, and may enter at once`, who: user, address: from })
@@ -91,12 +91,12 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
     }
   })
 
-  /** Whether somebody has that account already, or the file says who that is. */
-  function isKnown(user: UserName): boolean {
+  /** Whether the file says who that is, or somebody has been here by that name. */
+  function isTaken(user: UserName): boolean {
     if (isTemporaryName(user)) return true
     const { users, groups } = config.current()
     const lists = [users.allowed, users.admin, users.banned, ...groups.values()]
-    return passwords.has(user) || lists.some(list => list.has(user))
+    return isKnownHere(hub, user) || lists.some(list => list.has(user))
   }
 
   async function check({
@@ -125,6 +125,11 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
       return letIn(hub, request, reply, { user: temporaryName(), way: 'temporary', next: '' })
     },
   )
+}
+
+/** Whether somebody has come by that name before, by whatever way: then it is theirs. */
+export function isKnownHere({ passwords, logins, identities }: Hub, user: UserName): boolean {
+  return passwords.has(user) || logins.all().has(user) || identities.accountOf(user) !== undefined
 }
 
 /** Whether the login page offers it. */

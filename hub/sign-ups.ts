@@ -19,7 +19,7 @@ export interface SignUps {
   waiting(): SignUp[]
   /** Answers `false` where somebody of that name waits already, or too many do. `hash` is what `Passwords.prepare` made. */
   add(user: UserName, email: string, hash: string): boolean
-  /** Makes the password count. Answers `false` where nobody of that name waits. */
+  /** Makes the password count. Answers `false` where nobody of that name waits, or somebody has a password already. */
   accept(user: UserName): boolean
   reject(user: UserName): boolean
 }
@@ -46,8 +46,7 @@ export function createSignUps(db: DatabaseSync, passwords: Passwords): SignUps {
     },
     accept(user) {
       const row = take.get(user)
-      if (row) passwords.put(user, String(row.hash))
-      return row !== undefined
+      return row !== undefined && passwords.addFirst(user, String(row.hash))
     },
     reject: user => take.get(user) !== undefined,
   }

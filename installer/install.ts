@@ -51,6 +51,12 @@ polkit.addRule(function (action, subject) {
 })
 `
 
+const usersJournal = `# Made by tljh-ts. What users' servers write is kept apart, so that it pushes nothing else out of the journal.
+[Journal]
+SystemMaxUse=500M
+RuntimeMaxUse=64M
+`
+
 const pamService = `# Made by tljh-ts. How the hub checks passwords of this machine's accounts, where auth.type names pam.
 @include common-auth
 @include common-account
@@ -121,6 +127,7 @@ async function ensureConfinement(): Promise<void> {
     await runCommand('systemctl', ['try-reload-or-restart', 'ssh.service'])
   }
   await replace('/etc/pam.d/tljh-ts', pamService, 0o644)
+  await replace('/etc/systemd/journald@tljh-users.conf', usersJournal, 0o644)
   if (existsSync('/etc/polkit-1/rules.d')) await replace('/etc/polkit-1/rules.d/40-tljh-ts.rules', polkit, 0o644)
 }
 

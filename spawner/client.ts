@@ -47,9 +47,11 @@ const firstRetryMs = 50
 const lastRetryMs = 1_000
 
 export function connectSpawner(socketPath: string): SpawnerClient {
-  const agent = new Agent({ keepAlive: true, maxSockets: 8 })
+  const usual = new Agent({ keepAlive: true, maxSockets: 8 })
 
   async function ask<Answer>(method: 'GET' | 'POST', path: string, limitMs = timeoutMs, sent = ''): Promise<Answer> {
+    // What takes hours must not keep a start waiting.
+    const agent = limitMs === departureTimeoutMs ? undefined : usual
     const response = await open(agent, socketPath, method, path, AbortSignal.timeout(limitMs), sent)
     const body = JSON.parse(await textOf(response)) as Answer | Refusal
     if (isRefusal(body)) throw new ProblemError(body.code, body)
@@ -90,7 +92,7 @@ export function connectSpawner(socketPath: string): SpawnerClient {
         retryMs = Math.min(retryMs * 2, lastRetryMs)
       }
     },
-    close: () => agent.destroy(),
+    close: () => usual.destroy(),
   }
 }
 

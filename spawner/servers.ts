@@ -21,7 +21,7 @@ import type { WatchEvent } from '../systemd/watcher.ts'
 import type { Accounts } from './accounts.ts'
 import type { Servers } from './listener.ts'
 import type { Event, Server, ServerEnd } from './protocol.ts'
-import { limitProperties, planServer, type ServerPlan, serverUnitName, userOfUnit } from './unit.ts'
+import { limitProperties, planServer, type ServerPlan, serverUnitName, userOfUnit, usersJournal } from './unit.ts'
 
 export interface ServersOptions {
   layout: Layout
@@ -89,7 +89,7 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
   }
 
   async function setFailed(user: UserName, unit: UnitState): Promise<void> {
-    const lines = await lastLines({ unit, count: logLines }).catch(error => {
+    const lines = await lastLines({ unit, count: logLines, namespace: usersJournal }).catch(error => {
       log(String(error))
       return []
     })

@@ -34,6 +34,8 @@ export interface ServerPlan {
 
 export const usersSlice = unitName('tljh-users.slice')
 export const serverUnits = 'tljh-user-*.service'
+/** Of what users' servers write: whoever fills it pushes nothing else out, least of all the audit log. */
+export const usersJournal = 'tljh-users'
 
 const second = 1_000_000
 
@@ -89,6 +91,7 @@ export function planServer(user: UserName, account: Account | OrdinaryAccount, s
       After: [mountName],
       // Without a newline of its own, the journal would show the unit's name as 'jupyter-lab' for everybody.
       SyslogIdentifier: name.replace(/\.service$/, ''),
+      LogNamespace: usersJournal,
 
       Type: 'notify',
       NotifyAccess: 'main',

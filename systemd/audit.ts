@@ -1,9 +1,7 @@
 /**
  * The audit log: who did what, as structured fields in the journal, beside the sentence that `journalctl` shows.
  *
- * The journal's own protocol wants datagrams, which Node.js has not, so logger(1) writes each entry. To start a program holds a process up for
- * some milliseconds, and for more the bigger it is (17 ms, measured for 150 MB on a loaded machine), so a thread of its own does it
- * (systemd/audit-writer.ts).
+ * The journal's own protocol wants datagrams, which Node.js has not, so logger(1) writes each entry.
  *
  * Fields that begin with TLJH_ are ours, but any user of the machine can write them: what counts is who wrote, which the kernel says
  * (`_UID`), and so it is read (systemd/audit-log.ts).
@@ -11,7 +9,8 @@
  * What always holds: entries are written in the order in which they were given, and whoever is recorded never waits. When very many come at
  * once (somebody guesses passwords), those beyond a bound are counted and the count is written.
  */
-import { Worker } from 'node:worker_threads'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 
 export type AuditKind =
   | 'login'
@@ -51,63 +50,50 @@ export interface Audit {
 export const auditMessageId = '6f0c2b8d7a534a0e9d3c41c5b7e2f18a'
 const mostWaiting = 500
 const mostCharacters = 2_000
+const timeoutMs = 5_000
+
+/** Writes the lines of one entry. */
+export type AuditWriter = (lines: string) => Promise<void>
 
 /** @param onProblem told when an entry could not be written; it is lost then */
-export function createAudit(onProblem: (problem: unknown) => void): Audit {
-  let worker: Worker | undefined
-  let waiting = 0
+export function createAudit(onProblem: (problem: unknown) => void, write: AuditWriter = writeEntry): Audit {
+  const waiting: AuditEntry[] = []
   let lost = 0
-  let idle = Promise.withResolvers<void>()
+  let writing: Promise<void> | undefined
 
-  /** The thread is made for the first entry: most commands have none. */
-  function writer(): Worker {
-    if (worker) return worker
-    const made = new Worker(new URL('./audit-writer.ts', import.meta.url))
-    made.unref()
-    made.on('message', (problem: string | undefined) => {
-      if (problem !== undefined) onProblem(problem)
-      written()
-    })
-    made.on('error', onProblem)
-    made.on('exit', () => {
-      worker = undefined
-      waiting = 0
-      idle.resolve()
-    })
-    worker = made
-    return made
+  async function writeAll(): Promise<void> {
+    for (;;) {
+      const entry = waiting.shift() ?? lostEntry()
+      if (!entry) break
+      await write(linesOf(entry)).catch(onProblem)
+    }
+    writing = undefined
   }
 
-  function written(): void {
-    waiting--
-    if (waiting > 0) return
-    if (lost === 0) {
-      idle.resolve()
-      return
-    }
+  function lostEntry(): AuditEntry | undefined {
+    if (lost === 0) return undefined
     const message = `${lost} more entries came too fast to be written`
     lost = 0
-    send({ kind: 'lost', message, who: 'tljh-ts' })
-  }
-
-  function send(entry: AuditEntry): void {
-    if (waiting === 0) idle = Promise.withResolvers()
-    waiting++
-    writer().postMessage(linesOf(entry))
+    return { kind: 'lost', message, who: 'tljh-ts' }
   }
 
   return {
     record(entry) {
-      if (waiting >= mostWaiting) lost++
-      else send(entry)
+      if (waiting.length >= mostWaiting) lost++
+      else waiting.push(entry)
+      writing ??= writeAll()
     },
-    async flush() {
-      if (waiting === 0) return
-      worker?.ref()
-      await idle.promise
-      worker?.unref()
-    },
+    flush: async () => writing,
   }
+}
+
+/** By logger(1), in this thread. */
+export async function writeEntry(lines: string): Promise<void> {
+  const child = spawn('logger', ['--journald'], { stdio: ['pipe', 'ignore', 'ignore'], timeout: timeoutMs })
+  child.stdin.on('error', () => undefined)
+  child.stdin.end(lines)
+  const [code] = await once(child, 'close')
+  if (code !== 0) throw new Error(`logger ended with code ${code}; not in the audit log: ${lines.split('\n')[0]}`)
 }
 
 /** As journald reads them: FIELD=value. */

@@ -29,6 +29,8 @@ export interface JournalQuery {
   unit: Pick<UnitState, 'name' | 'invocationId' | 'startTimestampMs'>
   /** How many lines at most. */
   count: number
+  /** The unit's LogNamespace=, where it has one. */
+  namespace?: string
 }
 
 const LONGEST_LINE = 2_000
@@ -44,15 +46,16 @@ const run = promisify(execFile)
  * that are on their way. Needs root (or membership in systemd-journal, and then it does not wait).
  * @throws ProblemError JOURNAL_UNREADABLE
  */
-export async function lastLines({ unit, count }: JournalQuery): Promise<JournalLine[]> {
+export async function lastLines({ unit, count, namespace }: JournalQuery): Promise<JournalLine[]> {
   if (unit.startTimestampMs === undefined) return []
   // Whatever comes of it: the lines are read all the same.
-  await journalctl(['--sync'], SYNC_TIMEOUT_MS).catch(() => {})
+  const journal = namespace ? [`--namespace=${namespace}`] : []
+  await journalctl([...journal, '--sync'], SYNC_TIMEOUT_MS).catch(() => {})
   const fields = '--output-fields=MESSAGE,PRIORITY,_SYSTEMD_INVOCATION_ID'
   const since = `--since=@${unit.startTimestampMs / 1000}`
   // Backwards: with --since, --lines counts from there. --all: without it a line of more than 4,096 bytes is null.
   const match = [since, '--reverse', '--all', `--lines=${count}`, `_SYSTEMD_UNIT=${unit.name}`]
-  const output = await journalctl(['--output=json', fields, ...match], READ_TIMEOUT_MS)
+  const output = await journalctl([...journal, '--output=json', fields, ...match], READ_TIMEOUT_MS)
   return parseLines(output, unit.invocationId).toReversed()
 }
 

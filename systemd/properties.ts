@@ -86,6 +86,8 @@ export interface UnitProperties {
   StandardOutputFileToTruncate?: string
   StandardError?: string
   SyslogIdentifier?: string
+  /** A journal of its own, see systemd-journald.service(8). */
+  LogNamespace?: string
   OOMScoreAdjust?: number
   LimitCORE?: Amount
   LimitNOFILE?: Amount
@@ -227,6 +229,7 @@ const ENCODERS: Encoders = {
   StandardOutputFileToTruncate: string,
   StandardError: string,
   SyslogIdentifier: string,
+  LogNamespace: string,
   OOMScoreAdjust: signed,
   LimitCORE: amount,
   LimitNOFILE: amount,

@@ -141,5 +141,7 @@ test('an administrator does not open another’s server, unless the configuratio
 
   const file = '/opt/tljh/config/config.yaml'
   await host.writeFile(file, `${await host.readFile(file)}\nadmins:\n  open_servers: true\n`)
+  assert.match((await admin.request('/user/bob/x')).location, /^\/hub\/visit\/bob/)
+  await admin.post('/hub/visit/bob')
   assert.equal((await admin.request('/user/bob/x')).status, 200)
 })

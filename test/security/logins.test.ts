@@ -679,6 +679,18 @@ test('a thousand guesses are answered by a few looks, and the owner gets in from
   assert.equal(stdout.trim(), '302', 'from another address')
 })
 
+test('signing up by the hundred is slowed down, whatever is typed, and people log in all the same', async () => {
+  const visitor = visit(product.url)
+  await visitor.request('/hub/signup')
+  const statuses = new Set<number>()
+  for (let count = 0; count < 120; count++) {
+    const fields = { username: `flood${count}`, email: '', password: 'one thing of many', repeated: 'another thing' }
+    statuses.add((await visitor.post('/hub/signup', fields)).status)
+  }
+  assert.deepEqual([...statuses], [403, 429])
+  await enter('ann')
+})
+
 // F2; GHSA-p737 (cookies and tokens in the log), CVE-2020-26261 (secrets in a command line)
 test('after all of this, no password, code or session stands in a log, a unit or a command line', async () => {
   const bob = await enter('bob', 'another of bob')

@@ -115,6 +115,19 @@ for (const [what, head, body] of [
   })
 }
 
+test('smuggling: no header hides behind a thousand others', async () => {
+  const many = Array.from({ length: 1010 }, () => 'a:')
+  for (const hidden of [
+    `Content-Length: ${inner.length}`,
+    'Transfer-Encoding: chunked',
+    'Origin: https://evil.example',
+    'X-Tljh-User: ann',
+  ]) {
+    assert.deepEqual(statusesIn(await ask([...many, hidden], inner)).slice(0, 1), [431], hidden)
+  }
+  assert.deepEqual(await bobs.arrived(), [])
+})
+
 test('smuggling: extensions of chunks are left behind, and trailers say nothing', async () => {
   const chunks = '4;a=b;c="d"\r\nabcd\r\n0\r\nX-Tljh-User: ann\r\n\r\n'
   const answer = await ask(['Transfer-Encoding: chunked', 'Trailer: X-Tljh-User'], chunks)

@@ -88,6 +88,7 @@ const EVERYTHING: Required<Omit<UnitProperties, Others>> = {
   StandardInput: 'null',
   StandardOutput: 'journal',
   StandardError: 'inherit',
+  LogNamespace: 'tljh-test',
   SyslogIdentifier: 'everything',
   OOMScoreAdjust: 100,
   LimitCORE: 0,

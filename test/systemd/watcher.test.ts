@@ -20,10 +20,14 @@ test('a watcher sees what runs already, each change of state and status, and the
   assert.deepEqual(snapshot.kind === 'snapshot' && snapshot.units, [withoutLiveValues(await units.inspectUnit(before))])
 
   const name = testUnit('watched')
-  const script = 'systemd-notify STATUS=warming; systemd-notify READY=1 STATUS=warm; exec sleep infinity'
+  // systemd tells of two changes that come close together as one: the service waits until its first word has been seen.
+  const wait = 'until test -e /run/seen; do sleep 0.05; done'
+  const script = `systemd-notify STATUS=warming; ${wait}; systemd-notify READY=1 STATUS=warm; exec sleep infinity`
   const start = { Type: 'notify', NotifyAccess: 'all', ExecStart: [{ argv: ['/bin/sh', '-c', script] }] } as const
-  await (await units.startTransientUnit(name, start)).done
+  const job = await units.startTransientUnit(name, start)
   await events.next(event => event.kind === 'changed' && isAt(event.unit, 'activating', 'warming'))
+  await machine.host.run(['touch', '/run/seen'])
+  assert.equal(await job.done, 'done')
   const ready = await events.next(event => event.kind === 'changed' && isAt(event.unit, 'active', 'warm'))
   assert.ok(ready.kind === 'changed' && ready.unit.name === name && ready.unit.mainPid)
 

@@ -1,0 +1,39 @@
+/** What one student makes the hub write. */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { type Classroom, openClassroom } from '../host/classroom.ts'
+import { startKernel } from '../host/kernel.ts'
+import type { Visitor } from '../host/visitor.ts'
+
+let classroom: Classroom
+let bob: Visitor
+before(async () => {
+  classroom = await openClassroom(undefined)
+  bob = await classroom.student('bob')
+  await classroom.host.run(['mv', '/run/tljh/users/bob/socket', '/run/tljh/users/bob/kept'], { user: 'jupyter-bob' })
+  await classroom.host.run(['systemctl', 'restart', 'tljh-hub'])
+})
+after(() => classroom?.[Symbol.asyncDispose]())
+
+test('a line of the hub’s log is short, whatever address was asked for', async () => {
+  await bob.request(`/user/bob/${'a'.repeat(12_000)}`)
+  const { stdout } = await classroom.host.run(['journalctl', '--no-pager', '--output=cat', '--identifier=tljh-hub'])
+  const longest = Math.max(...stdout.split('\n').map(line => line.length))
+  assert.ok(longest < 2000, `${longest} characters`)
+})
+
+test('a student who writes to the journal writes into one that has nothing else in it', async () => {
+  const ann = await classroom.student('ann')
+  using kernel = await startKernel(ann, 'ann')
+  const code = 'import subprocess; subprocess.run(["logger", "a line of hers"]); '
+  await kernel.run(code)
+  await classroom.host.run([
+    'timeout',
+    '20',
+    'sh',
+    '-c',
+    'until journalctl --namespace=tljh-users | grep "a line of hers"; do :; done',
+  ])
+  const { stdout } = await classroom.host.run(['journalctl', '--no-pager', '--output=cat'])
+  assert.doesNotMatch(stdout, /a line of hers/)
+})
