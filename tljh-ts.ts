@@ -60,10 +60,14 @@ async function audit(args: string[]): Promise<void> {
   const text = { type: 'string' } as const
   const options = { user: text, kind: text, since: text, until: text, lines: { ...text, default: '200' } }
   const flags = { json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } as const
-  const { values } = parseArgs({ args, options: { ...options, ...flags } })
-  if (values.help) return void process.stdout.write(auditUsage)
+  const { values, positionals } = parseArgs({ args, options: { ...options, ...flags }, allowPositionals: true })
+  if (values.help || positionals[0] === 'help') return void process.stdout.write(auditUsage)
   const count = Number(values.lines)
   if (!(Number.isInteger(count) && count > 0)) throw misused('--lines is not a number', 'Write it like --lines 50')
+  const { auditKinds } = await import('./systemd/audit.ts')
+  if (values.kind && !auditKinds.some(kind => kind === values.kind)) {
+    throw misused(`there is no kind ${JSON.stringify(values.kind)}`, `Write one of: ${auditKinds.join(', ')}`)
+  }
   const { readAudit, showAudit } = await import('./systemd/audit-log.ts')
   const records = await readAudit({ ...values, count })
   if (values.json) process.stdout.write(`${JSON.stringify(records, null, 2)}\n`)

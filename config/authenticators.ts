@@ -165,7 +165,8 @@ export const authSchema = {
         allowed_email_domains: {
           type: ['array', 'null'],
           items: { type: 'string', format: 'domain' },
-          description: 'Addresses of other domains are refused. Empty: all are taken.',
+          description:
+            'An e-mail address is asked for, and those of other domains are refused. Nobody checks whose it is. Empty: all are taken.',
           effect: 'now',
         },
         allowed_failed_logins: {
@@ -183,6 +184,12 @@ export const authSchema = {
         import_from_firstuse: { type: 'boolean', replaced: 'both kinds of passwords are kept in one place' },
         delete_firstuse_db_after_import: { type: 'boolean', replaced: 'both kinds of passwords are kept in one place' },
         firstuse_db_path: { type: 'string', replaced: 'both kinds of passwords are kept in one place' },
+        recaptcha_key: { type: 'string', replaced: 'sign-ups are limited by address instead' },
+        recaptcha_secret: { type: 'string', secret: true, replaced: 'sign-ups are limited by address instead' },
+        secret_key: { type: 'string', secret: true, replaced: 'the hub sends no e-mail, and makes its keys itself' },
+        self_approval_email: { type: 'array', replaced: 'the hub sends no e-mail' },
+        self_approval_server: { type: 'object', replaced: 'the hub sends no e-mail' },
+        check_password_strength: { type: 'boolean', replaced: 'see check_common_password' },
         tos: { type: 'string', replaced: 'write it into branding.message' },
       },
     },

@@ -31,17 +31,16 @@ function* doubled({ content, finding }: ConfigText): Iterable<Finding> {
   }
 }
 
+/** Not of users.allowed: somebody who is shut out for a while stays there. */
 function* bannedElsewhere({ content, finding }: ConfigText): Iterable<Finding> {
   const banned = new Set(content.users?.banned)
-  for (const list of ['allowed', 'admin'] as const) {
-    for (const [index, name] of (content.users?.[list] ?? []).entries()) {
-      if (!banned.has(name)) continue
-      yield finding('warning', ['users', list, String(index)], {
-        what: `users.${list} names ${name}, who is in users.banned as well`,
-        why: 'banned is stronger, so this line has no effect',
-        fix: 'Remove the name from one of the two lists',
-      })
-    }
+  for (const [index, name] of (content.users?.admin ?? []).entries()) {
+    if (!banned.has(name)) continue
+    yield finding('warning', ['users', 'admin', String(index)], {
+      what: `users.admin names ${name}, who is in users.banned as well`,
+      why: 'banned is stronger, so this line has no effect',
+      fix: 'Remove the name from one of the two lists',
+    })
   }
 }
 

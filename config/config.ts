@@ -97,22 +97,23 @@ export function isAdmin(config: Config, user: UserName): boolean {
 
 /** Whether `user` may log in and have a server: `banned` is stronger than every other list. */
 export function mayEnter(config: Config, user: UserName): boolean {
-  const { allowed, banned, admin } = config.users
-  return !banned.has(user) && (allowed.has(user) || admin.has(user) || config.auth.isOpen)
+  if (config.users.banned.has(user)) return false
+  return isNamed(config, user) || config.auth.kinds.some(kind => admitsStranger(config, user, kind))
 }
 
-/**
- * Whether `user` may enter by that way: a way that is open to strangers opens no other way to them, and the name of a temporary visitor is
- * nobody else's.
- */
+/** Whether `user` may enter by that way: a way that is open to strangers opens no other way to them. */
 export function mayEnterBy(config: Config, user: UserName, way: AuthenticatorKind): boolean {
-  const { users, auth } = config
-  const isNamed = users.allowed.has(user) || users.admin.has(user)
-  if (!mayEnter(config, user) || !auth.kinds.includes(way)) return false
-  if (way === 'temporary' || isTemporaryName(user)) {
-    return isNamed ? way !== 'temporary' : way === 'temporary' && isTemporaryName(user)
-  }
-  return isNamed || letsStrangersIn(way, auth.options)
+  if (!mayEnter(config, user) || !config.auth.kinds.includes(way)) return false
+  return isNamed(config, user) ? way !== 'temporary' : admitsStranger(config, user, way)
+}
+
+function isNamed({ users: { allowed, admin } }: Config, user: UserName): boolean {
+  return allowed.has(user) || admin.has(user)
+}
+
+/** Whether a way lets in that name although the file has it nowhere. The name of a temporary visitor is nobody else's. */
+function admitsStranger({ auth }: Config, user: UserName, way: AuthenticatorKind): boolean {
+  return (way === 'temporary') === isTemporaryName(user) && letsStrangersIn(way, auth.options)
 }
 
 /** A user's own limits are stronger than those of groups, and those than the default; of several groups the most generous. */

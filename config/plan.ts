@@ -105,6 +105,12 @@ function* entranceLines(before: Config, after: Config): Iterable<string> {
   if (lost.length) yield `${listed(lost)} may no longer log in, and ${lost.length === 1 ? 'is' : 'are'} logged out now`
   if (!before.auth.isOpen && after.auth.isOpen) yield 'users whom the file does not name may log in from now on'
   if (before.auth.isOpen && !after.auth.isOpen) yield 'only users whom the file names may log in from now on'
+  const required = after.adminsNeedSecondFactor
+  if (before.adminsNeedSecondFactor !== required) {
+    yield required
+      ? 'administrators need a second factor from now on; those who have none are logged out, and set one up at the next login'
+      : 'administrators may do without a second factor from now on'
+  }
   const ways = (config: Config) => config.auth.kinds.join(', ')
   if (ways(before) !== ways(after)) {
     yield `people log in by ${ways(after)} instead of ${ways(before)}; who came in by a way that is gone is logged out now`

@@ -261,6 +261,16 @@ function wordsFor(error: ErrorObject, path: readonly string[], value: unknown): 
       const named = typeof error.propertyName === 'string' ? `${key} is set` : what
       return { what: named, why: format?.why ?? 'it is not valid', fix: format?.fix ?? example(path) }
     }
+    case 'minLength':
+      return { what, why: 'it is too short', fix: `Write at least ${String(error.params.limit)} characters` }
+    case 'maxLength':
+      return { what, why: 'it is too long', fix: `Write at most ${String(error.params.limit)} characters` }
+    case 'minItems':
+      return { what, why: 'it is an empty list', fix: 'Name at least one, or remove the line' }
+    case 'minimum':
+      return { what, why: 'it is too small', fix: `Write ${String(error.params.limit)} or more` }
+    case 'maximum':
+      return { what, why: 'it is too big', fix: `Write ${String(error.params.limit)} or less` }
     default:
       return { what, why: `it ${error.message ?? 'is not valid'}`, fix: example(path) }
   }

@@ -53,6 +53,7 @@ export async function accountRoutes(app: FastifyInstance, hub: Hub): Promise<voi
       way,
       isStored: passwords.has(user),
       hasPassword: confirmations.hasPassword(session),
+      maySetFactor: mayOwnFactor(session),
       hasSecondFactor: secondFactors.isOn(user),
       mustHaveSecondFactor: config.current().adminsNeedSecondFactor && access.isAdmin(user),
       xsrf: formToken(hub, request, reply),
@@ -101,7 +102,14 @@ export async function accountRoutes(app: FastifyInstance, hub: Hub): Promise<voi
     return show(request, reply, { done: 'Wherever else you were logged in, you are logged out.' })
   })
 
-  onForm(`${address}/second-factor/new`, ({ user }, _typed, request, reply) => {
+  /** Who came by a password that others know, too, could lock its owner out of the account. */
+  function mayOwnFactor({ user, way }: Session): boolean {
+    return !['dummy', 'shared-password', 'temporary'].includes(way) || passwords.has(user)
+  }
+
+  onForm(`${address}/second-factor/new`, (session, _typed, request, reply) => {
+    const { user } = session
+    if (!mayOwnFactor(session)) throw notYourOwn()
     const xsrf = formToken(hub, request, reply)
     return sendPage(
       reply,
@@ -117,6 +125,7 @@ export async function accountRoutes(app: FastifyInstance, hub: Hub): Promise<voi
     try {
       checkForm(hub, request, _xsrf)
       confirmations.demand(session)
+      if (!mayOwnFactor(session)) throw notYourOwn()
       const codes = secondFactors.isOn(user) ? undefined : secondFactors.switchOn(user, secret, code)
       if (!codes) throw codeWrong()
       sessions.endOthers(session)
@@ -168,6 +177,14 @@ export async function accountRoutes(app: FastifyInstance, hub: Hub): Promise<voi
     const page = pages.confirm({ user, way, hasPassword, next, problem, xsrf: formToken(hub, request, reply) })
     return sendPage(reply, page, problem instanceof ProblemError ? statusOf(problem) : 200)
   }
+}
+
+function notYourOwn(): ProblemError {
+  return new ProblemError('FACTOR_SHARED', {
+    what: 'A second factor cannot be set up here',
+    why: 'you have no password of your own: others can come into this account as you did',
+    fix: 'Ask an administrator for a one-time code, and choose a password with it',
+  })
 }
 
 function notStored(): ProblemError {

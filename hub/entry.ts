@@ -171,10 +171,12 @@ export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void>
 function doorsOf(hub: Hub): Doors {
   const { kinds, options } = hub.config.current().auth
   const { create_users: creates = false, claim_named_users: claims = false } = options.FirstUseAuthenticator ?? {}
+  const isShared = kinds.includes('dummy') || kinds.includes('shared-password')
   const stores = kinds.some(kind => storingKinds.includes(kind))
   return {
     hasForm: hub.authenticators.forPasswords().length > 0,
-    hint: kinds.includes('first-use') && (creates || claims) ? 'choose' : stores ? 'code' : 'none',
+    hint:
+      kinds.includes('first-use') && (creates || claims) ? 'choose' : isShared ? 'shared' : stores ? 'code' : 'none',
     external: hub.authenticators.external().map(({ kind, label }) => ({ kind, label })),
     signUp: signUpIsOpen(hub),
     temporary: kinds.includes('temporary'),

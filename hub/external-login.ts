@@ -129,18 +129,14 @@ function nameOf(way: ExternalAuthenticator, { name, claim }: ExternalIdentity): 
   })
 }
 
-/** Whether a user has come until now by one of the other ways that the file names. */
-function comesOtherwise({ config, logins, passwords }: Hub, user: UserName, kind: AuthenticatorKind): boolean {
-  const others = config.current().auth.kinds.filter(other => other !== kind)
+/**
+ * Whether the name is somebody's who comes, or is about to come, by another way: also by one that the file names no more, because whoever is called so
+ * elsewhere is a stranger to that account until an administrator says otherwise.
+ */
+function comesOtherwise({ logins, passwords, codes }: Hub, user: UserName, kind: AuthenticatorKind): boolean {
   const last = logins.all().get(user)?.way
-  return (
-    (last !== undefined && others.includes(last)) ||
-    (others.some(other => keeping.includes(other)) && passwords.has(user))
-  )
+  return (last !== undefined && last !== kind) || passwords.has(user) || codes.expiryOf(user) !== undefined
 }
-
-/** The ways whose passwords the hub keeps. */
-const keeping: readonly AuthenticatorKind[] = ['first-use', 'native', 'shared-password', 'dummy']
 
 /** The hub's address for coming back: as the file says, or as the browser sees the hub. */
 function callbackOf(way: ExternalAuthenticator, request: FastifyRequest, baseUrl: string): URL {
@@ -188,6 +184,6 @@ function otherWay(way: ExternalAuthenticator, user: UserName, baseUrl: string): 
   return new ProblemError('AUTH_OTHER_WAY', {
     what: `You are not logged in as ${user}`,
     why: `${user} has come by another way until now, and whoever is called so at ${way.label} could be somebody else`,
-    fix: `If it is you, log in the other way first. Then open ${baseUrl}hub/oauth_login?provider=${way.kind} in the same browser, once`,
+    fix: `If it is you, log in the other way first, and then open ${baseUrl}hub/oauth_login?provider=${way.kind} in the same browser, once. An administrator who knows that it is you can also free the name: sudo tljh-ts user unlink ${user}`,
   })
 }

@@ -11,7 +11,9 @@ import type { Server as HttpServer, ServerResponse } from 'node:http'
 import { createServer, Server as NetServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { isAdmin } from '../config/config.ts'
 import { openConfigFile } from '../config/file.ts'
+import type { UserName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import { ProblemError } from '../problem.ts'
 import { connectSpawner } from '../spawner/client.ts'
@@ -72,12 +74,15 @@ export async function runHub(
   const baseUrl = config.current().baseUrl
   const db = openState(join(layout.state, 'hub.sqlite'))
   const sessions = createSessions(db)
+  const secondFactors = createSecondFactors(db, () => config.current().branding.title || 'tljh-ts')
   const spawner = connectSpawner(layout.spawnerSocket)
   const proxy = createProxy(layout.userSockets)
   const servers = followServers(spawner, stopped.signal, log)
   servers.onConfig(() => {
     const inForce = config.current()
-    sessions.keepOnly((user, way) => mayHaveSession(inForce, user, way))
+    const lacksFactor = (user: UserName) =>
+      inForce.adminsNeedSecondFactor && isAdmin(inForce, user) && !secondFactors.isOn(user)
+    sessions.keepOnly((user, way) => mayHaveSession(inForce, user, way) && !lacksFactor(user))
     spawner.runs(inForce.version).catch(error => log(String(error)))
   })
   // Its port is that of the configuration that systemd was given, or it is not listened on (see below).
@@ -105,7 +110,7 @@ export async function runHub(
       sessions,
       passwords,
       codes,
-      secondFactors: createSecondFactors(db, () => config.current().branding.title || 'tljh-ts'),
+      secondFactors,
       arrivals: createArrivals(),
       departures: createDepartures(db, baseUrl),
       identities: createExternalIdentities(db),

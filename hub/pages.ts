@@ -48,8 +48,8 @@ export interface PagesOptions {
 export interface Doors {
   /** Whether a name and a password can be typed. */
   hasForm: boolean
-  /** What somebody who is new does: types a one-time code, chooses a password by typing it, or something else. */
-  hint: 'code' | 'choose' | 'none'
+  /** What somebody who is new does: types a one-time code, chooses a password by typing it, types the password of all, or something else. */
+  hint: 'code' | 'choose' | 'shared' | 'none'
   /** Ways by way of another site, with what stands on the button. */
   external: readonly { kind: AuthenticatorKind; label: string }[]
   signUp: boolean
@@ -120,6 +120,8 @@ export interface AccountView {
   isStored: boolean
   /** Whether there is a password that can be asked for. */
   hasPassword: boolean
+  /** Whether a second factor can be set up: the account is this person's alone. */
+  maySetFactor: boolean
   hasSecondFactor: boolean
   mustHaveSecondFactor: boolean
   problem?: ProblemText | undefined

@@ -25,6 +25,7 @@ import {
   withoutName,
   withoutPerson,
 } from './lists.ts'
+import { createLogins } from './logins.ts'
 import { createOneTimeCodes } from './one-time-codes.ts'
 import { createPasswords } from './passwords.ts'
 import { forgetPerson, isInState, renamePerson } from './person-rows.ts'
@@ -185,6 +186,7 @@ export function createPeople({ config, change, withState, machine, audit, who }:
     },
 
     async setPassword(user, password, { ifUnset }) {
+      if (await isStranger(user)) throw unknown([user])
       const isSet = await withState(async db => {
         const passwords = createPasswords(db, () => config().leastPasswordLength)
         if (ifUnset) return passwords.setFirst(user, password)
@@ -260,9 +262,15 @@ export function createPeople({ config, change, withState, machine, audit, who }:
       const wasLinked = await withState(db => {
         const { changes } = db.prepare('DELETE FROM identities WHERE user = ?').run(user)
         createSessions(db).endAllOf(user)
-        return Number(changes) > 0
+        if (keepsPasswords(config())) return Number(changes) > 0
+        // Nothing of it opens anything any more, and all of it keeps whoever is called so elsewhere out.
+        const had = isInState(db, user)
+        createPasswords(db).forget(user)
+        createOneTimeCodes(db).forget(user)
+        createLogins(db).forget(user)
+        return had
       })
-      if (wasLinked) await record('account', `${who} took the identity elsewhere from ${user}`, user)
+      if (wasLinked) await record('account', `${who} freed the name ${user} for an account elsewhere`, user)
       return wasLinked
     },
 

@@ -38,6 +38,7 @@ const statuses: Record<string, number> = {
   USER_LEAVES: 409,
   PROCESSES_LEFT: 409,
   HOME_MOUNTS: 409,
+  FACTOR_SHARED: 409,
   CODE_VOID: 403,
   CODE_WRONG: 403,
   PASSWORD_ELSEWHERE: 403,

@@ -6,6 +6,7 @@
  */
 import { randomInt } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Auth } from '../config/config.ts'
 import { formats } from '../config/formats.ts'
 import { isTemporaryName, isUserName, parseUserName, type UserName } from '../config/names.ts'
 import { ProblemError, type ProblemText } from '../problem.ts'
@@ -51,7 +52,7 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
 
   function show(request: FastifyRequest, reply: FastifyReply, typed: Partial<Form> = {}, problem?: ProblemText) {
     const { username = '', email = '' } = typed
-    const asksEmail = options().ask_email_on_signup ?? false
+    const asksEmail = wantsEmail(options())
     const xsrf = formToken(hub, request, reply)
     const status = problem instanceof ProblemError ? statusOf(problem) : 200
     return sendPage(reply, pages.signUp({ username, email, asksEmail, problem, xsrf }), status)
@@ -106,9 +107,9 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
     repeated,
   }: Form): Promise<{ user: UserName; email: string; hash: string }> {
     const user = parseUserName(username)
-    const { ask_email_on_signup: asksEmail = false, check_common_password: checksCommon = true } = options()
+    const { check_common_password: checksCommon = true } = options()
     if (password !== repeated) throw notRepeated()
-    const mail = asksEmail ? checkEmail(email.trim(), options().allowed_email_domains ?? []) : ''
+    const mail = wantsEmail(options()) ? checkEmail(email.trim(), options().allowed_email_domains ?? []) : ''
     if (checksCommon && (await isCommon(password, user))) throw tooCommon()
     return { user, email: mail, hash: await passwords.prepare(password) }
   }
@@ -125,6 +126,11 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
       return letIn(hub, request, reply, { user: temporaryName(), way: 'temporary', next: '' })
     },
   )
+}
+
+/** Domains that are allowed are nothing without the question. */
+function wantsEmail(options: NonNullable<Auth['options']['NativeAuthenticator']>): boolean {
+  return options.ask_email_on_signup === true || (options.allowed_email_domains?.length ?? 0) > 0
 }
 
 /** Whether somebody has come by that name before, by whatever way: then it is theirs. */

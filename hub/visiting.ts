@@ -10,6 +10,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { isUserName, type UserName } from '../config/names.ts'
 import { addressOf, ownPath } from './access.ts'
 import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress } from './answers.ts'
+import { namedIn } from './lists.ts'
 import { enterVoid, loginNeeded, noPage, notYours } from './refusals.ts'
 import type { Session } from './sessions.ts'
 import { isNonce, visitMinutes } from './visits.ts'
@@ -35,7 +36,7 @@ const enterQuery = {
 export const arrivalPath = '/tljh-enter'
 
 export async function visitRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
-  const { baseUrl, access, origins, visits, pages, audit } = hub
+  const { baseUrl, access, config, logins, origins, visits, pages, audit } = hub
 
   /** Who wants to go where. Throws `LOGIN_NEEDED`, and `NOT_YOURS` for a name that nobody has as well. */
   function goingTo(request: FastifyRequest, name: string): { session: Session; owner: UserName } {
@@ -60,6 +61,7 @@ export async function visitRoutes(app: FastifyInstance, hub: Hub): Promise<void>
       const { user } = session
       const next = ownPath(request.query.next, baseUrl)
       if (user === owner) return reply.redirect(destination(request, { session, owner }, next))
+      if (!namedIn(config.current()).has(owner) && !logins.all().has(owner)) throw noPage()
       const { userDomains, visitPort } = origins.arrangement()
       const place = userDomains ? 'server' : visitPort === undefined ? 'shared' : 'visits'
       const xsrf = formToken(hub, request, reply)

@@ -12,19 +12,22 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 
-export type AuditKind =
-  | 'login'
-  | 'login-refused'
-  | 'logout'
-  | 'password'
-  | 'code'
-  | 'second-factor'
-  | 'sign-up'
-  | 'account'
-  | 'visit'
-  | 'server'
-  | 'config'
-  | 'lost'
+export const auditKinds = [
+  'login',
+  'login-refused',
+  'logout',
+  'password',
+  'code',
+  'second-factor',
+  'sign-up',
+  'account',
+  'visit',
+  'server',
+  'config',
+  'lost',
+] as const
+
+export type AuditKind = (typeof auditKinds)[number]
 
 export interface AuditEntry {
   kind: AuditKind

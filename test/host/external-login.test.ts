@@ -227,6 +227,24 @@ test('whoever is called as somebody who has a password here is not that one, unt
   )
 })
 
+test('somebody who has a one-time code, or came by a way that is gone, is not whoever is called so elsewhere', async () => {
+  const { host, url } = product
+  await host.run(['tljh-ts', 'user', 'add', 'carl'])
+  const stranger = visit(url)
+  assert.equal((await logIn(stranger, { github: { id: 700, login: 'carl' } }, 'github')).status, 403)
+  assert.equal(await isIn(stranger), false)
+
+  const before = await host.readFile('/opt/tljh/config/config.yaml')
+  await host.run(['tljh-ts', 'config', 'set', 'auth.type', 'github'])
+  const again = visit(url)
+  const refusal = await logIn(again, { github: { id: 700, login: 'carl' } }, 'github')
+  assert.equal(refusal.status, 403)
+  assert.match(refusal.body, /user unlink carl/)
+  await host.run(['tljh-ts', 'user', 'unlink', 'carl'])
+  assert.equal((await logIn(again, { github: { id: 700, login: 'carl' } }, 'github')).status, 302)
+  await host.run(['tljh-ts', 'config', 'apply', '-', '--yes'], { input: before, check: false })
+})
+
 test('a provider that lies or is out of order lets nobody in, and the hub stays up', async () => {
   const statuses = {
     'wrong-audience': 403,

@@ -7,6 +7,7 @@ import fc from 'fast-check'
 import { isAdmin, limitsOf, mayEnter, parseConfig } from '../../config/config.ts'
 import { openConfigFile } from '../../config/file.ts'
 import { isUserName, parseUserName, shortUnixName, type UserName, unixName } from '../../config/names.ts'
+import { planChange } from '../../config/plan.ts'
 import { readBytes, readCpus } from '../../config/quantities.ts'
 import { ProblemError } from '../../problem.ts'
 
@@ -164,4 +165,17 @@ test('a file that has become invalid, unreadable or is gone leaves the last good
   assert.equal(mayEnter(file.current(), ann), true)
   writeFileSync(path, 'users:\n  allowed: [eve]\n')
   assert.equal(mayEnter(file.current(), ann), false)
+})
+
+test('who is taken off the list is out, server and all, also where the page has a way in for visitors', () => {
+  const auth = 'auth: {type: [firstuse, tmp]}\n'
+  const before = parseConfig(`users: {allowed: [ann, bob]}\n${auth}`)
+  const after = parseConfig(`users: {allowed: [bob]}\n${auth}`)
+  const ann = parseUserName('ann')
+  assert.equal(mayEnter(before, ann), true)
+  assert.equal(mayEnter(after, ann), false)
+  assert.equal(mayEnter(after, parseUserName('tmp-abcd2345')), true)
+  const plan = planChange(before, after, [{ user: ann, memoryBytes: undefined }])
+  assert.deepEqual(plan.stopped, ['ann'])
+  assert.match(plan.lines.join(), /ann may no longer log in/)
 })

@@ -49,6 +49,7 @@ const accountView = {
   way: 'first-use',
   isStored: true,
   hasPassword: true,
+  maySetFactor: true,
   mustHaveSecondFactor: true,
   xsrf,
 } as const
