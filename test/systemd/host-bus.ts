@@ -58,11 +58,16 @@ export class Events implements Disposable {
   /** Takes events off until one is as wanted, and gives it. */
   async next(isWanted: (event: WatchEvent) => boolean): Promise<WatchEvent> {
     const late = Promise.withResolvers<never>()
-    const timer = setTimeout(() => late.reject(new Error('no such event came within 20 s')), 20_000)
+    const passed: WatchEvent[] = []
+    const timer = setTimeout(() => {
+      const told = passed.map(event => JSON.stringify(event)).join('\n')
+      late.reject(new Error(`no such event came within 20 s, but these:\n${told}`))
+    }, 20_000)
     try {
       for (;;) {
         const event = this.#events.shift()
         if (event && isWanted(event)) return event
+        if (event) passed.push(event)
         if (!event) await Promise.race([this.#wake.promise, late.promise])
       }
     } finally {

@@ -16,6 +16,8 @@ after(() => machine[Symbol.asyncDispose]())
 const SANDBOX: UnitProperties = {
   Type: 'notify',
   NotifyAccess: 'all',
+  // As our services have it. Otherwise a stop reaches the systemd-notify that says so as well, if it is quick enough to be there.
+  KillMode: 'mixed',
   User: 'hub',
   NoNewPrivileges: true,
   ProtectSystem: 'strict',
