@@ -37,6 +37,7 @@ export interface NotifyEnvironment {
 }
 
 const TIMEOUT_MS = 10_000
+const mostAttempts = 3
 const run = promisify(execFile)
 
 /** @param onProblem told when a message of the watchdog could not be sent; the next is tried all the same */
@@ -88,13 +89,15 @@ export function watchdogPeriodMs(env: NotifyEnvironment, pid: number): number | 
   return microseconds / 1000
 }
 
-async function sendMessage(socket: string, message: string): Promise<void> {
+/** A message may be sent twice. On a machine that is very busy, systemd-notify gives up waiting before systemd has looked. */
+async function sendMessage(socket: string, message: string, attempt = 1): Promise<void> {
   try {
     await run('systemd-notify', [message], {
       env: { PATH: '/usr/bin:/bin', NOTIFY_SOCKET: socket },
       timeout: TIMEOUT_MS,
     })
   } catch (cause) {
+    if (attempt < mostAttempts) return sendMessage(socket, message, attempt + 1)
     throw new ProblemError('SYSTEMD_NOTIFY', {
       what: `systemd could not be told ${message.split('=')[0]}`,
       why: cause instanceof Error ? cause.message.trim() : String(cause),

@@ -38,7 +38,7 @@ test('ready, status and stopping arrive, in their order, from a service without 
     name,
     `
       setInterval(() => {}, 1000)
-      const seen = new Promise(resolve => process.once('SIGUSR1', resolve))
+      const seen = new Promise(resolve => process.once('SIGUSR2', resolve))
       await notifier.status('warming up')
       await seen
       await notifier.ready()
@@ -52,7 +52,7 @@ test('ready, status and stopping arrive, in their order, from a service without 
   )
   // systemd tells of two changes that come close together as one: the service waits until its first word has been seen.
   await events.next(event => event.kind === 'changed' && event.unit.statusText === 'warming up')
-  await machine.host.run(['systemctl', 'kill', '--kill-who=main', '--signal=SIGUSR1', name])
+  await machine.host.run(['systemctl', 'kill', '--kill-who=main', '--signal=SIGUSR2', name])
   assert.equal(await job.done, 'done')
   await events.next(event => event.kind === 'changed' && event.unit.statusText === 'two lines = one')
   const state = await units.inspectUnit(name)
@@ -81,7 +81,7 @@ test('a service that feeds its watchdog lives, and one that hangs is killed', as
     notifier.startWatchdog(() => isHealthy)
     await notifier.ready()
     const start = performance.now()
-    process.on('SIGUSR1', () => { isHealthy = false })
+    process.on('SIGUSR2', () => { isHealthy = false })
     setInterval(() => {}, 1000)`
   const job = await start(name, hang, { WatchdogUSec: 1_000_000, TimeoutStopUSec: 1_000_000 })
   assert.equal(await job.done, 'done')
@@ -91,7 +91,7 @@ test('a service that feeds its watchdog lives, and one that hangs is killed', as
     [],
   )
 
-  await machine.host.run(['sh', '-c', `kill -USR1 $(systemctl show --property=MainPID --value ${name})`])
+  await machine.host.run(['sh', '-c', `kill -USR2 $(systemctl show --property=MainPID --value ${name})`])
   const failed = await events.next(event => event.kind === 'changed' && event.unit.active === 'failed')
   assert.ok(failed.kind === 'changed' && failed.unit.result === 'watchdog')
   await units.resetFailedUnit(name)
