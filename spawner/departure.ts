@@ -20,8 +20,9 @@ import { runCommand } from '../commands.ts'
 import { type UnixName, type UserName, unixName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import { ProblemError } from '../problem.ts'
+import { type ClearableUnits, clearUnit } from '../systemd/clearing.ts'
 import { type Account, findAccount } from './accounts.ts'
-import { createHomeTasks, mostHours, type UsedUnits } from './home-tasks.ts'
+import { createHomeTasks, mostHours } from './home-tasks.ts'
 import type { Departure } from './protocol.ts'
 import { serverUnitName } from './unit.ts'
 
@@ -35,14 +36,14 @@ export interface Departures {
 /** Of the disk: an archive must not leave the hub's own database without room. */
 const reserved = 0.05
 
-export function createDepartures(layout: Pick<Layout, 'archives' | 'hub' | 'run'>, units: UsedUnits): Departures {
+export function createDepartures(layout: Pick<Layout, 'archives' | 'hub' | 'run'>, units: ClearableUnits): Departures {
   const tasks = createHomeTasks(layout, units)
 
   async function depart(user: UserName, keeps: boolean): Promise<Departure> {
     await using _turn = await takeTurn(layout.run)
     const name = unixName(user)
     const removed = removedHome(name)
-    await tasks.clear(serverUnitName(name))
+    await clearUnit(units, serverUnitName(name))
     const account = await findAccount(user, name)
     const wasCutOff = await isThere(removed)
     let archive: string | undefined

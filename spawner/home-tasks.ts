@@ -4,16 +4,14 @@
  */
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { shortUnixName, type UserName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import { ProblemError } from '../problem.ts'
+import { type ClearableUnits, startCleared } from '../systemd/clearing.ts'
 import { lastLines } from '../systemd/journal.ts'
-import { escapeUnitName, type UnitName, type UnitProperties, type Units, unitName } from '../systemd/units.ts'
+import { escapeUnitName, type UnitProperties, unitName } from '../systemd/units.ts'
 import type { Account } from './accounts.ts'
-
-/** What this needs of systemd. */
-export type UsedUnits = Pick<Units, 'inspectUnit' | 'startTransientUnit' | 'stopUnit' | 'resetFailedUnit'>
+import { closedPaths, confinement } from './unit.ts'
 
 export type Task =
   /** Only says whether the user has processes, as the others do. */
@@ -22,8 +20,6 @@ export type Task =
 export interface HomeTasks {
   /** Resolves when it is done. Throws `PROCESSES_LEFT`, `ARCHIVE_…`. */
   perform(user: UserName, account: Account, task: Task): Promise<void>
-  /** Ends a unit that runs, and forgets how it ended. */
-  clear(name: UnitName): Promise<void>
 }
 
 /** A home of a terabyte on a slow disk takes hours. */
@@ -31,9 +27,8 @@ export const mostHours = 12
 /** As spawner/home-archive.ts ends. */
 const exitCodes = { processes: 10, tar: 11, full: 12, differs: 13 }
 const mostLines = 20
-const mostAttempts = 5
 
-export function createHomeTasks(layout: Pick<Layout, 'archives' | 'hub'>, units: UsedUnits): HomeTasks {
+export function createHomeTasks(layout: Pick<Layout, 'archives' | 'hub'>, units: ClearableUnits): HomeTasks {
   /** Has spawner/home-archive.ts do something as the user. Throws what it came to, in words. */
   async function perform(user: UserName, account: Account, task: Task): Promise<void> {
     const name = unitName(`tljh-home-${task.kind}-${escapeUnitName(shortUnixName(account.name))}.service`)
@@ -50,7 +45,8 @@ export function createHomeTasks(layout: Pick<Layout, 'archives' | 'hub'>, units:
       ...(task.kind === 'archive' ? { StandardOutputFileToTruncate: task.file } : {}),
       ...(task.kind === 'verify' ? { StandardInputFile: task.file } : {}),
     }
-    const result = await started(name, properties)
+    // What a killed command left of it is ended first.
+    const result = await (await startCleared(units, { name, properties })).done
     if (result === 'done') return
     const unit = await units.inspectUnit(name)
     const lines = unit ? (await lastLines({ unit, count: mostLines })).map(({ text }) => text) : []
@@ -58,39 +54,13 @@ export function createHomeTasks(layout: Pick<Layout, 'archives' | 'hub'>, units:
     throw await problemOf(user, account, layout.archives, { code: unit?.execMainStatus, result, lines })
   }
 
-  /** Runs a unit to its end. What a killed command left of it is ended first; a unit that has just ended is forgotten a moment later. */
-  async function started(name: UnitName, properties: UnitProperties): Promise<string> {
-    for (let attempt = 1; ; attempt++) {
-      await clear(name)
-      try {
-        return await (await units.startTransientUnit(name, properties)).done
-      } catch (error) {
-        const isLeft = error instanceof ProblemError && error.code === 'SYSTEMD_UNIT_EXISTS'
-        if (!isLeft || attempt === mostAttempts) throw error
-        await delay(attempt * 20)
-      }
-    }
-  }
-
-  async function clear(name: UnitName): Promise<void> {
-    const unit = await units.inspectUnit(name)
-    if (!unit) return
-    if (unit.active !== 'inactive' && unit.active !== 'failed') {
-      try {
-        await (await units.stopUnit(name)).done
-      } catch (error) {
-        if (!(error instanceof ProblemError && error.code === 'SYSTEMD_NO_SUCH_UNIT')) throw error
-      }
-    }
-    await units.resetFailedUnit(name)
-  }
-
-  return { perform, clear }
+  return { perform }
 }
 
 /** Nothing but the home, to read. */
 function sandbox({ name, home }: Account): UnitProperties {
   return {
+    ...confinement,
     Type: 'oneshot',
     // It would be where the output is, which is the archive.
     StandardError: 'journal',
@@ -103,23 +73,11 @@ function sandbox({ name, home }: Account): UnitProperties {
     OOMScoreAdjust: 500,
     LimitCORE: 0,
     ProtectSystem: 'strict',
-    ProtectHome: 'tmpfs',
     BindReadOnlyPaths: [{ source: home, ignoreMissing: true }],
     PrivateTmp: true,
     PrivateIPC: true,
     PrivateNetwork: true,
-    ProtectProc: 'invisible',
-    InaccessiblePaths: ['-/run/dbus', '-/run/systemd/private'],
-    NoNewPrivileges: true,
-    ProtectKernelTunables: true,
-    ProtectKernelModules: true,
-    ProtectKernelLogs: true,
-    ProtectClock: true,
-    ProtectHostname: true,
-    RestrictRealtime: true,
-    RestrictSUIDSGID: true,
-    RestrictNamespaces: 0,
-    LockPersonality: true,
+    InaccessiblePaths: closedPaths,
   }
 }
 

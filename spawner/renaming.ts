@@ -11,9 +11,9 @@ import { isUserName, type UserName, unixName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import { replaceFile } from '../config/replace.ts'
 import { ProblemError } from '../problem.ts'
+import { type ClearableUnits, clearUnit } from '../systemd/clearing.ts'
 import { findAccount } from './accounts.ts'
 import { removedHome, takeTurn } from './departure.ts'
-import type { UsedUnits } from './home-tasks.ts'
 import { serverUnitName } from './unit.ts'
 
 export interface Renaming {
@@ -32,15 +32,11 @@ export interface Renamings {
   isKnown(user: UserName): Promise<boolean>
 }
 
-export function createRenamings({ configFile, run }: Pick<Layout, 'configFile' | 'run'>, units: UsedUnits): Renamings {
+export function createRenamings(
+  { configFile, run }: Pick<Layout, 'configFile' | 'run'>,
+  units: ClearableUnits,
+): Renamings {
   const file = join(dirname(configFile), 'renaming.json')
-
-  async function stopServer(user: UserName): Promise<void> {
-    const unit = serverUnitName(unixName(user))
-    const isUp = (await units.inspectUnit(unit))?.active
-    if (isUp && isUp !== 'inactive' && isUp !== 'failed') await (await units.stopUnit(unit)).done
-    await units.resetFailedUnit(unit)
-  }
 
   return {
     begun() {
@@ -51,7 +47,7 @@ export function createRenamings({ configFile, run }: Pick<Layout, 'configFile' |
     begin: renaming => replaceFile(file, JSON.stringify(renaming)),
     async carryOut({ from, to }) {
       await using _turn = await takeTurn(run)
-      await stopServer(from)
+      await clearUnit(units, serverUnitName(unixName(from)))
       await renameAccount(from, to)
     },
     end: () => rmSync(file, { force: true }),

@@ -6,7 +6,6 @@
  * reason. Only what happens before there is a unit (making the account) and what was ordered just now is kept here.
  */
 import { readFileSync } from 'node:fs'
-import { setTimeout as delay } from 'node:timers/promises'
 import { type Config, isAdmin, limitsOf, mayEnter } from '../config/config.ts'
 import type { ConfigFile } from '../config/file.ts'
 import { type UserName, unixName } from '../config/names.ts'
@@ -14,14 +13,15 @@ import type { Layout } from '../config/paths.ts'
 import type { RunningServer } from '../config/plan.ts'
 import { homesElsewhere } from '../config/unix-accounts.ts'
 import { ProblemError } from '../problem.ts'
+import { clearUnit, startCleared } from '../systemd/clearing.ts'
 import { describeEnd } from '../systemd/end.ts'
 import { lastLines } from '../systemd/journal.ts'
-import type { Job, UnitName, UnitState, Units } from '../systemd/units.ts'
+import type { UnitState, Units } from '../systemd/units.ts'
 import type { WatchEvent } from '../systemd/watcher.ts'
 import type { Accounts } from './accounts.ts'
 import type { Servers } from './listener.ts'
 import type { Event, Server, ServerEnd } from './protocol.ts'
-import { limitProperties, planServer, type ServerPlan, serverUnitName, userOfUnit, usersJournal } from './unit.ts'
+import { limitProperties, planServer, serverUnitName, userOfUnit, usersJournal } from './unit.ts'
 
 export interface ServersOptions {
   layout: Layout
@@ -58,7 +58,6 @@ interface Known {
 
 /** As many lines of the log as fit on a page and hold a Python traceback. */
 const logLines = 30
-const mostAttempts = 5
 
 export function createServers({ layout, config, units, accounts, hubGid, log }: ServersOptions): WatchedServers {
   const known = new Map<UserName, Known>()
@@ -112,7 +111,8 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
     const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')
     const otherHomes = inForce.auth.kinds.includes('pam') ? homesElsewhere(account.home) : []
     const plan = planServer(user, account, { layout, config: inForce, hubGid, mountinfo, otherHomes })
-    const job = await startCleared(plan, isWanted)
+    const { name, properties, mount } = plan
+    const job = await startCleared(units, { name, properties, auxiliary: [mount], isWanted })
     if (!job) return
     change(user, server => {
       if (isWanted() && server.order) server.order.isAccepted = true
@@ -122,41 +122,10 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
     if (result === 'dependency') throw noSocketFolder(user)
   }
 
-  /** Starts the units, after what is left of the last run is gone. systemd forgets a unit a moment after it has ended. */
-  async function startCleared(plan: ServerPlan, isWanted: () => boolean): Promise<Job | undefined> {
-    for (let attempt = 1; ; attempt++) {
-      for (const name of [plan.name, plan.mount.name]) await clear(name)
-      if (!isWanted()) return undefined
-      try {
-        return await units.startTransientUnit(plan.name, plan.properties, [plan.mount])
-      } catch (error) {
-        const isLeft = error instanceof ProblemError && error.code === 'SYSTEMD_UNIT_EXISTS'
-        if (!isLeft || attempt === mostAttempts) throw error
-        await delay(attempt * 20)
-      }
-    }
-  }
-
-  async function clear(name: UnitName): Promise<void> {
-    const unit = await units.inspectUnit(name)
-    if (!unit) return
-    if (unit.active !== 'inactive' && unit.active !== 'failed') await stop(name)
-    await units.resetFailedUnit(name)
-  }
-
-  async function stop(name: UnitName): Promise<void> {
-    try {
-      await (await units.stopUnit(name)).done
-    } catch (error) {
-      const isGone = error instanceof ProblemError && error.code === 'SYSTEMD_NO_SUCH_UNIT'
-      if (!isGone) throw error
-    }
-  }
-
   async function halt(user: UserName): Promise<void> {
     const name = serverUnitName(unixName(user))
     // Whoever asks for a stop does not care how hard it was, so no failure is left either.
-    await clear(name)
+    await clearUnit(units, name)
     await setUnit(user, await units.inspectUnit(name))
   }
 

@@ -2,9 +2,9 @@
 import type { UserName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import { SystemBus } from '../systemd/bus.ts'
+import type { ClearableUnits } from '../systemd/clearing.ts'
 import { createUnits } from '../systemd/units.ts'
 import { createDepartures, type Departures } from './departure.ts'
-import type { UsedUnits } from './home-tasks.ts'
 import { createRenamings, type Renamings } from './renaming.ts'
 
 export interface ThisMachine extends Departures, Disposable {
@@ -19,7 +19,7 @@ export function thisMachine(layout: Layout): ThisMachine {
     bus ??= new SystemBus()
     return createUnits(bus)
   }
-  const units: UsedUnits = {
+  const units: ClearableUnits = {
     inspectUnit: name => connected().inspectUnit(name),
     startTransientUnit: (...call) => connected().startTransientUnit(...call),
     stopUnit: name => connected().stopUnit(name),

@@ -159,10 +159,10 @@ export function limitProperties({ memory, cpu, tasks, swap }: Limits): UnitPrope
 }
 
 /** By the bus a student could have units of their own, outside of all limits (lingering), and see those of others. */
-const closedPaths = ['-/run/dbus', '-/run/systemd/private']
+export const closedPaths = ['-/run/dbus', '-/run/systemd/private']
 
 /** What an administrator's server does not have, because it may use sudo. */
-const confinement: UnitProperties = {
+export const confinement: UnitProperties = {
   NoNewPrivileges: true,
   ProtectHome: 'tmpfs',
   ProtectProc: 'invisible',

@@ -1,0 +1,62 @@
+/**
+ * Starting a transient unit where one of that name may be left: of a run before, or of a program that was killed.
+ *
+ * systemd forgets a unit a moment after it has ended, so a start can still meet the last one; it is tried a few times.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { ProblemError } from '../problem.ts'
+import type { AuxiliaryUnit, Job, UnitName, UnitProperties, Units } from './units.ts'
+
+/** What this needs of systemd. */
+export type ClearableUnits = Pick<Units, 'inspectUnit' | 'startTransientUnit' | 'stopUnit' | 'resetFailedUnit'>
+
+export interface CleanStart {
+  name: UnitName
+  properties: UnitProperties
+  /** Started with it, and cleared before as well. */
+  auxiliary?: readonly AuxiliaryUnit[]
+  /** Asked before each attempt. */
+  isWanted?: () => boolean
+}
+
+const mostAttempts = 5
+
+/** Starts it once nothing of that name is left. `undefined`: it is no longer wanted. Throws what `startTransientUnit` throws. */
+export function startCleared(units: ClearableUnits, start: Omit<CleanStart, 'isWanted'>): Promise<Job>
+export function startCleared(units: ClearableUnits, start: CleanStart): Promise<Job | undefined>
+export async function startCleared(
+  units: ClearableUnits,
+  { name, properties, auxiliary = [], isWanted = () => true }: CleanStart,
+): Promise<Job | undefined> {
+  for (let attempt = 1; ; attempt++) {
+    for (const one of [name, ...auxiliary.map(unit => unit.name)]) await clearUnit(units, one)
+    if (!isWanted()) return undefined
+    try {
+      return await units.startTransientUnit(name, properties, [...auxiliary])
+    } catch (error) {
+      if (!hasCode(error, 'SYSTEMD_UNIT_EXISTS') || attempt === mostAttempts) throw error
+      await delay(attempt * 20)
+    }
+  }
+}
+
+/** Ends the unit, if it runs, and has systemd forget how it ended. */
+export async function clearUnit(units: ClearableUnits, name: UnitName): Promise<void> {
+  const unit = await units.inspectUnit(name)
+  if (!unit) return
+  if (unit.active !== 'inactive' && unit.active !== 'failed') await stopUnit(units, name)
+  await units.resetFailedUnit(name)
+}
+
+async function stopUnit(units: ClearableUnits, name: UnitName): Promise<void> {
+  try {
+    await (await units.stopUnit(name)).done
+  } catch (error) {
+    // Meanwhile it has gone by itself.
+    if (!hasCode(error, 'SYSTEMD_NO_SUCH_UNIT')) throw error
+  }
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof ProblemError && error.code === code
+}
