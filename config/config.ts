@@ -107,7 +107,8 @@ export function mayEnterBy(config: Config, user: UserName, way: AuthenticatorKin
   return isNamed(config, user) ? way !== 'temporary' : admitsStranger(config, user, way)
 }
 
-function isNamed({ users: { allowed, admin } }: Config, user: UserName): boolean {
+/** Whether the file names them as somebody who may enter. */
+export function isNamed({ users: { allowed, admin } }: Config, user: UserName): boolean {
   return allowed.has(user) || admin.has(user)
 }
 

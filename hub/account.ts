@@ -4,8 +4,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProblemError, type ProblemText } from '../problem.ts'
 import { addressOf, ownPath } from './access.ts'
-import { checkForm, formToken, type Hub, nextQuery, sendPage } from './answers.ts'
-import { loginNeeded, statusOf } from './refusals.ts'
+import { checkForm, formToken, type Hub, nextQuery, sendPage, sessionOf } from './answers.ts'
+import { notRepeated, statusOf } from './refusals.ts'
 import { codeWrong } from './second-step.ts'
 import type { Session } from './sessions.ts'
 
@@ -38,16 +38,10 @@ export async function accountRoutes(app: FastifyInstance, hub: Hub): Promise<voi
   const { baseUrl, access, sessions, passwords, secondFactors, confirmations, throttle, config, pages, audit } = hub
   const address = `${baseUrl}hub/account`
 
-  function sessionOf(request: FastifyRequest): Session {
-    const session = access.sessionOf(request.raw)
-    if (!session) throw loginNeeded()
-    return session
-  }
-
   function show(request: FastifyRequest, reply: FastifyReply, told: { problem?: ProblemText; done?: string } = {}) {
-    const session = sessionOf(request)
+    const session = sessionOf(hub, request)
     const { user, way } = session
-    const status = told.problem instanceof ProblemError ? statusOf(told.problem) : 200
+    const status = statusOf(told.problem)
     const view = {
       user,
       way,
@@ -68,7 +62,7 @@ export async function accountRoutes(app: FastifyInstance, hub: Hub): Promise<voi
     act: (session: Session, typed: Form, request: FastifyRequest, reply: FastifyReply) => unknown,
   ) {
     app.post<{ Body: Form }>(path, { schema: { body: form } }, async (request, reply) => {
-      const session = sessionOf(request)
+      const session = sessionOf(hub, request)
       try {
         checkForm(hub, request, request.body._xsrf)
         const { password } = request.body
@@ -119,7 +113,7 @@ export async function accountRoutes(app: FastifyInstance, hub: Hub): Promise<voi
 
   /** The password was right a moment ago; here it is the code that counts. */
   app.post<{ Body: Form }>(`${address}/second-factor`, { schema: { body: form } }, (request, reply) => {
-    const session = sessionOf(request)
+    const session = sessionOf(hub, request)
     const { user } = session
     const { secret, code, _xsrf } = request.body
     try {
@@ -156,7 +150,7 @@ export async function accountRoutes(app: FastifyInstance, hub: Hub): Promise<voi
   )
 
   app.post<{ Body: Form }>(`${baseUrl}hub/confirm`, { schema: { body: form } }, async (request, reply) => {
-    const session = sessionOf(request)
+    const session = sessionOf(hub, request)
     const { password, next, _xsrf } = request.body
     try {
       checkForm(hub, request, _xsrf)
@@ -169,13 +163,13 @@ export async function accountRoutes(app: FastifyInstance, hub: Hub): Promise<voi
   })
 
   function askAgain(request: FastifyRequest, reply: FastifyReply, wanted: string, problem?: ProblemText) {
-    const session = sessionOf(request)
+    const session = sessionOf(hub, request)
     const next = ownPath(wanted, baseUrl)
     if (confirmations.isFresh(session) && !problem) return reply.redirect(next || `${baseUrl}hub/home`, 303)
     const { user, way } = session
     const hasPassword = confirmations.hasPassword(session)
     const page = pages.confirm({ user, way, hasPassword, next, problem, xsrf: formToken(hub, request, reply) })
-    return sendPage(reply, page, problem instanceof ProblemError ? statusOf(problem) : 200)
+    return sendPage(reply, page, statusOf(problem))
   }
 }
 
@@ -192,13 +186,5 @@ function notStored(): ProblemError {
     what: 'The password cannot be changed here',
     why: 'the hub does not keep it',
     fix: 'Change it where you have the account that you log in with',
-  })
-}
-
-function notRepeated(): ProblemError {
-  return new ProblemError('PASSWORD_REPEATED', {
-    what: 'The password was not changed',
-    why: 'the two new ones are not the same',
-    fix: 'Type the new one twice, the same each time',
   })
 }

@@ -7,14 +7,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { parseUserName, type UserName } from '../config/names.ts'
 import { ProblemError, type ProblemText } from '../problem.ts'
-import { checkForm, formToken, type Hub, sendPage } from './answers.ts'
+import { adminSessionOf, checkForm, formToken, type Hub, sendPage } from './answers.ts'
 import { displayName, type Enrolment, enrol } from './enrolment.ts'
 import { adminList, allowedList, namedIn, withNames, withoutName } from './lists.ts'
 import { usualCodeLifeMs } from './one-time-codes.ts'
 import type { ImportRow, PersonRow } from './pages.ts'
 import type { Credential, People } from './people.ts'
 import { peopleFor, proposeEdit } from './people-here.ts'
-import { adminsOnly, loginNeeded, statusOf } from './refusals.ts'
+import { statusOf } from './refusals.ts'
 import { readRoster } from './roster.ts'
 import type { Session } from './sessions.ts'
 import { isKnownHere } from './sign-up.ts'
@@ -81,16 +81,8 @@ const importForm = {
 const archivePatienceMs = 20_000
 
 export async function adminRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
-  const { baseUrl, access, config, confirmations, servers, signUps, pages, audit } = hub
+  const { baseUrl, config, confirmations, servers, signUps, pages, audit } = hub
   const address = `${baseUrl}hub/admin`
-
-  /** Throws `LOGIN_NEEDED`, `ADMINS_ONLY`. */
-  function adminOf(request: FastifyRequest): Session {
-    const session = access.sessionOf(request.raw)
-    if (!session) throw loginNeeded()
-    if (!access.isAdmin(session.user)) throw adminsOnly(session.user)
-    return session
-  }
 
   interface Told {
     problem?: ProblemText
@@ -99,7 +91,7 @@ export async function adminRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   }
 
   function show(request: FastifyRequest, reply: FastifyReply, { problem, done, typed = {} }: Told = {}) {
-    const session = adminOf(request)
+    const session = adminSessionOf(hub, request)
     const view = {
       user: session.user,
       people: rows(hub, session.user),
@@ -112,7 +104,7 @@ export async function adminRoutes(app: FastifyInstance, hub: Hub): Promise<void>
       done,
       xsrf: formToken(hub, request, reply),
     }
-    return sendPage(reply, pages.people(view), problem instanceof ProblemError ? statusOf(problem) : 200)
+    return sendPage(reply, pages.people(view), statusOf(problem))
   }
 
   function showCredentials(request: FastifyRequest, reply: FastifyReply, user: UserName, made: readonly Credential[]) {
@@ -123,7 +115,7 @@ export async function adminRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   app.get(address, (request, reply) => show(request, reply))
 
   app.post<{ Body: Form }>(`${address}/users`, { schema: { body: form } }, async (request, reply) => {
-    const session = adminOf(request)
+    const session = adminSessionOf(hub, request)
     try {
       checkForm(hub, request, request.body._xsrf)
       confirmations.demand(session)
@@ -223,7 +215,7 @@ export async function adminRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   }
 
   app.get(`${address}/import`, (request, reply) => {
-    const { user } = adminOf(request)
+    const { user } = adminSessionOf(hub, request)
     const groups = [...config.current().groups.keys()]
     return sendPage(
       reply,
@@ -236,7 +228,7 @@ export async function adminRoutes(app: FastifyInstance, hub: Hub): Promise<void>
     // A form writes some characters with nine.
     { schema: { body: importForm }, bodyLimit: mostListBytes * 9 },
     async (request, reply) => {
-      const session = adminOf(request)
+      const session = adminSessionOf(hub, request)
       const { user } = session
       const { text, group, step, _xsrf } = request.body
       const groups = [...config.current().groups.keys()]

@@ -24,10 +24,10 @@ import type { Origins } from './origins.ts'
 import type { Pages } from './pages.ts'
 import type { Passwords } from './passwords.ts'
 import type { ReverseProxy } from './proxy.ts'
-import { formStale, statusOf } from './refusals.ts'
+import { adminsOnly, formStale, loginNeeded, statusOf } from './refusals.ts'
 import type { SecondFactors } from './second-factor.ts'
 import type { Servers } from './servers.ts'
-import type { Sessions } from './sessions.ts'
+import type { Session, Sessions } from './sessions.ts'
 import type { SignUps } from './sign-ups.ts'
 import type { Throttle } from './throttle.ts'
 import type { Visits } from './visits.ts'
@@ -77,6 +77,20 @@ export const nextQuery = {
 /** Sends a page that no cache keeps: pages say what is the case now, to one person. */
 export function sendPage(reply: FastifyReply, html: string, status = 200): FastifyReply {
   return reply.code(status).type(pageType).header('cache-control', 'no-store').send(html)
+}
+
+/** Who asks. Throws `LOGIN_NEEDED`. */
+export function sessionOf({ access }: Hub, { raw }: FastifyRequest): Session {
+  const session = access.sessionOf(raw)
+  if (session) return session
+  throw loginNeeded()
+}
+
+/** Which administrator asks. Throws `LOGIN_NEEDED`, `ADMINS_ONLY`. */
+export function adminSessionOf(hub: Hub, request: FastifyRequest): Session {
+  const session = sessionOf(hub, request)
+  if (hub.access.isAdmin(session.user)) return session
+  throw adminsOnly(session.user)
 }
 
 /** The token for a form on the page that is being made; sets the cookie that goes with it. */

@@ -12,13 +12,13 @@ import { ProblemError } from '../problem.ts'
 import { isNavigation, isSameOrigin } from './access.ts'
 import { accountRoutes } from './account.ts'
 import { adminRoutes } from './admin.ts'
-import { type Hub, problemAnswer } from './answers.ts'
+import { adminSessionOf, type Hub, problemAnswer } from './answers.ts'
 import type { Assets } from './assets.ts'
 import { configurationRoutes } from './configuration.ts'
 import { entryRoutes } from './entry.ts'
 import { externalLoginRoutes } from './external-login.ts'
 import type { Origins } from './origins.ts'
-import { adminsOnly, crossOrigin, loginNeeded, noPage } from './refusals.ts'
+import { crossOrigin, noPage } from './refusals.ts'
 import { secondStepRoutes } from './second-step.ts'
 import { signUpRoutes } from './sign-up.ts'
 import { spawnRoutes } from './spawning.ts'
@@ -154,11 +154,8 @@ async function refuseSlow({ raw }: FastifyRequest): Promise<void> {
 }
 
 /** Where more than a few lines may be sent is for administrators: of everybody else, not even the body is read. */
-function refuseBig({ access }: Hub, request: FastifyRequest): void {
-  if (request.routeOptions.bodyLimit <= mostFormBytes) return
-  const session = access.sessionOf(request.raw)
-  if (!session) throw loginNeeded()
-  if (!access.isAdmin(session.user)) throw adminsOnly(session.user)
+function refuseBig(hub: Hub, request: FastifyRequest): void {
+  if (request.routeOptions.bodyLimit > mostFormBytes) adminSessionOf(hub, request)
 }
 
 async function refuseForeign(request: FastifyRequest): Promise<void> {

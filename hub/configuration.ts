@@ -12,10 +12,9 @@ import { versionOf } from '../config/config.ts'
 import { version, versions } from '../config/history.ts'
 import { ProblemError, type ProblemText } from '../problem.ts'
 import { ownPath } from './access.ts'
-import { checkForm, formToken, type Hub, nextQuery, sendPage } from './answers.ts'
+import { adminSessionOf, checkForm, formToken, type Hub, nextQuery, sendPage } from './answers.ts'
 import { type Draft, difference, type Examination, examine, readOnDisk, textFromForm } from './draft.ts'
-import { adminsOnly, loginNeeded, statusOf } from './refusals.ts'
-import type { Session } from './sessions.ts'
+import { statusOf } from './refusals.ts'
 
 /** `open` has no draft: it goes to the page that the password was asked for. */
 const steps = ['open', 'edit', 'review', 'apply'] as const
@@ -58,16 +57,8 @@ const fromQuery = { type: 'object', properties: { from: { type: 'integer', minim
 const moveMs = 1_000
 
 export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
-  const { baseUrl, access, confirmations, config, configFile, spawner, pages, log } = hub
+  const { baseUrl, confirmations, config, configFile, spawner, pages, log } = hub
   const address = `${baseUrl}hub/admin/config`
-
-  /** Throws `LOGIN_NEEDED`, `ADMINS_ONLY`. */
-  function adminSession(request: FastifyRequest): Session {
-    const session = access.sessionOf(request.raw)
-    if (!session) throw loginNeeded()
-    if (!access.isAdmin(session.user)) throw adminsOnly(session.user)
-    return session
-  }
 
   interface Asked {
     step: Form['step']
@@ -77,7 +68,7 @@ export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promi
   }
 
   function askPassword(request: FastifyRequest, reply: FastifyReply, asked: Asked) {
-    const session = adminSession(request)
+    const session = adminSessionOf(hub, request)
     const { user, way } = session
     const { step, draft, next = '', problem } = asked
     const xsrf = formToken(hub, request, reply)
@@ -93,7 +84,7 @@ export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promi
         problem,
         xsrf,
       }),
-      problem instanceof ProblemError ? statusOf(problem) : 200,
+      statusOf(problem),
     )
   }
 
@@ -106,12 +97,12 @@ export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promi
 
   /** Where the file has changed, the draft counts as made from what it is now: that is shown beside it. */
   function editor(request: FastifyRequest, reply: FastifyReply, { draft, problem, examination, from }: Shown) {
-    const { user } = adminSession(request)
+    const { user } = adminSessionOf(hub, request)
     const { onDisk, isStale = false, findings = [], diff = '' } = examination ?? {}
     const theirs = isStale && onDisk ? { text: onDisk.text, diff } : undefined
     const shown = { ...draft, baseVersion: onDisk?.version ?? draft.baseVersion }
     const xsrf = formToken(hub, request, reply)
-    const status = problem instanceof ProblemError ? statusOf(problem) : 200
+    const status = statusOf(problem)
     return sendPage(reply, pages.config({ user, draft: shown, problem, findings, theirs, from, xsrf }), status)
   }
 
@@ -119,7 +110,7 @@ export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promi
     address,
     { schema: { querystring: fromQuery } },
     async (request, reply) => {
-      const session = adminSession(request)
+      const session = adminSessionOf(hub, request)
       if (!confirmations.isFresh(session)) return askPassword(request, reply, { step: 'open', next: request.url })
       const onDisk = readOnDisk(hub)
       const { from } = request.query
@@ -137,7 +128,7 @@ export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promi
   )
 
   app.post<{ Body: Form }>(address, { schema: { body: form }, bodyLimit: mostFormBytes }, async (request, reply) => {
-    const session = adminSession(request)
+    const session = adminSessionOf(hub, request)
     const { step, password, version: baseVersion, at_once: atOnce } = request.body
     const next = ownPath(request.body.next, baseUrl)
     const text = textFromForm(request.body.text, readOnDisk(hub).text)
@@ -155,7 +146,7 @@ export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promi
   })
 
   async function goOn(request: FastifyRequest, reply: FastifyReply, draft: Draft, step: Form['step']) {
-    const { user } = adminSession(request)
+    const { user } = adminSessionOf(hub, request)
     const examination = await examine(draft, hub)
     const { findings, diff, plan, hasLater, moves } = examination
     if (step === 'edit') return editor(request, reply, { draft, examination })
@@ -184,7 +175,7 @@ export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promi
     `${address}/check`,
     { schema: { body: checkBody }, bodyLimit: mostFormBytes },
     async (request, reply) => {
-      const session = adminSession(request)
+      const session = adminSessionOf(hub, request)
       checkForm(hub, request, request.body._xsrf)
       confirmations.demand(session)
       const text = textFromForm(request.body.text, readOnDisk(hub).text)
@@ -195,7 +186,7 @@ export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promi
   )
 
   app.get(`${address}/history`, async (request, reply) => {
-    const session = adminSession(request)
+    const session = adminSessionOf(hub, request)
     if (!confirmations.isFresh(session)) return askPassword(request, reply, { step: 'open', next: request.url })
     const known = versions(configFile).toReversed()
     return sendPage(reply, pages.configHistory({ user: session.user, versions: known, inForce: numberInForce() }))
@@ -205,7 +196,7 @@ export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promi
     `${address}/history/:number`,
     { schema: { params: numberParameter } },
     async (request, reply) => {
-      const session = adminSession(request)
+      const session = adminSessionOf(hub, request)
       if (!confirmations.isFresh(session)) return askPassword(request, reply, { step: 'open', next: request.url })
       const shown = version(configFile, request.params.number)
       const before = versionBefore(versions(configFile), shown)

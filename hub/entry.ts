@@ -8,7 +8,7 @@ import { addressOf, isOwnLink, ownPath, sessionCookieFor } from './access.ts'
 import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress } from './answers.ts'
 import { endSession, letIn } from './entrance.ts'
 import type { Doors } from './pages.ts'
-import { statusOf } from './refusals.ts'
+import { notRepeated, statusOf } from './refusals.ts'
 import { signUpIsOpen } from './sign-up.ts'
 import { xsrfCookie } from './xsrf.ts'
 
@@ -63,7 +63,7 @@ export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   function loginPage(request: FastifyRequest, reply: FastifyReply, typed: Partial<LoginForm>, problem?: ProblemText) {
     const { username = '', next = '' } = typed
     const page = pages.login({ username, next, doors: doorsOf(hub), xsrf: formToken(hub, request, reply), problem })
-    return sendPage(reply, page, problem instanceof ProblemError ? statusOf(problem) : 200)
+    return sendPage(reply, page, statusOf(problem))
   }
 
   /** Where a person lands who asks for nothing in particular. */
@@ -128,7 +128,7 @@ export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void>
     const next = ownPath(request.body.next, baseUrl)
     try {
       checkForm(hub, request, _xsrf)
-      if (password !== repeated) throw notTheSame()
+      if (password !== repeated) throw notRepeated()
       const { user, way } = await desk.choosePassword({ username, code, password }, addressOf(request.raw))
       // Whoever was in with the old password is out.
       sessions.endAllOf(user)
@@ -189,12 +189,4 @@ export function refusedLogin({ audit }: Hub, request: FastifyRequest, typed: str
   const who = typed.slice(0, 80)
   const message = `login refused (${code}) from ${address} for ${JSON.stringify(who)}`
   audit.record({ kind: 'login-refused', message, who, address, reason: code })
-}
-
-function notTheSame(): ProblemError {
-  return new ProblemError('PASSWORD_REPEATED', {
-    what: 'That password was not taken',
-    why: 'the two are not the same',
-    fix: 'Type it twice, the same each time',
-  })
 }

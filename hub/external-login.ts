@@ -7,6 +7,7 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthenticatorKind } from '../config/authenticators.ts'
+import { isNamed } from '../config/config.ts'
 import { isTemporaryName, isUserName, type UserName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
 import { mayHaveSession, ownPath } from './access.ts'
@@ -109,9 +110,8 @@ function userFor(
   const inForce = config.current()
   // Such a name is an account that is deleted when its visit ends.
   if (isTemporaryName(user)) throw notAllowed(way, identity, user)
-  const isNamed = inForce.users.allowed.has(user) || inForce.users.admin.has(user)
-  if (!mayHaveSession(inForce, user, way.kind) || !(isNamed || identity.isWelcome))
-    throw notAllowed(way, identity, user)
+  const isWelcome = identity.isWelcome || isNamed(inForce, user)
+  if (!mayHaveSession(inForce, user, way.kind) || !isWelcome) throw notAllowed(way, identity, user)
   if (known) return known
   if (identities.accountOf(user)) throw otherIdentity(way, user)
   if (present !== user && comesOtherwise(hub, user, way.kind)) throw otherWay(way, user, hub.baseUrl)
@@ -134,7 +134,7 @@ function nameOf(way: ExternalAuthenticator, { name, claim }: ExternalIdentity): 
  * elsewhere is a stranger to that account until an administrator says otherwise.
  */
 function comesOtherwise({ logins, passwords, codes }: Hub, user: UserName, kind: AuthenticatorKind): boolean {
-  const last = logins.all().get(user)?.way
+  const last = logins.of(user)?.way
   return (last !== undefined && last !== kind) || passwords.has(user) || codes.expiryOf(user) !== undefined
 }
 

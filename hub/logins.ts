@@ -1,30 +1,37 @@
 /** When each user was last here, and by which way in: for the lists of those who look after the accounts. */
-import type { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync, SQLOutputValue } from 'node:sqlite'
 import type { AuthenticatorKind } from '../config/authenticators.ts'
 import type { UserName } from '../config/names.ts'
+
+export interface LastLogin {
+  /** In milliseconds since 1970. */
+  at: number
+  way: AuthenticatorKind
+}
 
 export interface Logins {
   add(user: UserName, way: AuthenticatorKind): void
   forget(user: UserName): void
-  /** The last of each, in milliseconds since 1970. */
-  all(): Map<UserName, { at: number; way: AuthenticatorKind }>
+  of(user: UserName): LastLogin | undefined
+  all(): Map<UserName, LastLogin>
 }
 
 export function createLogins(db: DatabaseSync): Logins {
   const replace = db.prepare('INSERT OR REPLACE INTO logins (user, at, way) VALUES (?, ?, ?)')
   const remove = db.prepare('DELETE FROM logins WHERE user = ?')
   const select = db.prepare('SELECT user, at, way FROM logins')
+  const selectOne = db.prepare('SELECT at, way FROM logins WHERE user = ?')
   return {
+    of(user) {
+      const row = selectOne.get(user)
+      return row && lastLogin(row)
+    },
     forget: user => void remove.run(user),
     add: (user, way) => void replace.run(user, Date.now(), way),
-    all: () =>
-      new Map(
-        select
-          .all()
-          .map(({ user, at, way }) => [
-            String(user) as UserName,
-            { at: Number(at), way: String(way) as AuthenticatorKind },
-          ]),
-      ),
+    all: () => new Map(select.all().map(row => [String(row.user) as UserName, lastLogin(row)])),
   }
+}
+
+function lastLogin({ at, way }: Record<string, SQLOutputValue>): LastLogin {
+  return { at: Number(at), way: String(way) as AuthenticatorKind }
 }

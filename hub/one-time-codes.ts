@@ -2,9 +2,10 @@
  * One-time codes: what an administrator gives to somebody who has no password, or has lost it. A code opens nothing but the page on which
  * its owner chooses a password, once, and for a limited time. A new code makes the old one void.
  */
-import { createHash, randomInt } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import type { UserName } from '../config/names.ts'
+import { legibleGroups } from './letters.ts'
 
 export interface OneTimeCodes {
   /** Makes one, and forgets the one before. */
@@ -30,7 +31,7 @@ export function createOneTimeCodes(db: DatabaseSync): OneTimeCodes {
 
   return {
     issue(user, lifeMs) {
-      const code = newCode()
+      const code = legibleGroups(3)
       replace.run(user, hashOf(code), Date.now() + lifeMs)
       return code
     },
@@ -42,13 +43,6 @@ export function createOneTimeCodes(db: DatabaseSync): OneTimeCodes {
     },
     forget: user => void remove.run(user),
   }
-}
-
-/** Without letters and digits that look alike, for it is read from paper. 12 of 31: 59 bits. */
-function newCode(): string {
-  const letters = 'abcdefghjkmnpqrstuvwxyz23456789'
-  const groups = [4, 4, 4].map(length => Array.from({ length }, () => letters[randomInt(letters.length)]).join(''))
-  return groups.join('-')
 }
 
 /** Capitals, spaces and dashes do not matter to somebody who types it from paper. */

@@ -5,7 +5,6 @@
  * What always holds: who may enter is decided by the configuration alone, and changed there first, once for all the names of a call. So
  * whatever fails afterwards, nobody is in who should be out; and the same call again completes what was cut off.
  */
-import { randomInt } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import { storingKinds } from '../config/authenticators.ts'
 import { type Config, mayEnter } from '../config/config.ts'
@@ -14,6 +13,7 @@ import type { UserName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
 import type { Departure } from '../spawner/protocol.ts'
 import type { Audit, AuditEntry } from '../systemd/audit.ts'
+import { legibleGroups } from './letters.ts'
 import {
   adminList,
   allowedList,
@@ -313,12 +313,9 @@ export function unknown(users: readonly UserName[]): ProblemError {
   })
 }
 
-/** Without letters and digits that look alike, for it is read from paper: at least 59 bits. */
+/** At least 59 bits. */
 function newPassword(leastLength: number): string {
-  const letters = 'abcdefghjkmnpqrstuvwxyz23456789'
-  const groups = Math.max(3, Math.ceil((leastLength + 1) / 5))
-  const group = () => Array.from({ length: 4 }, () => letters[randomInt(letters.length)]).join('')
-  return Array.from({ length: groups }, group).join('-')
+  return legibleGroups(Math.max(3, Math.ceil((leastLength + 1) / 5)))
 }
 
 function mustLeaveAdmin({ users: { admin, banned } }: Config, leaving: readonly UserName[]): void {

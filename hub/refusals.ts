@@ -5,6 +5,7 @@
  * in both cases.
  */
 import type { UserName } from '../config/names.ts'
+import type { ProblemText } from '../problem.ts'
 import { ProblemError } from '../problem.ts'
 
 const statuses: Record<string, number> = {
@@ -72,9 +73,17 @@ const statuses: Record<string, number> = {
   CONFIG_SAME: 200,
 }
 
-/** The HTTP status of a problem. What is not the asker's doing is 503, and may pass. */
-export function statusOf({ code }: ProblemError): number {
-  return statuses[code] ?? 503
+/** The HTTP status of a page that tells of a problem, if of any. What is not the asker's doing is 503, and may pass. */
+export function statusOf(problem: ProblemText | undefined): number {
+  return problem instanceof ProblemError ? (statuses[problem.code] ?? 503) : 200
+}
+
+export function notRepeated(): ProblemError {
+  return new ProblemError('PASSWORD_REPEATED', {
+    what: 'That password was not taken',
+    why: 'the two are not the same',
+    fix: 'Type it twice, the same each time',
+  })
 }
 
 export function loginNeeded(): ProblemError {

@@ -2,10 +2,11 @@
  * The second factor: a code that a device makes from a shared secret and the clock (TOTP, RFC 6238: SHA-1, 6 digits, 30 seconds, as
  * every app has it), and ten recovery codes for the day on which the device is lost. Each code counts once.
  */
-import { createHash, randomInt } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import { Secret, TOTP } from 'otpauth'
 import type { UserName } from '../config/names.ts'
+import { legibleLetters } from './letters.ts'
 
 export interface SecondFactors {
   isOn(user: UserName): boolean
@@ -83,11 +84,9 @@ export function createSecondFactors(
   }
 }
 
-/** 10 of 31 letters and digits: 49 bits. */
+/** 49 bits. */
 function newRecoveryCode(): string {
-  const letters = 'abcdefghjkmnpqrstuvwxyz23456789'
-  const code = Array.from({ length: 10 }, () => letters[randomInt(letters.length)]).join('')
-  return `${code.slice(0, 5)}-${code.slice(5)}`
+  return `${legibleLetters(5)}-${legibleLetters(5)}`
 }
 
 function hashOf(code: string): string {

@@ -33,7 +33,7 @@ export async function secondStepRoutes(app: FastifyInstance, hub: Hub): Promise<
 
   function show(request: FastifyRequest, reply: FastifyReply, { user }: Arrival, problem?: ProblemText, secret = '') {
     const xsrf = formToken(hub, request, reply)
-    const status = problem instanceof ProblemError ? statusOf(problem) : 200
+    const status = statusOf(problem)
     if (secondFactors.isOn(user)) return sendPage(reply, pages.secondFactor({ xsrf, problem }), status)
     const proposal = secondFactors.propose(user, secret)
     return sendPage(reply, pages.newSecondFactor({ typed: user, proposal, xsrf, problem, isAtLogin: true }), status)

@@ -4,7 +4,6 @@
  * What always holds: signing up never touches an account that is there, and reads the same whether the name is taken, waits, or is free (so that nobody
  * learns who has an account), but for what is wrong with what was typed. With `open_signup` it cannot: there, somebody who is told nothing would wait for ever.
  */
-import { randomInt } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Auth } from '../config/config.ts'
 import { formats } from '../config/formats.ts'
@@ -13,7 +12,9 @@ import { ProblemError, type ProblemText } from '../problem.ts'
 import { addressOf } from './access.ts'
 import { checkForm, formToken, type Hub, sendPage } from './answers.ts'
 import { letIn } from './entrance.ts'
-import { noPage, statusOf } from './refusals.ts'
+import { legibleLetters } from './letters.ts'
+import { namedIn } from './lists.ts'
+import { noPage, notRepeated, statusOf } from './refusals.ts'
 
 interface Form {
   _xsrf: string
@@ -54,7 +55,7 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
     const { username = '', email = '' } = typed
     const asksEmail = wantsEmail(options())
     const xsrf = formToken(hub, request, reply)
-    const status = problem instanceof ProblemError ? statusOf(problem) : 200
+    const status = statusOf(problem)
     return sendPage(reply, pages.signUp({ username, email, asksEmail, problem, xsrf }), status)
   }
 
@@ -95,9 +96,8 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
   /** Whether the file says who that is, or somebody has been here by that name. */
   function isTaken(user: UserName): boolean {
     if (isTemporaryName(user)) return true
-    const { users, groups } = config.current()
-    const lists = [users.allowed, users.admin, users.banned, ...groups.values()]
-    return isKnownHere(hub, user) || lists.some(list => list.has(user))
+    const inForce = config.current()
+    return isKnownHere(hub, user) || inForce.users.banned.has(user) || namedIn(inForce).has(user)
   }
 
   async function check({
@@ -135,7 +135,7 @@ function wantsEmail(options: NonNullable<Auth['options']['NativeAuthenticator']>
 
 /** Whether somebody has come by that name before, by whatever way: then it is theirs. */
 export function isKnownHere({ passwords, logins, identities }: Hub, user: UserName): boolean {
-  return passwords.has(user) || logins.all().has(user) || identities.accountOf(user) !== undefined
+  return passwords.has(user) || logins.of(user) !== undefined || identities.accountOf(user) !== undefined
 }
 
 /** Whether the login page offers it. */
@@ -145,8 +145,7 @@ export function signUpIsOpen({ config }: Pick<Hub, 'config'>): boolean {
 }
 
 function temporaryName(): UserName {
-  const letters = 'abcdefghijkmnpqrstuvwxyz23456789'
-  const name = `tmp-${Array.from({ length: 8 }, () => letters[randomInt(letters.length)]).join('')}`
+  const name = `tmp-${legibleLetters(8)}`
   if (!isUserName(name)) throw new TypeError(`${name} is no user name`)
   return name
 }
@@ -180,14 +179,6 @@ function tooCommon(): ProblemError {
     what: 'That password was not taken',
     why: 'it is among those that very many people have, and that are tried first',
     fix: 'Choose another; three words that do not belong together are good',
-  })
-}
-
-function notRepeated(): ProblemError {
-  return new ProblemError('PASSWORD_REPEATED', {
-    what: 'That password was not taken',
-    why: 'the two are not the same',
-    fix: 'Type it twice, the same each time',
   })
 }
 

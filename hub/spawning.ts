@@ -2,12 +2,12 @@
  * A person's own server, from the home page: start it, watch it start, stop it.
  */
 import { Readable } from 'node:stream'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { isUserName, type UserName } from '../config/names.ts'
 import type { Server } from '../spawner/protocol.ts'
 import { isNavigation, isOwnLink, ownPath } from './access.ts'
-import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress } from './answers.ts'
-import { crossOrigin, loginNeeded, notYours } from './refusals.ts'
+import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress, sessionOf } from './answers.ts'
+import { crossOrigin, notYours } from './refusals.ts'
 
 const form = {
   type: 'object',
@@ -28,12 +28,6 @@ const justLoggedInMs = 60_000
 export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
   const { baseUrl, access, config, servers, pages, log } = hub
 
-  function userOf(request: FastifyRequest): UserName {
-    const session = access.sessionOf(request.raw)
-    if (session) return session.user
-    throw loginNeeded()
-  }
-
   /** Whose server the address names. Throws `NOT_YOURS`, and the same for a name that nobody has. */
   function ownerIn(name: string, user: UserName): UserName {
     if (isUserName(name) && access.mayUse(user, name)) return name
@@ -48,7 +42,7 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   }
 
   app.get(`${baseUrl}hub/home`, (request, reply) => {
-    const user = userOf(request)
+    const user = sessionOf(hub, request).user
     const isAdmin = access.isAdmin(user)
     const configProblem = isAdmin ? config.problem() : undefined
     const xsrf = formToken(hub, request, reply)
@@ -63,9 +57,7 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
     `${baseUrl}hub/spawn`,
     { schema: { querystring: nextQuery } },
     async (request, reply) => {
-      const session = access.sessionOf(request.raw)
-      if (!session) throw loginNeeded()
-      const { user, started } = session
+      const { user, started } = sessionOf(hub, request)
       const next = ownPath(request.query.next, baseUrl)
       if ((request.headers['sec-fetch-dest'] ?? 'document') !== 'document') throw crossOrigin()
       const isMeant = isOwnLink(request.raw) || (isNavigation(request.raw) && Date.now() - started < justLoggedInMs)
@@ -80,13 +72,13 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   )
 
   app.post<{ Body: Form }>(`${baseUrl}hub/spawn`, { schema: { body: form } }, async (request, reply) => {
-    const user = userOf(request)
+    const user = sessionOf(hub, request).user
     checkForm(hub, request, request.body._xsrf)
     return start(user, ownPath(request.body.next, baseUrl), reply)
   })
 
   app.post<{ Body: Form }>(`${baseUrl}hub/stop`, { schema: { body: form } }, async (request, reply) => {
-    const user = userOf(request)
+    const user = sessionOf(hub, request).user
     checkForm(hub, request, request.body._xsrf)
     await servers.stop(user)
     log(`${user} stops the server`)
@@ -97,7 +89,7 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
     `${baseUrl}hub/spawn-pending/:name`,
     { schema: { querystring: nextQuery } },
     (request, reply) => {
-      const user = userOf(request)
+      const user = sessionOf(hub, request).user
       const owner = ownerIn(request.params.name, user)
       const next = ownPath(request.query.next, baseUrl)
       const server = servers.get(owner)
@@ -108,7 +100,7 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   )
 
   app.get<{ Params: { name: string } }>(`${baseUrl}hub/api/users/:name/server/progress`, (request, reply) => {
-    const user = userOf(request)
+    const user = sessionOf(hub, request).user
     const owner = ownerIn(request.params.name, user)
     const gone = new AbortController()
     reply.raw.once('close', () => gone.abort())

@@ -9,9 +9,9 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { isUserName, type UserName } from '../config/names.ts'
 import { addressOf, ownPath } from './access.ts'
-import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress } from './answers.ts'
+import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress, sessionOf } from './answers.ts'
 import { namedIn } from './lists.ts'
-import { enterVoid, loginNeeded, noPage, notYours } from './refusals.ts'
+import { enterVoid, noPage, notYours } from './refusals.ts'
 import type { Session } from './sessions.ts'
 import { isNonce, visitMinutes } from './visits.ts'
 
@@ -40,8 +40,7 @@ export async function visitRoutes(app: FastifyInstance, hub: Hub): Promise<void>
 
   /** Who wants to go where. Throws `LOGIN_NEEDED`, and `NOT_YOURS` for a name that nobody has as well. */
   function goingTo(request: FastifyRequest, name: string): { session: Session; owner: UserName } {
-    const session = access.sessionOf(request.raw)
-    if (!session) throw loginNeeded()
+    const session = sessionOf(hub, request)
     if (!isUserName(name) || !access.mayUse(session.user, name)) throw notYours(session.user)
     return { session, owner: name }
   }
@@ -61,7 +60,7 @@ export async function visitRoutes(app: FastifyInstance, hub: Hub): Promise<void>
       const { user } = session
       const next = ownPath(request.query.next, baseUrl)
       if (user === owner) return reply.redirect(destination(request, { session, owner }, next))
-      if (!namedIn(config.current()).has(owner) && !logins.all().has(owner)) throw noPage()
+      if (!namedIn(config.current()).has(owner) && !logins.of(owner)) throw noPage()
       const { userDomains, visitPort } = origins.arrangement()
       const place = userDomains ? 'server' : visitPort === undefined ? 'shared' : 'visits'
       const xsrf = formToken(hub, request, reply)

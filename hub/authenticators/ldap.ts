@@ -7,6 +7,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Config } from '../../config/config.ts'
+import { isNamed } from '../../config/config.ts'
 import { bindTemplates, directorySections, type LdapOptions, usernamePattern } from '../../config/directory-options.ts'
 import { isUserName, type UserName } from '../../config/names.ts'
 import { ProblemError } from '../../problem.ts'
@@ -71,8 +72,7 @@ async function identify(
     log(`ldap: ${JSON.stringify(user)} logged in there, and cannot be a user name here`)
     return undefined
   }
-  const isNamed = config.users.allowed.has(user) || config.users.admin.has(user)
-  return isNamed || options.allow_all || (await isInGroup(directory, options, person)) ? user : undefined
+  return isNamed(config, user) || options.allow_all || (await isInGroup(directory, options, person)) ? user : undefined
 }
 
 /** The entry of whoever typed that; undefined where there is none, or more than one. Throws `AUTH_UNREACHABLE`. */

@@ -11,6 +11,7 @@
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { Config } from '../../config/config.ts'
+import { isNamed } from '../../config/config.ts'
 import { isUserName, type UserName } from '../../config/names.ts'
 import { ownAccount } from '../../config/unix-accounts.ts'
 import { ProblemError } from '../../problem.ts'
@@ -53,9 +54,8 @@ export function pam({ config, pamSocket }: PamAuthenticatorOptions): PasswordAut
 }
 
 function mayEnterBy(config: Config, user: UserName): boolean {
-  const { users, auth } = config
-  const isNamed = users.allowed.has(user) || users.admin.has(user)
-  return ownAccount(config, user) !== undefined && (isNamed || auth.options.PAMAuthenticator?.allow_all === true)
+  const isOpen = config.auth.options.PAMAuthenticator?.allow_all === true
+  return ownAccount(config, user) !== undefined && (isOpen || isNamed(config, user))
 }
 
 /** Whether PAM says yes. Throws `AUTH_UNREACHABLE` where it says nothing. */

@@ -6,6 +6,7 @@
  */
 import { type Config, isAdmin } from '../../config/config.ts'
 import type { UserName } from '../../config/names.ts'
+import { namedIn } from '../lists.ts'
 import { type Passwords, tooShort } from '../passwords.ts'
 import type { PasswordAuthenticator } from './authenticator.ts'
 
@@ -38,11 +39,6 @@ function mayChoose(config: Config, user: UserName): boolean {
   const { create_users: createsUsers = false, claim_named_users: claims = false } =
     config.auth.options.FirstUseAuthenticator ?? {}
   if (isAdmin(config, user)) return false
-  return isNamed(config, user) ? claims : createsUsers
-}
-
-/** Whether the file says that this user is somebody: then nobody becomes that by being the first to say so. */
-function isNamed({ users, groups, userLimits, unixGroups }: Config, user: UserName): boolean {
-  const lists = [users.allowed, users.admin, ...groups.values(), ...unixGroups.values()]
-  return userLimits.has(user) || lists.some(list => list.has(user))
+  // Whom the file names is somebody: nobody becomes that by being the first to say so.
+  return namedIn(config).has(user) ? claims : createsUsers
 }
