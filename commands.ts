@@ -16,6 +16,8 @@ export interface CommandOptions {
   /** Written to the program's standard input, which is empty otherwise. */
   input?: string
   timeoutMs?: number
+  /** Variables beside our own, such as `https_proxy` for a program that reaches out. */
+  env?: Readonly<Record<string, string | undefined>>
 }
 
 /** Of what a program prints, in bytes; the audit log is the longest. */
@@ -27,13 +29,13 @@ const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 export function runCommand(
   file: string,
   args: readonly string[],
-  { input = '', timeoutMs = 20_000 }: CommandOptions = {},
+  { input = '', timeoutMs = 20_000, env = {} }: CommandOptions = {},
 ): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
     const child = execFile(
       file,
       args,
-      { env: environment, timeout: timeoutMs, encoding: 'utf8', maxBuffer: mostOutput },
+      { env: { ...environment, ...env }, timeout: timeoutMs, encoding: 'utf8', maxBuffer: mostOutput },
       (error, stdout, stderr) => {
         if (error && typeof error.code !== 'number') reject(error)
         else resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr: stderr.trim() })

@@ -4,28 +4,31 @@
  *
  * Each command's code is loaded when it is called, so that the spawner, which is root, never loads the web.
  */
-import { parseArgs } from 'node:util'
+import { misused, readCommandLine } from './command-line.ts'
 import { installedLayout } from './config/paths.ts'
 import { ProblemError } from './problem.ts'
 
 const usage = `Usage:
-  tljh-ts install --admin NAME[:PASSWORD]
-                                  puts this version in force on this machine
+  tljh-ts status                  says whether all is well, and what to do where it is not
   tljh-ts user COMMAND            lets people in, gives them codes, sees them off; see: tljh-ts user help
   tljh-ts config COMMAND          shows, edits and checks the configuration; see: tljh-ts config help
   tljh-ts audit                   says who logged in, who changed what; see: tljh-ts audit --help
-  tljh-ts help
+  tljh-ts backup, restore         keeps everything in one file, and makes the same hub of it
+  tljh-ts upgrade, rollback       puts a newer version in force, or the one before
+  tljh-ts self-test               starts a server as nobody in particular, and runs a cell in it
+  tljh-ts install --admin NAME    puts this version in force on this machine
+  tljh-ts import-tljh             takes over a machine that runs TLJH
+  tljh-ts uninstall               takes it off this machine; homes stay
+
+Each of them tells more with --help.
 
 Started by systemd:
   tljh-ts hub                     login, pages and proxy, as tljh-hub
   tljh-ts spawner                 accounts and servers, as root
 `
 
-interface Flags {
-  admin?: string
-}
-
-const commands: Record<string, (args: string[], flags: Flags) => Promise<void>> = {
+/** Each command, by the module that has it. */
+const commands: Record<string, (args: string[]) => Promise<number | undefined>> = {
   async hub() {
     const { runHub } = await import('./hub/hub.ts')
     await runHub(installedLayout, process.env, log)
@@ -35,20 +38,29 @@ const commands: Record<string, (args: string[], flags: Flags) => Promise<void>> 
   async spawner() {
     const { runSpawner } = await import('./spawner/spawner.ts')
     await runSpawner(installedLayout, process.env, log)
+    return undefined
   },
-  async install(_args, { admin }) {
-    if (!admin) throw misused('no administrator was named', 'Name one: tljh-ts install --admin NAME')
-    const { install } = await import('./installer/install.ts')
-    const made = await install(installedLayout, admin, step => process.stderr.write(`${step}\n`))
-    const way = made.invitation
-      ? `one-time code: ${made.invitation.code}\nlink: ${made.invitation.link}\nChoose the password of ${made.admin} there within 3 days. A new code: sudo tljh-ts user invite ${made.admin}`
-      : 'password: (as it was before)'
-    process.stdout.write(`The hub runs.\naddress: ${made.address}\nadministrator: ${made.admin}\n${way}\n`)
-  },
+  config,
+  user,
+  audit,
+  install: async args => (await import('./installer/install-command.ts')).runInstall(args, surroundings),
+  uninstall: async args => (await import('./installer/uninstall.ts')).runUninstall(args, surroundings),
+  upgrade: async args => (await import('./installer/upgrade/command.ts')).runUpgrade(args, surroundings),
+  rollback: async args => (await import('./installer/upgrade/command.ts')).runRollback(args, surroundings),
+  backup: async args => (await import('./installer/backup/command.ts')).runBackup(args, surroundings),
+  restore: async args => (await import('./installer/backup/restore.ts')).runRestore(args, surroundings),
+  'import-tljh': async args => (await import('./installer/import-tljh/import.ts')).runImportTljh(args, surroundings),
+  status: async args => (await import('./installer/status.ts')).runStatus(args, surroundings),
+  'self-test': async args => (await import('./spawner/self-test.ts')).runSelfTest(args, surroundings),
+  /** For `upgrade`: what a version that is not in force yet can tell of itself. */
+  'check-version': async args => (await import('./hub/check-version.ts')).runCheckVersion(args, surroundings),
   async help() {
     process.stdout.write(usage)
+    return undefined
   },
 }
+
+const surroundings = { layout: installedLayout, streams: process, environment: process.env }
 
 const auditUsage = `Usage: tljh-ts audit [--user NAME] [--kind KIND] [--since TIME] [--until TIME] [--lines COUNT] [--json]
 
@@ -56,12 +68,13 @@ Kinds: login, login-refused, logout, password, code, second-factor, sign-up, acc
 Times are written like: yesterday, -2h, "2026-11-21 09:00". Without --lines, the last 200.
 `
 
-async function audit(args: string[]): Promise<void> {
+async function audit(args: string[]): Promise<undefined> {
   const text = { type: 'string' } as const
   const options = { user: text, kind: text, since: text, until: text, lines: { ...text, default: '200' } }
-  const flags = { json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } } as const
-  const { values, positionals } = parseArgs({ args, options: { ...options, ...flags }, allowPositionals: true })
-  if (values.help || positionals[0] === 'help') return void process.stdout.write(auditUsage)
+  const flags = { json: { type: 'boolean', default: false } } as const
+  const given = readCommandLine(args, { usage: auditUsage, options: { ...options, ...flags }, count: [0, 0] })
+  if (!given) return void process.stdout.write(auditUsage)
+  const { values } = given
   const count = Number(values.lines)
   if (!(Number.isInteger(count) && count > 0)) throw misused('--lines is not a number', 'Write it like --lines 50')
   const { auditKinds } = await import('./systemd/audit.ts')
@@ -80,26 +93,22 @@ function log(line: string): void {
   process.stderr.write(`${line.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g, '?')}\n`)
 }
 
-function misused(why: string, fix: string): ProblemError {
-  return new ProblemError('USAGE', { what: 'Nothing was done', why, fix })
-}
-
 /** It has options and verbs of its own. */
-async function config(args: string[]): Promise<void> {
+async function config(args: string[]): Promise<number> {
   const { runConfig } = await import('./config/commands.ts')
   const { connectSpawner } = await import('./spawner/client.ts')
   const { configFile, spawnerSocket } = installedLayout
   const spawner = connectSpawner(spawnerSocket)
   try {
     const { services } = spawner
-    process.exitCode = await runConfig(args, { configFile, services, streams: process, environment: process.env })
+    return await runConfig(args, { configFile, services, streams: process, environment: process.env })
   } finally {
     spawner.close()
   }
 }
 
 /** Likewise. Whoever does it is root, and has both the hub's part and the spawner's in hand. */
-async function user(args: string[]): Promise<void> {
+async function user(args: string[]): Promise<number> {
   const { runUser } = await import('./hub/user-commands.ts')
   const { connectSpawner } = await import('./spawner/client.ts')
   const { thisMachine } = await import('./spawner/this-machine.ts')
@@ -109,7 +118,7 @@ async function user(args: string[]): Promise<void> {
     const { services, list: servers } = spawner
     const layout = installedLayout
     const io = { streams: process, environment: process.env }
-    process.exitCode = await runUser(args, { layout, services, servers, machine, ...io })
+    return await runUser(args, { layout, services, servers, machine, ...io })
   } finally {
     spawner.close()
   }
@@ -117,23 +126,14 @@ async function user(args: string[]): Promise<void> {
 
 async function main(): Promise<void> {
   try {
-    const [first, ...rest] = process.argv.slice(2)
-    if (first === 'config') return await config(rest)
-    if (first === 'user') return await user(rest)
-    if (first === 'audit') return await audit(rest)
-    const { positionals, values } = parseArgs({
-      allowPositionals: true,
-      options: { admin: { type: 'string' } },
-    })
-    const [name = 'help', ...args] = positionals
+    const [name = 'help', ...args] = process.argv.slice(2)
     const command = Object.hasOwn(commands, name) ? commands[name] : undefined
     if (!command) throw misused(`there is no command ${JSON.stringify(name)}`, 'See: tljh-ts help')
-    await command(args, values)
+    const exitCode = await command(args)
+    if (exitCode !== undefined) process.exitCode = exitCode
   } catch (error) {
     if (error instanceof ProblemError) {
       log(`${error.what}\n  why: ${error.why}\n  what to do: ${error.fix}`)
-    } else if (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')) {
-      log(`Nothing was done\n  why: ${error.message}\n  what to do: See: tljh-ts help`)
     } else {
       log(error instanceof Error ? String(error.stack) : String(error))
     }

@@ -2,7 +2,8 @@
  * `tljh-ts config`: reads the command line, and calls the verb. `tljh-config`, the name that TLJH's users know, is the same.
  */
 import { userInfo } from 'node:os'
-import { parseArgs } from 'node:util'
+import type { parseArgs } from 'node:util'
+import { misused, readVerb, type VerbText } from '../command-line.ts'
 import { ProblemError } from '../problem.ts'
 import type { Desk } from './change.ts'
 import { completionScript } from './completion.ts'
@@ -46,21 +47,13 @@ const options = {
   'config-path': { type: 'string' },
   validate: { type: 'boolean' },
   'no-validate': { type: 'boolean' },
-  help: { type: 'boolean' },
 } as const
 
 type Values = ReturnType<typeof parseArgs<{ options: typeof options; allowPositionals: true }>>['values']
 
-interface Verb {
-  usage: string
-  /** A line for the list of all verbs. */
-  line: string
-  /** What else there is to know. */
-  more: string
-  /** How many arguments it takes: at least, and at most. */
-  count: [number, number]
-  /** Its options, beside those of all verbs. */
-  options?: readonly (keyof typeof options)[]
+interface Verb extends VerbText {
+  /** Beside those of all verbs. */
+  options: readonly (keyof typeof options)[]
   /** Whether it may be called by somebody who is not root. */
   isForAll?: boolean
   run(desk: Desk, args: string[], values: Values, surroundings: Surroundings): number | Promise<number>
@@ -216,25 +209,19 @@ you say so, and a file that is not valid is never put in force.
 
 /** Runs one command, and answers its exit code. Throws what is for the person as a `ProblemError`. */
 export async function runConfig(argv: readonly string[], surroundings: Surroundings): Promise<number> {
-  const { positionals, values } = parseArgs({ args: argv.map(protectNumber), options, allowPositionals: true })
-  const [first = 'help', ...args] = positionals.map(unprotectNumber)
   const { streams, environment } = surroundings
   const terminal = openTerminal(streams, environment)
-  const isHelp = first === 'help'
-  const name = isHelp ? args[0] : first
-  const verb = name === undefined || !Object.hasOwn(verbs, name) ? undefined : verbs[name]
-  if (name !== undefined && !verb)
-    throw misused(`there is no command ${JSON.stringify(name)}`, 'See: tljh-ts config help')
-  if (!verb || isHelp || values.help) {
-    terminal.print(verb ? helpOf(verb) : usage())
+  const asked = readVerb(argv, {
+    ...{ command: 'config', verbs, options, optionsOfAll: ['config-path', 'validate', 'no-validate'] },
+    note: '  --config-path FILE   another file than /opt/tljh/config/config.yaml',
+  })
+  if (typeof asked === 'string') {
+    terminal.print(asked)
     return 0
   }
-  if (args.length < verb.count[0] || args.length > verb.count[1])
-    throw misused('the command has too few or too many arguments', `Write: tljh-ts config ${verb.usage}`)
-  const foreign = Object.keys(values).find(option => !isOptionOf(verb, option))
-  if (foreign) throw misused(`${name} has no option --${foreign}`, `See: tljh-ts config help ${name}`)
+  const { name, verb, args, values } = asked
   if (values['no-validate']) throw misused('an invalid configuration is never put in force', 'Leave --no-validate away')
-  if (!verb.isForAll || (first === 'validate' && args.length === 0)) mustBeRoot(argv)
+  if (!verb.isForAll || (name === 'validate' && args.length === 0)) mustBeRoot(argv)
   const desk: Desk = {
     configFile: values['config-path'] ?? surroundings.configFile,
     // A file elsewhere is not the hub's.
@@ -245,36 +232,6 @@ export async function runConfig(argv: readonly string[], surroundings: Surroundi
     isAtOnce: values['at-once'] ?? false,
   }
   return verb.run(desk, args, values, surroundings)
-}
-
-/** An option that a verb does not know must not be passed over: `set … --dry-run` would set. */
-function isOptionOf(verb: Verb, option: string): boolean {
-  const ofAll = ['config-path', 'validate', 'no-validate']
-  return ofAll.includes(option) || (verb.options ?? []).some(known => known === option)
-}
-
-function usage(): string {
-  const width = Math.max(...Object.keys(verbs).map(name => name.length))
-  const lines = Object.entries(verbs).map(([name, { line }]) => `  ${name.padEnd(width)}  ${line}`)
-  return `Usage: sudo tljh-ts config COMMAND\n\n${lines.join('\n')}
-
-  --config-path FILE   another file than /opt/tljh/config/config.yaml
-
-More of each: tljh-ts config help COMMAND
-`
-}
-
-function helpOf({ usage, line, more }: Verb): string {
-  return `Usage: sudo tljh-ts config ${usage}\n\n${line.charAt(0).toUpperCase()}${line.slice(1)}.\n${more && `\n${more}\n`}`
-}
-
-/** `-1` is a value, not an option. */
-function protectNumber(arg: string): string {
-  return /^-\d/.test(arg) ? `\0${arg}` : arg
-}
-
-function unprotectNumber(arg: string): string {
-  return arg.replace(/^\0/, '')
 }
 
 function numberOf(text: string | undefined): number | undefined {
@@ -290,8 +247,4 @@ function mustBeRoot(argv: readonly string[]): void {
     why: 'the configuration is for root alone: it may hold secrets',
     fix: `Write: sudo tljh-ts config ${argv.join(' ')}`,
   })
-}
-
-function misused(why: string, fix: string): ProblemError {
-  return new ProblemError('USAGE', { what: 'Nothing was done', why, fix })
 }

@@ -2,14 +2,14 @@
  * `tljh-ts user`: reads the command line, and calls the verb (hub/user-verbs.ts).
  */
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import type { parseArgs } from 'node:util'
+import { misused, readVerb, type VerbText } from '../command-line.ts'
 import { carryOut, type Desk, mustBeThere, printProposal, propose, refuseKey, survey } from '../config/change.ts'
 import { openConfigFile } from '../config/file.ts'
 import { lockConfig } from '../config/lock.ts'
 import type { Layout } from '../config/paths.ts'
 import type { Services } from '../config/services.ts'
 import { Interrupted, openTerminal, type Streams } from '../config/terminal.ts'
-import { ProblemError } from '../problem.ts'
 import type { Server } from '../spawner/protocol.ts'
 import { createAudit } from '../systemd/audit.ts'
 import { usualCodeLifeMs } from './one-time-codes.ts'
@@ -42,18 +42,11 @@ const options = {
   idle: { type: 'string' },
   all: { type: 'boolean' },
   json: { type: 'boolean' },
-  help: { type: 'boolean' },
 } as const
 
 type Values = ReturnType<typeof parseArgs<{ options: typeof options; allowPositionals: true }>>['values']
 
-interface Verb {
-  usage: string
-  /** A line for the list of all verbs. */
-  line: string
-  more: string
-  /** How many arguments it takes: at least, and at most. */
-  count: [number, number]
+interface Verb extends VerbText {
   options: readonly (keyof typeof options)[]
   run(desk: verbs.UserDesk, args: string[], values: Values): Promise<number>
 }
@@ -185,6 +178,14 @@ command completes it.
         { verb: 'archive', hasArchive: true, isDryRun, isSure: yes },
       ),
   },
+  'import-hashes': {
+    usage: 'import-hashes',
+    line: 'takes over password hashes of another hub (bcrypt), for import-tljh',
+    more: `Standard input is JSON: [{"user": "ann", "hash": "$2b$12$…"}, …]. Who has a password here keeps that.`,
+    count: [0, 0],
+    options: [],
+    run: desk => verbs.importHashes(desk),
+  },
   unlink: {
     usage: 'unlink NAME',
     line: 'forgets who somebody is at another site (GitHub, a university): the next who comes from there by that name gets it',
@@ -205,24 +206,14 @@ command completes it.
 
 /** Runs one command, and answers its exit code. Throws what is for the person as a `ProblemError`. */
 export async function runUser(argv: readonly string[], surroundings: Surroundings): Promise<number> {
-  const { positionals, values } = parseArgs({ args: [...argv], options, allowPositionals: true })
-  const [first = 'help', ...args] = positionals
   const { streams, environment, layout } = surroundings
   const terminal = openTerminal(streams, environment)
-  const isHelp = first === 'help'
-  const name = isHelp ? args[0] : first
-  const verb = name === undefined || !Object.hasOwn(known, name) ? undefined : known[name]
-  if (name !== undefined && !verb)
-    throw misused(`there is no command ${JSON.stringify(name)}`, 'See: tljh-ts user help')
-  if (!verb || isHelp || values.help) {
-    terminal.print(verb ? helpOf(verb) : usage())
+  const asked = readVerb(argv, { command: 'user', verbs: known, options })
+  if (typeof asked === 'string') {
+    terminal.print(asked)
     return 0
   }
-  if (args.length < verb.count[0] || args.length > verb.count[1]) {
-    throw misused('the command has too few or too many arguments', `Write: tljh-ts user ${verb.usage}`)
-  }
-  const foreign = Object.keys(values).find(option => !verb.options.some(one => one === option))
-  if (foreign) throw misused(`${first} has no option --${foreign}`, `See: tljh-ts user help ${first}`)
+  const { verb, args, values } = asked
   mustBeRootOrHub(argv)
   const config = openConfigFile(layout.configFile, problem => terminal.complain(`note: ${problem.message}`))
   const audit = createAudit(problem => terminal.complain(`note: ${String(problem)}`))
@@ -267,16 +258,6 @@ async function change(desk: Desk, how: string, edit: (text: string) => string): 
   await carryOut(proposal, how, situation, desk)
 }
 
-function usage(): string {
-  const width = Math.max(...Object.keys(known).map(name => name.length))
-  const lines = Object.entries(known).map(([name, { line }]) => `  ${name.padEnd(width)}  ${line}`)
-  return `Usage: sudo tljh-ts user COMMAND\n\n${lines.join('\n')}\n\nMore of each: tljh-ts user help COMMAND\n`
-}
-
-function helpOf({ usage: how, line, more }: Verb): string {
-  return `Usage: sudo tljh-ts user ${how}\n\n${line.charAt(0).toUpperCase()}${line.slice(1)}.\n${more && `\n${more}\n`}`
-}
-
 function lifeOf(expires: string | undefined): number {
   return expires === undefined ? usualCodeLifeMs : daysOf(expires, '--expires') * 24 * 3600_000
 }
@@ -284,8 +265,4 @@ function lifeOf(expires: string | undefined): number {
 function daysOf(text: string, option: string): number {
   if (/^\d{1,4}$/.test(text) && Number(text) > 0) return Number(text)
   throw misused(`${option} is ${JSON.stringify(text)}, which is no number of days`, `Write it like: ${option} 30`)
-}
-
-function misused(why: string, fix: string): ProblemError {
-  return new ProblemError('USAGE', { what: 'Nothing was done', why, fix })
 }

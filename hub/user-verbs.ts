@@ -7,10 +7,13 @@ import { runCommand } from '../commands.ts'
 import { hubAddress, welcomeLink } from '../config/address.ts'
 import type { Config } from '../config/config.ts'
 import { parseUserName, type UserName } from '../config/names.ts'
+import { isBcrypt } from '../config/password-hashes.ts'
 import type { Terminal } from '../config/terminal.ts'
 import { ProblemError } from '../problem.ts'
 import type { Server } from '../spawner/protocol.ts'
 import { census, censusText, type KnownPerson, tableText } from './census.ts'
+import { createOneTimeCodes } from './one-time-codes.ts'
+import { createPasswords } from './passwords.ts'
 import { type Credential, type CredentialOptions, type Leaving, type People, type Place, unknown } from './people.ts'
 import { credentialText, dayOf } from './sheet.ts'
 
@@ -52,6 +55,25 @@ export async function passwd(desk: UserDesk, name: string, options: { ifUnset: b
   const [password = ''] = (await desk.terminal.read()).toString('utf8').split(/\r?\n/)
   const isSet = await desk.people.setPassword(user, password, options)
   desk.terminal.print(`The password of ${user}: ${isSet ? 'set' : 'unchanged'}`)
+  return 0
+}
+
+/** What cannot be a hash or a name is passed over; import-tljh has said so before. */
+export async function importHashes(desk: UserDesk): Promise<number> {
+  const given = JSON.parse((await desk.terminal.read()).toString('utf8')) as { user: string; hash: string }[]
+  const usable = given
+    .filter(({ hash }) => isBcrypt(hash))
+    .map(({ user, hash }) => ({ user: parseUserName(user), hash }))
+  const count = await desk.withState(db => {
+    const passwords = createPasswords(db)
+    const codes = createOneTimeCodes(db)
+    return usable.filter(({ user, hash }) => {
+      const isNew = passwords.addFirst(user, hash)
+      if (isNew) codes.forget(user)
+      return isNew
+    }).length
+  })
+  desk.terminal.print(`${count} passwords were taken over.`)
   return 0
 }
 

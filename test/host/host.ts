@@ -33,6 +33,8 @@ export { removeLeftovers } from './leases.ts'
 export interface HostOptions {
   /** With `true` the host reaches the package registries, as this machine does; without, it reaches nothing but this machine. */
   registries?: boolean | undefined
+  /** Without the checkout at the place where the product would be installed: for tests that install it. */
+  isBare?: boolean | undefined
   /** The image, the lowest layer first: `[...defaultLayers(), more()]` for more than the default. */
   layers?: readonly Layer[] | undefined
   /** Told a line when something takes long. */
@@ -70,7 +72,8 @@ export interface HostProcess extends AsyncDisposable {
  * @throws when it does not, with the last lines of the host's journal
  */
 export async function bootHost(options: HostOptions = {}): Promise<Host> {
-  const { registries: hasWayOut = false, layers = defaultLayers(), report, bootTimeoutMs = BOOT_TIMEOUT_MS } = options
+  const { registries: hasWayOut = false, layers = defaultLayers(), isBare = false } = options
+  const { report, bootTimeoutMs = BOOT_TIMEOUT_MS } = options
   const { folders } = await image({ layers, ...(report ? { report } : {}) })
   const hierarchies = await machineHierarchies()
   const settings = hasWayOut ? clientSettings() : { files: new Map(), env: {} }
@@ -82,7 +85,7 @@ export async function bootHost(options: HostOptions = {}): Promise<Host> {
     groups: lease.groups,
     layers: folders,
     folder: lease.folder,
-    shown: { folder: CHECKOUT, at },
+    shown: isBare ? undefined : { folder: CHECKOUT, at },
     cable: cableOf(lease.number),
     hasWayOut,
   })
@@ -90,8 +93,10 @@ export async function bootHost(options: HostOptions = {}): Promise<Host> {
     for (const name of ['upper', 'work', 'merged']) await mkdir(join(lease.folder, name), { mode: 0o755 })
     const files = new Map([...settings.files, ...ownFiles(lease.name), ...variableFiles(settings.env)])
     for (const [path, content] of files) await addFile(join(lease.folder, 'upper', path), content)
-    await mkdir(join(lease.folder, 'upper', at), { recursive: true, mode: 0o755 })
-    await symlink(`versions/${checkoutVersion()}`, join(lease.folder, 'upper/opt/tljh/hub/current'))
+    if (!isBare) {
+      await mkdir(join(lease.folder, 'upper', at), { recursive: true, mode: 0o755 })
+      await symlink(`versions/${checkoutVersion()}`, join(lease.folder, 'upper/opt/tljh/hub/current'))
+    }
     await host.boot()
     return host
   } catch (error) {
@@ -104,6 +109,8 @@ export class Host implements AsyncDisposable {
   readonly name: string
   /** Where this machine reaches the host, at any port. */
   readonly address: string
+  /** Where the host reaches this machine: for servers that stand for what is outside. */
+  readonly gateway: string
   readonly #lease: Lease
   readonly #env: Record<string, string>
   readonly #bootTimeoutMs: number
@@ -115,6 +122,7 @@ export class Host implements AsyncDisposable {
   constructor(lease: Lease, env: Record<string, string>, bootTimeoutMs: number, options: LifeOptions) {
     this.name = lease.name
     this.address = options.cable.address
+    this.gateway = options.cable.gateway
     this.#lease = lease
     this.#env = env
     this.#bootTimeoutMs = bootTimeoutMs

@@ -21,8 +21,8 @@ export interface LifeOptions {
   layers: readonly string[]
   /** Holds `upper`, `work` and `merged`. */
   folder: string
-  /** A folder of this machine, and where the host has it, read-only. */
-  shown: { folder: string; at: string }
+  /** A folder of this machine, and where the host has it, read-only; if any. */
+  shown: { folder: string; at: string } | undefined
   cable: Cable
   hasWayOut: boolean
 }
@@ -66,9 +66,11 @@ mount -t sysfs sysfs "$root/sys"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mkdir "$root/run/test-host"
-mkdir -p "$root$shown_at"
-mount --bind "$shown" "$root$shown_at"
-mount -o remount,bind,ro "$root$shown_at"
+if [ -n "$shown" ]; then
+  mkdir -p "$root$shown_at"
+  mount --bind "$shown" "$root$shown_at"
+  mount -o remount,bind,ro "$root$shown_at"
+fi
 
 mount -t tmpfs -o mode=755 tmpfs "$root/sys/fs/cgroup"
 while [ $# -gt 0 ]; do
@@ -118,7 +120,7 @@ export async function beginLife(options: LifeOptions): Promise<Life> {
   const separate = ['--pid', '--uts', '--ipc', '--net', '--fork', '--kill-child']
   // The cgroup namespace comes last: its root is the group that the process is in then.
   const join = ['sh', '-euc', JOIN, 'sh', ...groups, '--', 'unshare', '--cgroup']
-  const paths = [layers.toReversed().join(':'), folder, shown.folder, shown.at]
+  const paths = [layers.toReversed().join(':'), folder, shown?.folder ?? '', shown?.at ?? '']
   const network = [cable.address, hasWayOut ? cable.gateway : '']
   const mounts = hierarchies.flatMap(({ type, options, mountedAt }) => [type, options, mountedAt])
   const boot = ['sh', '-euc', BOOT, 'sh', name, ...paths, ...network, ...mounts]
