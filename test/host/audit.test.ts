@@ -5,7 +5,7 @@ import { auditMessageId } from '../../systemd/audit.ts'
 import type { AuditRecord } from '../../systemd/audit-log.ts'
 import { type Classroom, openClassroom, studentPassword } from './classroom.ts'
 import { startKernel } from './kernel.ts'
-import { bootProduct, TLJH_TS } from './product.ts'
+import { bootProduct, INSTALL, TLJH_TS } from './product.ts'
 import { visit } from './visitor.ts'
 
 let classroom: Classroom
@@ -95,7 +95,7 @@ test('what somebody types cannot begin a line or a field', async () => {
 
 test('the password that was given at the installation logs in, and another name without one does not', async () => {
   await using product = await bootProduct()
-  await product.host.run([...TLJH_TS, 'install', '--admin', 'teacher:with: a colon'])
+  await product.host.run([...INSTALL, '--admin', 'teacher:with: a colon'])
   assert.equal((await visit(product.url).logIn('teacher', 'with: a colon')).status, 302)
   assert.equal((await visit(product.url).logIn('somebody', '')).status, 403)
 })

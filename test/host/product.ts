@@ -28,6 +28,9 @@ export const TLJH_TS: readonly string[] = [
   '/opt/tljh/hub/current/tljh-ts.ts',
 ]
 
+/** Without what takes long and tests do not need: a server at the end, and a page meanwhile. */
+export const INSTALL: readonly string[] = [...TLJH_TS, 'install', '--no-self-test', '--no-progress-page']
+
 /** An installation from what is on the disk already takes seconds. */
 const INSTALL_TIMEOUT_MS = 5 * 60_000
 
@@ -37,7 +40,7 @@ export async function bootProduct({ config, admin = 'admin', ...options }: Produ
   try {
     if (config !== undefined) await host.writeFile('/opt/tljh/config/config.yaml', config, { mode: 0o640 })
     options.report?.('installing the product')
-    const { stdout } = await host.run([...TLJH_TS, 'install', '--admin', admin], { timeoutMs: INSTALL_TIMEOUT_MS })
+    const { stdout } = await host.run([...INSTALL, '--admin', admin], { timeoutMs: INSTALL_TIMEOUT_MS })
     const code = /^one-time code: (\S+)$/m.exec(stdout)?.[1]
     if (!code) throw new Error(`the installer printed no line "one-time code: …":\n${stdout}`)
     const url = `http://${host.address}`

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { bootProduct, choosePassword, type Product, TLJH_TS } from './product.ts'
+import { bootProduct, choosePassword, INSTALL, type Product, TLJH_TS } from './product.ts'
 import { type Visitor, visit } from './visitor.ts'
 
 let product: Product
@@ -49,7 +49,7 @@ async function welcome(...names: string[]): Promise<void> {
 }
 
 test('the installer gives the administrator a code that was used up, and no password', async () => {
-  const again = await product.host.run([...TLJH_TS, 'install', '--admin', product.admin])
+  const again = await product.host.run([...INSTALL, '--admin', product.admin])
   assert.match(again.stdout, /password: \(as it was before\)/)
   assert.equal((await product.host.run(['stat', '--format=%U %a', '/opt/tljh/archives'])).stdout.trim(), 'root 700')
 })

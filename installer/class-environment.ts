@@ -1,0 +1,228 @@
+/**
+ * The Python environment of the class, PREFIX/user: root's, read by everybody, written by nobody else.
+ *
+ * uv makes it with the machine's own Python, at its final place, because the programs in it hold their path. While it is being made, a
+ * file beside it says so (PREFIX/user.unfinished); one of which that is still true was broken off, and is removed and made again, from
+ * what uv has downloaded already. An environment that was there before, of TLJH or made by hand, is kept, and what is missing is added.
+ *
+ * uv reads no pip.conf: indexes that pip knows of, in variables or in /etc/pip.conf, are told to it.
+ */
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { isAbsolute, join, resolve } from 'node:path'
+import { type CommandResult, runCommand } from '../commands.ts'
+import { codeFolder, type Layout } from '../config/paths.ts'
+import { ProblemError } from '../problem.ts'
+
+export interface ClassEnvironment {
+  /** Answers whether something was missing. Throws `INSTALL_ENVIRONMENT`, with what uv said last. */
+  ensure(): Promise<boolean>
+  /**
+   * Adds what a requirements file of pip's asks for, by path or URL, within the versions that ours allow. Answers whether something
+   * was missing. Throws `INSTALL_REQUIREMENTS`; then the environment is as it was.
+   */
+  add(requirements: string): Promise<boolean>
+}
+
+const ownRequirements = join(import.meta.dirname, 'class-environment.txt')
+const python = '/usr/bin/python3'
+const uvCache = '/var/cache/tljh-ts/uv'
+/** A class environment is 250 MB; on 1 Mbit/s that is over half an hour. */
+const timeoutMs = 2 * 3600_000
+const oldestPython = '3.9'
+
+/** Prints those of our requirements (on standard input, one a line) that the environment does not have in any version. */
+const missingProgram = `
+import re, sys
+from importlib.metadata import PackageNotFoundError, version
+for line in sys.stdin:
+    name = re.match(r'[A-Za-z0-9._-]*', line).group()
+    try:
+        name and version(name)
+    except PackageNotFoundError:
+        print(name)
+`
+
+/** @param environment of the process: proxies, indexes and certificates are taken from it */
+export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv): ClassEnvironment {
+  const place = layout.classEnvironment
+  const unfinished = `${place}.unfinished`
+  const ownPython = join(place, 'bin/python')
+  const env = uvEnvironment(environment, readIfThere('/etc/pip.conf'))
+
+  async function uv(args: readonly string[]): Promise<CommandResult> {
+    return await runCommand(await findUv(), ['--color=never', '--no-progress', ...args], { env, timeoutMs })
+  }
+
+  const install = (...files: string[]) => [
+    ...['pip', 'install', '--python', ownPython, '--compile-bytecode'],
+    ...files.flatMap(file => ['--requirement', file]),
+  ]
+
+  return {
+    async ensure() {
+      if (existsSync(unfinished)) rmSync(place, { recursive: true, force: true })
+      else if (existsSync(place)) {
+        if (!existsSync(ownPython)) throw foreign(place)
+        if (!(await isMissing(ownPython))) return false
+        succeed(await uv(install(ownRequirements)))
+        await closeToOthers()
+        return true
+      }
+      await checkPython()
+      writeFileSync(unfinished, '', { flush: true, mode: 0o644 })
+      succeed(await uv(['venv', '--seed', '--python', python, place]))
+      succeed(await uv(install(ownRequirements)))
+      await closeToOthers()
+      rmSync(unfinished)
+      return true
+    },
+    async add(requirements) {
+      const isUrl = /^https?:\/\//.test(requirements)
+      const file = isUrl || isAbsolute(requirements) ? requirements : resolve(requirements)
+      if (!isUrl && !existsSync(file)) throw notAdded(requirements, 'there is no such file', requirements)
+      const result = await uv(install(ownRequirements, file))
+      await closeToOthers()
+      if (result.code !== 0)
+        throw notAdded(requirements, `${reasonOf(result.stderr)}\n${lastLines(result.stderr)}`, file)
+      return /^\s*Installed \d/m.test(result.stderr)
+    },
+  }
+
+  /** uv leaves a lock that everybody may write to, and so hold. Packages bring files with modes of their own. */
+  async function closeToOthers(): Promise<void> {
+    rmSync(join(place, '.lock'), { force: true })
+    await runCommand('chmod', ['--recursive', 'go+rX,go-w', place], { timeoutMs: 300_000 })
+  }
+
+  async function isMissing(program: string): Promise<boolean> {
+    const input = readFileSync(ownRequirements, 'utf8')
+    const { code, stdout } = await runCommand(program, ['-I', '-c', missingProgram], { input })
+    return code !== 0 || stdout.trim() !== ''
+  }
+}
+
+/** The one of the release, else the machine's. */
+async function findUv(): Promise<string> {
+  const own = join(codeFolder, 'bin/uv')
+  if (existsSync(own)) return own
+  for (const folder of ['/usr/local/bin', '/usr/bin', '/root/.local/bin']) {
+    if (existsSync(join(folder, 'uv'))) return join(folder, 'uv')
+  }
+  throw problem(
+    'the program uv is not there, which installs Python’s packages',
+    'It is part of each release; in a checkout, put it there: sudo python3 -m venv /opt/uv && sudo /opt/uv/bin/pip install uv && ' +
+      'sudo ln -s /opt/uv/bin/uv /usr/local/bin/uv',
+  )
+}
+
+async function checkPython(): Promise<void> {
+  const program = `import sys; sys.exit(sys.version_info < (${oldestPython.replace('.', ', ')}))`
+  const isThere = existsSync(python)
+  if (isThere && (await runCommand(python, ['-c', program])).code === 0) return
+  throw problem(
+    isThere ? `${python} is older than Python ${oldestPython}` : `there is no ${python}`,
+    'Use one of the systems that README names, and see: sudo apt-get install python3',
+  )
+}
+
+/** What uv gets of the process's variables, and what follows from those that only pip knows. */
+export function uvEnvironment(environment: NodeJS.ProcessEnv, pipConf: string): Record<string, string> {
+  const passed = Object.entries(environment).filter(
+    ([name, value]) =>
+      value !== undefined && /^(https?_proxy|no_proxy|all_proxy|netrc|ssl_cert_(file|dir)|uv_\w+)$/i.test(name),
+  ) as [string, string][]
+  const { PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_CERT, REQUESTS_CA_BUNDLE, PIP_TRUSTED_HOST } = environment
+  const ofPip = {
+    UV_DEFAULT_INDEX: PIP_INDEX_URL ?? optionOf(pipConf, 'index-url'),
+    UV_INDEX: PIP_EXTRA_INDEX_URL ?? optionOf(pipConf, 'extra-index-url'),
+    UV_INSECURE_HOST: PIP_TRUSTED_HOST ?? optionOf(pipConf, 'trusted-host'),
+    SSL_CERT_FILE: PIP_CERT ?? REQUESTS_CA_BUNDLE ?? optionOf(pipConf, 'cert'),
+  }
+  const told = Object.fromEntries(passed)
+  if (told.UV_INDEX_URL) told.UV_DEFAULT_INDEX ??= told.UV_INDEX_URL
+  for (const [name, value] of Object.entries(ofPip)) if (value) told[name] ??= value
+  delete told.UV_INDEX_URL
+  return {
+    ...told,
+    HOME: '/root',
+    UV_CACHE_DIR: uvCache,
+    UV_PYTHON_DOWNLOADS: 'never',
+    // The certificates that this machine trusts, with those that its owner added.
+    UV_SYSTEM_CERTS: 'true',
+  }
+}
+
+/** Of a section of pip.conf that counts for an installation. Several values stand on lines of their own. */
+function optionOf(pipConf: string, name: string): string | undefined {
+  const sections = pipConf.split(/^(?=\[)/m).filter(text => /^\[(global|install)\]/.test(text))
+  const found = sections.flatMap(
+    text => new RegExp(`^${name}\\s*[=:]\\s*((?:.*)(?:\\n[ \\t]+.*)*)`, 'm').exec(text)?.[1] ?? [],
+  )
+  return found.at(-1)?.trim().split(/\s+/).join(' ') || undefined
+}
+
+function readIfThere(file: string): string {
+  return existsSync(file) ? readFileSync(file, 'utf8') : ''
+}
+
+function succeed({ code, stderr }: CommandResult): void {
+  if (code === 0) return
+  throw problem(
+    `${reasonOf(stderr)}\n${lastLines(stderr)}`,
+    'Start the same command again: what was downloaded is kept, and it goes on where it was',
+  )
+}
+
+/** What uv says, in a sentence. */
+function reasonOf(stderr: string): string {
+  const reasons: [RegExp, string][] = [
+    [/No space left on device|os error 28/i, 'the disk is full (df -h)'],
+    [
+      /invalid peer certificate|UnknownIssuer|certificate/i,
+      'the package index has a certificate that this machine does not trust',
+    ],
+    [
+      /dns error|failed to lookup|name resolution/i,
+      'the package index was not found: the network is down, or needs a proxy (export https_proxy=…)',
+    ],
+    [/timed? ?out|operation timed/i, 'the package index did not answer in time'],
+    [
+      /error sending request|Connection (?:refused|reset)|network is unreachable|tcp connect|Failed to fetch/i,
+      'the package index could not be reached, or the connection broke',
+    ],
+    [
+      /was not found in the package registry|no version of|no versions of|not found in the/i,
+      'the package index does not have a package that is asked for',
+    ],
+    [/unsatisfiable|No solution found/i, 'there are no versions of the packages that fit each other'],
+    [/Failed to build|build backend/i, 'a package could not be built on this machine'],
+  ]
+  return reasons.find(([pattern]) => pattern.test(stderr))?.[1] ?? 'uv could not install the packages'
+}
+
+function lastLines(stderr: string): string {
+  return stderr
+    .split('\n')
+    .slice(-8)
+    .map(line => `    uv: ${line}`)
+    .join('\n')
+}
+
+function foreign(place: string): ProblemError {
+  return problem(
+    `${place} is there, and is no Python environment`,
+    `Nothing in it was touched. Move it away: sudo mv ${place} ${place}.old. Then start the same command again`,
+  )
+}
+
+function problem(why: string, fix: string): ProblemError {
+  return new ProblemError('INSTALL_ENVIRONMENT', { what: 'The Python environment of the class was not made', why, fix })
+}
+
+function notAdded(requirements: string, why: string, file: string): ProblemError {
+  return new ProblemError('INSTALL_REQUIREMENTS', {
+    what: `What ${requirements} asks for is not in the Python environment of the class`,
+    why,
+    fix: `The hub runs without it. Mend that, and try again: sudo tljh-ts install --requirements ${file}`,
+  })
+}

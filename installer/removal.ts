@@ -1,0 +1,180 @@
+/**
+ * What `tljh-ts uninstall` does, in an order in which each step can be cut off and done again:
+ *
+ *   services and users' servers stop → logins are closed (before the file goes that keeps them from ssh) → what the journal of changes
+ *   names is undone, the newest first → with --purge, homes, accounts and groups → caches and logs → our own folder
+ *
+ * The last act removes the code that does all this, so it is a small script of its own, which until then takes the place of
+ * `tljh-ts`: whenever it is cut off, the same command goes on. A step that cannot be done is told, and the others follow.
+ */
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { type CommandResult, runCommand } from '../commands.ts'
+import type { Layout } from '../config/paths.ts'
+import { ProblemError } from '../problem.ts'
+import type { Change, Changes } from './changes.ts'
+import { reloadSshd } from './steps/confinement.ts'
+import { cacheFolder } from './steps/places.ts'
+import { runningUnits } from './units.ts'
+
+export interface Removal {
+  layout: Layout
+  changes: Changes
+  /** What is to be undone, the oldest first. */
+  list: readonly Change[]
+  /** Accounts of the users. */
+  accounts: readonly string[]
+  /** With homes, accounts and everything. */
+  isPurge: boolean
+  /** Homes and what is left of them, which go with `isPurge`. */
+  homes: readonly string[]
+}
+
+export interface Removed {
+  /** Sentences. */
+  complaints: string[]
+  /** Files that were not as we had written them, and where a copy is. */
+  copies: { path: string; copy: string }[]
+}
+
+export const wrapper = '/usr/local/bin/tljh-ts'
+const copiesFolder = '/var/backups/tljh-ts'
+const journalNamespace = 'tljh-users'
+const stopTimeoutMs = 120_000
+
+export async function remove(removal: Removal): Promise<Removed> {
+  const { layout, changes, list, accounts, isPurge, homes } = removal
+  const removed: Removed = { complaints: [], copies: [] }
+  const attempt = async (what: string, work: () => unknown) => {
+    try {
+      await work()
+    } catch (error) {
+      const why = error instanceof ProblemError ? error.why : error instanceof Error ? error.message : String(error)
+      removed.complaints.push(`${what}: ${why}`)
+    }
+  }
+
+  await attempt('The services could not be stopped', stopServices)
+  await attempt('The users’ servers could not be stopped', stopServers)
+  if (!isPurge) {
+    for (const name of accounts) await attempt(`The login of ${name} was not closed`, () => changes.expireAccount(name))
+  }
+  for (const change of list.toReversed()) {
+    if (!goesEarly(change)) continue
+    await attempt(`${nameOf(change)} is as it was`, async () => {
+      if (change.kind === 'file' && !changes.isAsWritten(change.path)) removed.copies.push(keepCopy(change.path))
+      await changes.undo(change)
+    })
+  }
+  await attempt('systemd did not read its files again', () => must('systemctl', ['daemon-reload']))
+  await attempt('sshd did not read its files again', reloadSshd)
+  if (isPurge) {
+    for (const home of homes) await attempt(`${home} was not removed`, () => removeTree(home))
+    for (const name of accounts) await attempt(`The account ${name} was not removed`, () => removeAccount(name))
+    for (const change of list.toReversed()) {
+      if (change.kind !== 'account' && change.kind !== 'group') continue
+      await attempt(`${nameOf(change)} was not removed`, () => changes.undo(change))
+    }
+  }
+  for (const folder of [...journals(), ...stamps(), cacheFolder, layout.run, layout.classEnvironment]) {
+    await attempt(`${folder} was not removed`, () => removeTree(folder))
+  }
+  rmSync(`${layout.classEnvironment}.unfinished`, { force: true })
+  await attempt(`${dirname(layout.versions)} was not removed`, () => finish(layout, isPurge))
+  return removed
+}
+
+/** In words. */
+export function nameOf(change: Change): string {
+  if (change.kind === 'packages') return `packages ${change.names.join(', ')}`
+  return 'path' in change ? change.path : `${change.kind} ${change.name}`
+}
+
+/** Accounts and groups own what may stay, and the command is needed until the end. */
+export function goesEarly(change: Change): boolean {
+  if (change.kind === 'file' || change.kind === 'symlink') return change.path !== wrapper
+  return change.kind === 'unit' || change.kind === 'folder'
+}
+
+/** The hub first, which would start servers again. */
+async function stopServices(): Promise<void> {
+  const units = [...runningUnits, 'tljh-backup.service', 'tljh-pam@*.service', 'tljh-home-*.service']
+  const { stdout } = await must('systemctl', ['list-units', '--all', '--plain', '--no-legend', ...units])
+  const loaded = stdout.split('\n').flatMap(line => line.trim().split(/\s+/)[0] || [])
+  if (loaded.length) await must('systemctl', ['stop', ...loaded])
+}
+
+/** With all that stands in their slice, the folders of their sockets, and the journal that they write to. */
+async function stopServers(): Promise<void> {
+  await must('systemctl', ['stop', 'tljh-user-*.service', 'tljh.slice', 'run-tljh-users-*.mount'])
+  await must('systemctl', [
+    'stop',
+    `systemd-journald@${journalNamespace}.service`,
+    `systemd-journald*@${journalNamespace}.socket`,
+  ])
+  await runCommand('systemctl', ['reset-failed', 'tljh-*'])
+}
+
+/** Of what somebody has edited. */
+function keepCopy(path: string): { path: string; copy: string } {
+  const copy = join(copiesFolder, path)
+  mkdirSync(dirname(copy), { recursive: true, mode: 0o700 })
+  cpSync(path, copy, { preserveTimestamps: true, verbatimSymlinks: true })
+  return { path, copy }
+}
+
+async function removeAccount(name: string): Promise<void> {
+  // What still runs in that name is no server of ours: a session, a job of cron's.
+  await runCommand('pkill', ['--signal', 'KILL', '--uid', name])
+  const { code, stderr } = await runCommand('userdel', ['--force', name])
+  // 6: there is none.
+  if (code !== 0 && code !== 6) throw new Error(stderr || `userdel ended with code ${code}`)
+  // Where the account was made with a group of its own, userdel has removed that, too.
+  await runCommand('groupdel', [name])
+}
+
+/** Stays on its file system: what is mounted there is somebody else's. */
+async function removeTree(path: string): Promise<void> {
+  await must('rm', ['--recursive', '--force', '--one-file-system', '--', path])
+}
+
+/** When timers last ran, see systemd.timer(5), Persistent=. */
+function stamps(): string[] {
+  return runningUnits.filter(name => name.endsWith('.timer')).map(name => `/var/lib/systemd/timers/stamp-${name}`)
+}
+
+function journals(): string[] {
+  return ['/var/log/journal', '/run/log/journal'].flatMap(folder =>
+    existsSync(folder)
+      ? readdirSync(folder)
+          .filter(name => name.endsWith(`.${journalNamespace}`))
+          .map(name => join(folder, name))
+      : [],
+  )
+}
+
+/** From here on no code of ours is loaded any more. The journal of changes stays where accounts do: it says that they are ours. */
+async function finish({ prefix, versions, changes }: Layout, isPurge: boolean): Promise<void> {
+  const folder = dirname(versions)
+  const command = isPurge
+    ? `rm -rf --one-file-system -- ${prefix}`
+    : `find ${folder} -mindepth 1 -maxdepth 1 ! -path ${changes} -exec rm -rf --one-file-system -- {} +`
+  const script = `#!/bin/sh
+# Made by tljh-ts uninstall, for the case that it is cut off: what is left is removed, and this file last.
+if [ "$1" != uninstall ]; then
+  echo 'tljh-ts is being taken off this machine. Go on with: sudo tljh-ts uninstall' >&2
+  exit 1
+fi
+${command} && rm -f ${wrapper}
+`
+  const beside = `${wrapper}.tljh-ts-new`
+  writeFileSync(beside, script, { mode: 0o755, flush: true })
+  await must('mv', ['--force', beside, wrapper])
+  await must('sh', [wrapper, 'uninstall'])
+}
+
+async function must(file: string, args: readonly string[]): Promise<CommandResult> {
+  const result = await runCommand(file, args, { timeoutMs: stopTimeoutMs })
+  if (result.code === 0) return result
+  throw new Error(result.stderr || `${file} ended with code ${result.code}`)
+}

@@ -1,0 +1,144 @@
+/**
+ * The configuration of an installation: what is there with the administrators that were named added, else what was given, else the first.
+ *
+ * What is wanted is worked out and checked before anything on the machine is changed, and brought into force later, through the
+ * history that every change goes through.
+ */
+import { chmodSync, chownSync, existsSync, readFileSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { runCommand } from '../../commands.ts'
+import { applyConfig } from '../../config/apply.ts'
+import { printFindings } from '../../config/change.ts'
+import { parseConfig, portsOf, readConfig } from '../../config/config.ts'
+import { addItem } from '../../config/document.ts'
+import { type Finding, hasErrors, sortFindings } from '../../config/findings.ts'
+import { lockConfig } from '../../config/lock.ts'
+import { checkMachine, thisMachine } from '../../config/machine.ts'
+import type { UserName } from '../../config/names.ts'
+import type { Layout } from '../../config/paths.ts'
+import type { Terminal } from '../../config/terminal.ts'
+import { readConfigText } from '../../config/text.ts'
+import { ProblemError } from '../../problem.ts'
+
+export interface WantedConfig {
+  admins: readonly UserName[]
+  /** The file that was given; undefined: none. */
+  file: string | undefined
+  isBehindProxy: boolean
+  /** The ports on which this installation listens already. */
+  ownPorts: readonly number[]
+}
+
+const first = `# The hub's configuration. Change it with: sudo tljh-ts config edit
+users:
+  admin: []
+  # Who may log in beside the administrators. Add them with: sudo tljh-ts user add NAME
+  allowed: []
+# What each user's server may use. Without a line, as much as the machine has.
+limits:
+  # memory: 1G
+  # cpu: 2
+`
+
+const behindProxy = `# Another web server of this machine hands requests on to this address.
+http:
+  mode: behind-proxy
+  address: 127.0.0.1
+  port: 8080
+`
+
+/**
+ * The text that is to be in force. Nothing is changed. Throws `INSTALL_CONFIG` where it is not valid (after all that is wrong has
+ * been shown), where another is in force than the one that was given, and where there would be no administrator.
+ */
+export function wantedConfig(wanted: WantedConfig, { configFile }: Layout, terminal: Terminal): string {
+  const { admins, file, isBehindProxy, ownPorts } = wanted
+  const inForce = existsSync(configFile) ? readFileSync(configFile, 'utf8') : undefined
+  const given = file === undefined ? undefined : read(file)
+  if (given !== undefined) check(given, file ?? '', configFile, ownPorts, terminal)
+  const base = inForce ?? given ?? (isBehindProxy ? first + behindProxy : first)
+  if (given !== undefined && inForce !== undefined && inForce !== given && inForce !== withAdmins(given, admins)) {
+    throw problem(
+      `another configuration is in force on this machine, and ${file} was not looked into further`,
+      `If it is to replace that one: sudo tljh-ts config apply ${file}. Else start the same command without --config`,
+    )
+  }
+  if (given === undefined) check(base, configFile, configFile, ownPorts, terminal)
+  const text = withAdmins(base, admins)
+  if (parseConfig(text).users.admin.size === 0) {
+    throw problem('nobody would be an administrator of the hub', 'Name one: --admin NAME')
+  }
+  return text
+}
+
+/** The ports on which this installation listens already, for a configuration that is checked meanwhile. */
+export async function ownPorts({ configFile }: Layout): Promise<number[]> {
+  const { code } = await runCommand('systemctl', ['is-active', '--quiet', 'tljh-hub.socket'])
+  if (code !== 0) return []
+  const { config } = readConfig(existsSync(configFile) ? readFileSync(configFile) : '')
+  return config ? [...portsOf(config)] : [80]
+}
+
+/** Brings it into force. Answers whether it was another. */
+export async function ensureConfig(text: string, { configFile }: Layout): Promise<boolean> {
+  const before = existsSync(configFile) ? readFileSync(configFile, 'utf8') : undefined
+  // Somebody may have put it there for this: the hub has to read it, and nobody else.
+  const isClosed = before !== undefined && closeToOthers(configFile)
+  if (before === text) return isClosed
+  await using _lock = await lockConfig(configFile, { who: 'root', how: 'tljh-ts install' })
+  await applyConfig({ text, who: 'root', how: 'install' }, { configFile, services: undefined })
+  return true
+}
+
+function closeToOthers(configFile: string): boolean {
+  const { gid } = statSync(dirname(configFile))
+  const found = statSync(configFile)
+  if (found.uid === 0 && found.gid === gid && (found.mode & 0o7777) === 0o640) return false
+  chownSync(configFile, 0, gid)
+  chmodSync(configFile, 0o640)
+  return true
+}
+
+function withAdmins(text: string, admins: readonly UserName[]): string {
+  const known = parseConfig(text).users.admin
+  return [...new Set(admins)]
+    .filter(admin => !known.has(admin))
+    .reduce((changed, admin) => addItem(changed, ['users', 'admin'], admin), text)
+}
+
+function check(text: string, name: string, configFile: string, ownPorts: readonly number[], terminal: Terminal): void {
+  const { config, findings } = readConfig(text)
+  // Where it does not listen yet, nobody may; a port that is the default is in no file.
+  const machine = thisMachine(configFile, ...ownPorts)
+  const found: Finding[] = [...findings, ...(config ? checkMachine(readConfigText(text), machine) : [])]
+  if (!hasErrors(found)) {
+    if (config && machine.portsTaken.has(config.http.port)) throw taken(config.http.port)
+    return
+  }
+  printFindings(sortFindings(found), text, name, terminal)
+  const count = found.filter(({ severity }) => severity === 'error').length
+  throw problem(
+    `${name} has ${count === 1 ? 'a mistake' : `${count} mistakes`}`,
+    'Mend what is said above, and start the same command again. Nothing was changed',
+  )
+}
+
+function taken(port: number): ProblemError {
+  return problem(
+    `another program of this machine listens on port ${port}`,
+    `See which: sudo ss --listening --tcp --processes sport = :${port}. Stop it, or, if it is a web server that is to stay, start the ` +
+      'same command with --behind-proxy',
+  )
+}
+
+function read(file: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file))
+  } catch (cause) {
+    throw problem(`${file} could not be read: ${cause instanceof Error ? cause.message : cause}`, 'Check its name')
+  }
+}
+
+function problem(why: string, fix: string): ProblemError {
+  return new ProblemError('INSTALL_CONFIG', { what: 'Nothing was installed', why, fix })
+}

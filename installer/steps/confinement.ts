@@ -1,0 +1,75 @@
+/**
+ * Files of the machine's that bound what users of the hub can do beside their servers, and give its administrators the machine.
+ */
+import { existsSync } from 'node:fs'
+import { runCommand } from '../../commands.ts'
+import { ProblemError } from '../../problem.ts'
+import type { Changes } from '../changes.ts'
+
+const sudoersFile = '/etc/sudoers.d/jupyterhub-admins'
+const sudoers = `# Made by tljh-ts. Administrators of the hub are administrators of the machine.
+%jupyterhub-admins ALL = (ALL) NOPASSWD: ALL
+# With this, sudo keeps their PATH, and so the Python environment of the class.
+Defaults exempt_group = jupyterhub-admins
+`
+
+const sshdFile = '/etc/ssh/sshd_config.d/tljh-ts.conf'
+const sshd = `# Made by tljh-ts. Users of the hub work in its limits; an ssh session would be outside of them.
+Match Group jupyterhub-users,!jupyterhub-admins
+    DenyGroups jupyterhub-users
+Match all
+`
+
+const polkitFile = '/etc/polkit-1/rules.d/40-tljh-ts.rules'
+const polkit = `// Made by tljh-ts. A user manager that lingers would be outside of the limits of the user's server.
+polkit.addRule(function (action, subject) {
+  if (action.id.indexOf('org.freedesktop.login1.set-') === 0 && subject.isInGroup('jupyterhub-users')
+      && !subject.isInGroup('jupyterhub-admins')) return polkit.Result.NO
+})
+`
+
+const usersJournal = `# Made by tljh-ts. What users' servers write is kept apart, so that it pushes nothing else out of the journal.
+[Journal]
+SystemMaxUse=500M
+RuntimeMaxUse=64M
+`
+
+const pamService = `# Made by tljh-ts. How the hub checks passwords of this machine's accounts, where auth.type names pam.
+@include common-auth
+@include common-account
+`
+
+/** Answers whether anything was changed. What a machine does not have (sudo, sshd, polkit) needs no file. */
+export async function ensureConfinement(changes: Changes): Promise<boolean> {
+  const done = [
+    await changes.writeFile('/etc/pam.d/tljh-ts', pamService, 0o644),
+    await changes.writeFile('/etc/systemd/journald@tljh-users.conf', usersJournal, 0o644),
+  ]
+  if (existsSync('/etc/sudoers.d')) {
+    await checkSudoers()
+    done.push(await changes.writeFile(sudoersFile, sudoers, 0o440))
+  }
+  if (existsSync('/etc/polkit-1/rules.d')) done.push(await changes.writeFile(polkitFile, polkit, 0o644))
+  if (existsSync('/etc/ssh/sshd_config.d')) {
+    const isChanged = await changes.writeFile(sshdFile, sshd, 0o644)
+    if (isChanged) await reloadSshd()
+    done.push(isChanged)
+  }
+  return done.includes(true)
+}
+
+/** Has it read its files, where it runs. */
+export async function reloadSshd(): Promise<void> {
+  await runCommand('systemctl', ['try-reload-or-restart', 'ssh.service'])
+}
+
+/** A file that sudo does not understand would keep everybody from using sudo. */
+async function checkSudoers(): Promise<void> {
+  const { code, stderr } = await runCommand('visudo', ['--check', '--quiet', '--file=-'], { input: sudoers })
+  if (code === 0) return
+  throw new ProblemError('INSTALL_SUDOERS', {
+    what: `${sudoersFile} was not written`,
+    why: `sudo would not understand it: ${stderr}`,
+    fix: 'See which version of sudo this is (sudo --version); 1.9 is known to work. Then start the same command again',
+  })
+}

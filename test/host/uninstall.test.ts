@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { bootHost, type Host } from './host.ts'
+import { makeRelease, PLACED } from './placed.ts'
+import { choosePassword } from './product.ts'
+import { difference, type Snapshot, snapshot } from './snapshot.ts'
+import { visit } from './visitor.ts'
+
+const install = [...PLACED, 'install', '--no-self-test', '--no-progress-page', '--installed-packages', 'libatomic1,git']
+const password = 'a stapled battery'
+const sudoers = '/etc/sudoers.d/jupyterhub-admins'
+
+let host: Host
+let release: Awaited<ReturnType<typeof makeRelease>>
+let fresh: Snapshot
+
+before(async () => {
+  release = await makeRelease()
+  host = await bootHost({ isBare: true })
+  // There is no network to make it anew.
+  await host.run(['cp', '--archive', '/opt/tljh/user', '/srv/class-environment'])
+  fresh = await snapshot(host)
+})
+after(async () => {
+  await host?.[Symbol.asyncDispose]()
+  await release?.[Symbol.asyncDispose]()
+})
+
+/** Of ann, who is a student. */
+async function uid(): Promise<string> {
+  return (await host.run(['id', '--user', 'jupyter-ann'])).stdout.trim()
+}
+
+async function isExpired(): Promise<boolean> {
+  return (await host.run(['getent', 'shadow', 'jupyter-ann'])).stdout.split(':')[7] === '1'
+}
+
+async function enter(): Promise<ReturnType<typeof visit>> {
+  const ann = visit(`http://${host.address}`)
+  assert.equal((await ann.logIn('ann', password)).status, 302)
+  return ann
+}
+
+test('homes and accounts stay, closed, and everything else is gone but what was listed', async () => {
+  await release.place(host)
+  await host.run([...install, '--admin', `prof:${password}`])
+  const { stdout: added } = await host.run(['tljh-ts', 'user', 'add', 'ann', '--json'])
+  const [{ code }] = JSON.parse(added) as [{ code: string }]
+  await choosePassword(`http://${host.address}`, 'ann', code, password)
+  await (await enter()).startServer()
+  await host.run(['sh', '-c', 'echo "to be kept" >/home/jupyter-ann/work.txt'])
+  await host.run(['sh', '-c', `echo '# edited' >>${sudoers}`])
+  const annsUid = await uid()
+
+  const planned = (await host.run(['tljh-ts', 'uninstall', '--dry-run'])).stdout
+  assert.equal(
+    (await host.run(['systemctl', 'is-active', 'tljh-user-ann'])).stdout.trim(),
+    'active',
+    'nothing was done',
+  )
+  const unsure = await host.run(['tljh-ts', 'uninstall'], { check: false })
+  assert.equal(unsure.code, 1)
+  assert.match(unsure.stderr, /nobody to ask[\s\S]*--yes/)
+
+  const { stdout } = await host.run(['tljh-ts', 'uninstall', '--yes'])
+  assert.ok(stdout.startsWith(planned))
+  assert.match(stdout, /1 home in \/home[\s\S]*account jupyter-ann[\s\S]*sudo apt-get remove libatomic1 git/)
+  const copy = `/var/backups/tljh-ts${sudoers}`
+  assert.match(await host.readFile(copy), /# edited/)
+  assert.ok(stdout.includes(copy))
+
+  assert.match(await host.readFile('/opt/tljh/backups/class-packages.txt'), /^jupyterlab==\d/m)
+
+  assert.equal(await uid(), annsUid)
+  assert.equal(await isExpired(), true)
+  const left = difference(fresh, await snapshot(host)).filter(
+    line => !isOfKeptPeople(line) && !line.includes('/opt/tljh'),
+  )
+  assert.deepEqual(
+    left.filter(line => !line.includes('/var/backups')),
+    [],
+  )
+  const inPrefix = (await host.run(['find', '/opt/tljh', '-mindepth', '1', '-maxdepth', '2'])).stdout.trim().split('\n')
+  assert.deepEqual(
+    inPrefix.filter(path => !/^\/opt\/tljh\/(?:config|state|archives|backups)(?:\/|$)/.test(path)).toSorted(),
+    ['/opt/tljh/hub', '/opt/tljh/hub/changes.jsonl'],
+  )
+})
+
+/** Accounts, groups, homes, and what shadow(5)'s own tools keep. */
+function isOfKeptPeople(line: string): boolean {
+  return /\/home\/jupyter-|tljh-hub|jupyterhub-(?:users|admins)|jupyter-\w+|\/etc\/(?:passwd|group|shadow|gshadow|subuid|subgid)(?:-|$| )/.test(
+    line,
+  )
+}
+
+test('installed again over the homes, the same people log in with the same passwords and find their files', async () => {
+  await host.run(['mv', '/srv/class-environment', '/opt/tljh/user'])
+  await release.place(host)
+  await host.run(install)
+  const ann = await enter()
+  await ann.startServer()
+  const { status, body } = await ann.jupyter('GET', 'api/contents/work.txt')
+  assert.equal(status, 200)
+  assert.match(body, /to be kept/)
+  assert.equal(await isExpired(), false)
+})
+
+test('purging that is cut off is completed by the same command, and leaves the machine as it was', async () => {
+  const purge = ['tljh-ts', 'uninstall', '--purge', '--yes']
+  await using first = await host.start(purge)
+  // Among the first files that go, before homes and accounts.
+  const early = join(host.rootPath, 'etc/bash_completion.d/tljh-ts')
+  while (existsSync(early)) await delay(5)
+  first.kill('SIGKILL')
+  await first.ended
+  const { stdout } = await host.run(purge)
+  assert.match(stdout, /\/home\/jupyter-ann\s+\S+, last changed \d{4}-/)
+
+  const left = difference(fresh, await snapshot(host)).filter(
+    line => !/\/opt\/tljh\/user|\/srv\/class-environment/.test(line),
+  )
+  // The copies that the system's own tools keep, and what they write a day into.
+  const ofTools =
+    /[ /]etc\/(?:passwd|group|shadow|gshadow|subuid|subgid)-|[0-9a-f]{64} +\/etc\/(?:shadow|subuid|subgid)$/
+  assert.deepEqual(
+    left.filter(line => !ofTools.test(line) && !/\/var\/backups/.test(line)),
+    ['- /opt/tljh d 755 0:0 '],
+  )
+})
