@@ -3,6 +3,7 @@
  *
  * Schema changes are appended to `migrations` and never edited; `user_version` counts how many a file has seen.
  */
+import { existsSync, renameSync, rmSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { ProblemError } from '../problem.ts'
 
@@ -54,6 +55,20 @@ const migrations = [
      way TEXT NOT NULL
    ) STRICT, WITHOUT ROWID;`,
 ]
+
+/** Of a file that this version has opened. */
+export const schemaVersion = migrations.length
+
+/**
+ * Puts the file in force that going back to an older version left beside (installer/upgrade/state-copy.ts): at the start of the hub, because then
+ * nobody else has the database open, and systemd may start the hub at any moment. What was written ahead belongs to the file that goes.
+ */
+export function adoptState(file: string): void {
+  const beside = `${file}.restored`
+  if (!existsSync(beside)) return
+  for (const ending of ['-wal', '-shm']) rmSync(`${file}${ending}`, { force: true })
+  renameSync(beside, file)
+}
 
 /** Opens the file, makes it where there is none, and brings it to this version. Throws `STATE_UNUSABLE`. */
 export function openState(file: string): DatabaseSync {

@@ -1,0 +1,117 @@
+/**
+ * Whether the version that was put in force works: both services are up and stay up, the hub answers as that version at the
+ * address that browsers use, and the spawner knows of every server that runs.
+ */
+import { readFile } from 'node:fs/promises'
+import { request } from 'node:http'
+import { text } from 'node:stream/consumers'
+import { setTimeout as delay } from 'node:timers/promises'
+import { runCommand } from '../../commands.ts'
+import { parseConfig } from '../../config/config.ts'
+import type { Layout } from '../../config/paths.ts'
+
+/** As spawner/protocol.ts has it. */
+interface Server {
+  kind: string
+  user: string
+}
+
+const hub = 'tljh-hub.service'
+const spawner = 'tljh-spawner.service'
+const pauseMs = 100
+const answerTimeoutMs = 5_000
+/** A service that has ended so often since it was restarted will go on like that. */
+const mostRestarts = 3
+
+/** Waits until all is well. Else answers a sentence that says what is not, with the last lines of the service that it is about. */
+export async function ailment(layout: Layout, version: string, timeoutMs: number): Promise<string | undefined> {
+  const deadline = Date.now() + timeoutMs
+  for (;;) {
+    const found = await look(layout, version)
+    if (found === undefined) return undefined
+    if (found.isFinal || Date.now() > deadline) return `${found.why}\n${await lastWords(found.unit)}`
+    await delay(pauseMs)
+  }
+}
+
+/** Names of the users whose servers run, as the spawner knows them. */
+export async function runningServers({ spawnerSocket }: Layout): Promise<string[]> {
+  const servers = JSON.parse(await get({ socketPath: spawnerSocket, path: '/servers' })) as Server[]
+  return servers
+    .filter(({ kind }) => kind === 'ready' || kind === 'starting' || kind === 'stopping')
+    .map(({ user }) => user)
+}
+
+interface Ailment {
+  unit: string
+  why: string
+  /** It will not become better. */
+  isFinal: boolean
+}
+
+async function look(layout: Layout, version: string): Promise<Ailment | undefined> {
+  for (const unit of [spawner, hub]) {
+    const { stdout } = await runCommand('systemctl', ['show', '--property=ActiveState,NRestarts', unit])
+    const restarts = Number(/^NRestarts=(\d+)$/m.exec(stdout)?.[1] ?? 0)
+    if (restarts >= mostRestarts) return { unit, why: `${unit} ends again and again`, isFinal: true }
+    if (!/^ActiveState=active$/m.test(stdout)) return { unit, why: `${unit} does not start`, isFinal: false }
+  }
+  return (await lookAtSpawner(layout)) ?? (await lookAtHub(layout, version))
+}
+
+async function lookAtSpawner(layout: Layout): Promise<Ailment | undefined> {
+  const list = ['list-units', '--plain', '--no-legend', '--state=active,activating,deactivating', 'tljh-user-*.service']
+  try {
+    const { stdout } = await runCommand('systemctl', list)
+    const running = stdout.split('\n').filter(Boolean).length
+    const known = (await runningServers(layout)).length
+    if (known === running) return undefined
+    // A server that starts or ends just now is in one of the lists before it is in the other.
+    return { unit: spawner, why: `the spawner knows of ${known} servers, and ${running} run`, isFinal: false }
+  } catch (error) {
+    return { unit: spawner, why: `the spawner does not answer: ${reason(error)}`, isFinal: false }
+  }
+}
+
+async function lookAtHub({ configFile }: Layout, version: string): Promise<Ailment | undefined> {
+  const { http, baseUrl } = parseConfig(await readFile(configFile))
+  const isAny = http.address === '' || http.address === '0.0.0.0' || http.address === '::'
+  const host = isAny ? '127.0.0.1' : http.address
+  try {
+    const body = await get({ host, port: http.port, path: `${baseUrl}hub/health` })
+    const answered = (JSON.parse(body) as { version?: string }).version
+    if (answered === version) return undefined
+    return { unit: hub, why: `the hub says that it is ${answered ?? 'no version'}, not ${version}`, isFinal: true }
+  } catch (error) {
+    return { unit: hub, why: `the hub does not answer: ${reason(error)}`, isFinal: false }
+  }
+}
+
+/** A connection of its own each time: a kept one would lead to a hub that is leaving. */
+export function get(
+  target: { socketPath: string; path: string } | { host: string; port: number; path: string },
+): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  const call = request({ ...target, agent: false, signal: AbortSignal.timeout(answerTimeoutMs) }, response => {
+    text(response).then(body => {
+      if (response.statusCode === 200) resolve(body)
+      else reject(new Error(`status ${response.statusCode}`))
+    }, reject)
+  })
+  call.on('error', reject)
+  call.end()
+  return promise
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** What it wrote to the journal last. */
+export async function lastWords(unit: string): Promise<string> {
+  // All that was sent to the journal before is in it then.
+  await runCommand('journalctl', ['--sync'], { timeoutMs: 2_000 }).catch(() => undefined)
+  const lines = ['--quiet', '--no-pager', '--output=cat', '--lines=15', '--unit', unit]
+  const { stdout } = await runCommand('journalctl', lines)
+  return `The last lines of ${unit}:\n${stdout.trimEnd().replace(/^/gm, '    ')}`
+}
