@@ -1,5 +1,6 @@
 /**
- * Passwords, as argon2id hashes in the PHC string format, so that the cost can be raised and old hashes still be read.
+ * Passwords, as argon2id hashes in the PHC string format, so that the cost can be raised and old hashes still be read. Hashes that came from
+ * TLJH (bcrypt) are replaced by such when their owners log in.
  */
 import { argon2, randomBytes, timingSafeEqual } from 'node:crypto'
 import { availableParallelism } from 'node:os'
@@ -7,7 +8,9 @@ import type { DatabaseSync } from 'node:sqlite'
 import { promisify } from 'node:util'
 import pLimit from 'p-limit'
 import type { UserName } from '../config/names.ts'
+import { isBcrypt } from '../config/password-hashes.ts'
 import { ProblemError } from '../problem.ts'
+import { matchesBcrypt } from './bcrypt-check.ts'
 
 export interface Passwords {
   /** The fewest characters of a new password. */
@@ -44,7 +47,11 @@ const inTurn = pLimit(Math.max(1, availableParallelism() - 1))
 const mostWaiting = 64
 const deriveKey = promisify(argon2)
 
-async function derive(...[algorithm, parameters]: Parameters<typeof deriveKey>): Promise<Buffer> {
+function derive(...[algorithm, parameters]: Parameters<typeof deriveKey>): Promise<Buffer> {
+  return whenFree(() => deriveKey(algorithm, parameters))
+}
+
+async function whenFree<Result>(work: () => Promise<Result>): Promise<Result> {
   if (inTurn.pendingCount >= mostWaiting) {
     throw new ProblemError('LOGINS_TOO_MANY', {
       what: 'You are not logged in yet',
@@ -52,7 +59,7 @@ async function derive(...[algorithm, parameters]: Parameters<typeof deriveKey>):
       fix: 'Try again in a few seconds',
     })
   }
-  return inTurn(() => deriveKey(algorithm, parameters))
+  return inTurn(work)
 }
 
 interface Hash {
@@ -68,15 +75,25 @@ export function createPasswords(db: DatabaseSync, leastLength: () => number = ()
   const find = db.prepare('SELECT hash FROM passwords WHERE user = ?')
   const replace = db.prepare('INSERT OR REPLACE INTO passwords (user, hash, changed) VALUES (?, ?, ?)')
   const insert = db.prepare('INSERT OR IGNORE INTO passwords (user, hash, changed) VALUES (?, ?, ?)')
+  const renew = db.prepare('UPDATE passwords SET hash = ? WHERE user = ? AND hash = ?')
   const remove = db.prepare('DELETE FROM passwords WHERE user = ?')
   // Compared against where there is no password, so that the answer takes as long.
   const nobody: Hash = { ...cost, salt: randomBytes(16), tag: Buffer.alloc(tagLength) }
+
+  /** A password that is shorter than new ones may be stays in force: nobody is locked out by moving. */
+  async function checkImported(user: UserName, password: string, stored: string): Promise<'right' | 'wrong'> {
+    if (!(await whenFree(() => matchesBcrypt(stored, password)))) return 'wrong'
+    renew.run(await hash(password, 0), user, stored)
+    return 'right'
+  }
 
   return {
     leastLength,
     async check(user, password) {
       const row = user === undefined ? undefined : find.get(user)
-      const stored = row ? readHash(String(row.hash)) : undefined
+      const text = row ? String(row.hash) : ''
+      if (user !== undefined && isBcrypt(text)) return checkImported(user, password.slice(0, mostLength), text)
+      const stored = row ? readHash(text) : undefined
       const isRight = await matches(stored ?? nobody, password.slice(0, mostLength))
       if (!stored) return 'unset'
       return isRight ? 'right' : 'wrong'

@@ -1,0 +1,230 @@
+/**
+ * `tljh-ts restore FILE`: makes the hub of a backup out of the one that is here, be it fresh or in use. Nothing is changed before the backup
+ * was read to its end, the plan was shown and somebody has said yes.
+ *
+ * Each step is such that it can be done again, and the homes that are in place are noted, so the same command completes what was cut off.
+ * The hub goes on until all is there, and is then restarted behind its sockets; it takes the database over itself (hub/state.ts,
+ * `adoptState`).
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { chown, open, readdir } from 'node:fs/promises'
+import { dirname, join, relative, resolve } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { misused, readCommandLine, type Surroundings } from '../../command-line.ts'
+import { runCommand } from '../../commands.ts'
+import { applyConfig } from '../../config/apply.ts'
+import { addVersion, type Version, versions } from '../../config/history.ts'
+import { lockConfig } from '../../config/lock.ts'
+import type { Layout } from '../../config/paths.ts'
+import { replaceFile } from '../../config/replace.ts'
+import { Interrupted, openTerminal } from '../../config/terminal.ts'
+import { ProblemError } from '../../problem.ts'
+import { installPackages } from '../class-packages.ts'
+import { oneAtATime } from '../one-at-a-time.ts'
+import { startServices } from '../units.ts'
+import { ailment } from '../upgrade/health.ts'
+import { restoreState } from '../upgrade/state-copy.ts'
+import { makeBackup, productVersion } from './backup.ts'
+import { makeAccount } from './restore-accounts.ts'
+import { putHomes } from './restore-homes.ts'
+import { type Progress, planRestore, type RestorePlan, restoreFolder } from './restore-plan.ts'
+
+const usage = `Usage: sudo tljh-ts restore FILE [--dry-run] [--yes] [--without-homes]
+
+Makes the hub that a backup holds: the same users with the same passwords, configuration with its history, files, limits. It shows
+what it will do and asks. What is here is backed up first. If it is cut off, the same command completes it.
+
+  --dry-run         shows what would be done, and changes nothing
+  --yes             does not ask
+  --without-homes   leaves all homes as they are
+`
+
+const options = {
+  'dry-run': { type: 'boolean', default: false },
+  yes: { type: 'boolean', default: false },
+  'without-homes': { type: 'boolean', default: false },
+} as const
+
+/** How long hub and spawner may take to be up. */
+const startTimeoutMs = 60_000
+
+export async function runRestore(
+  args: readonly string[],
+  { layout, streams, environment }: Surroundings,
+): Promise<number> {
+  const given = readCommandLine(args, { usage, options, count: [1, 1] })
+  const terminal = openTerminal(streams, environment)
+  if (!given) {
+    terminal.print(usage)
+    return 0
+  }
+  const { values, positionals } = given
+  mustBePossible(layout, args)
+  await using _lock = await oneAtATime('Nothing was restored')
+  const file = resolve(positionals[0] ?? '')
+  if (!existsSync(file)) throw notDone(`there is no ${file}`, 'Check the name')
+  using _laidOut = whatIsLaidOut(layout)
+  const plan = await planRestore(layout, file, !values['without-homes'])
+  terminal.print(plan.lines.join('\n'))
+  if (values['dry-run']) {
+    terminal.print('Nothing was changed (--dry-run).')
+    return 0
+  }
+  if (!values.yes) {
+    if (!terminal.isInteractive) throw misused('there is nobody to ask', 'Look at the plan, and add --yes')
+    const answer = await terminal.ask('Restore it?', ['yes', 'no']).catch(error => {
+      if (error instanceof Interrupted) return 'n'
+      throw error
+    })
+    if (answer !== 'y') {
+      terminal.print('Nothing was changed.')
+      return 1
+    }
+  }
+  const who = environment.SUDO_USER || 'root'
+  return await carryOut(plan, { layout, environment, who, say: line => terminal.complain(line) })
+}
+
+/** Goes at the end, with the password hashes that are in it, unless something was changed and there is more to do. */
+function whatIsLaidOut(layout: Layout): Disposable {
+  return {
+    [Symbol.dispose]() {
+      const folder = restoreFolder(layout)
+      if (!existsSync(join(folder, 'progress.json'))) rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+interface Doing {
+  layout: Layout
+  environment: NodeJS.ProcessEnv
+  who: string
+  say(line: string): void
+}
+
+async function carryOut(plan: RestorePlan, doing: Doing): Promise<number> {
+  const { layout, say } = doing
+  const content = join(plan.folder, 'content')
+  await keepWhatIsHere(plan, doing)
+  for (const account of plan.accounts) await makeAccount(account, say)
+  if (plan.homes.length) {
+    say('homes')
+    await putHomes(plan.homes, plan.archives, {
+      stamp: plan.progress.stamp,
+      report: say,
+      done: account => note(plan, { homes: [...plan.progress.homes, account] }),
+    })
+  }
+  say('configuration')
+  await putConfig(plan, doing)
+  say('passwords and what else the hub remembers')
+  await putState(layout, join(content, 'state'))
+  if (plan.hasOtherPackages) {
+    say('packages of the class environment')
+    const why = await installPackages(layout, join(content, 'environment/requirements.lock'), doing.environment)
+    if (why !== undefined) say(packagesProblem(content, layout, why))
+  }
+  say('services')
+  await startServices(layout)
+  const why = await ailment(layout, productVersion(), startTimeoutMs)
+  if (why !== undefined)
+    throw notDone(why, `Mend that and give the same command again. What was here: ${plan.progress.before}`)
+  rmSync(plan.folder, { recursive: true, force: true })
+  say(`Restored. What was here before is in ${plan.progress.before}`)
+  return 0
+}
+
+async function keepWhatIsHere(plan: RestorePlan, { layout, say }: Doing): Promise<void> {
+  const { before } = plan.progress
+  if (before !== undefined && existsSync(before)) return
+  say('a backup of what is here')
+  const made = await makeBackup(layout, { output: layout.backups, hasHomes: false, keep: undefined, report: say })
+  note(plan, { before: made.file })
+}
+
+/** Flushed before it counts. */
+function note(plan: RestorePlan, news: Partial<Progress>): void {
+  Object.assign(plan.progress, news)
+  replaceFile(join(plan.folder, 'progress.json'), JSON.stringify(plan.progress))
+}
+
+/** The versions of the backup come behind those that are here, each once, and the last of them into force. */
+async function putConfig({ folder, configText, file }: RestorePlan, { layout, who }: Doing): Promise<void> {
+  const { configFile } = layout
+  const how = `restore ${file}`
+  await using _lock = await lockConfig(configFile, { who, how: `tljh-ts ${how}` })
+  const config = join(folder, 'content/config')
+  const here = versions(configFile)
+  const isHere = (one: Version) => here.some(({ time, text }) => time === one.time && text === one.text)
+  for (const { number: _number, ...version } of versions(join(config, 'config.yaml')).filter(one => !isHere(one))) {
+    addVersion(configFile, version)
+  }
+  await applyConfig({ text: configText, who, how }, { configFile, services: undefined })
+  for (const name of await filesIn(config)) {
+    const isOurs = name === 'config.yaml' || name.startsWith('history/')
+    if (isOurs) continue
+    const target = join(dirname(configFile), name)
+    mkdirSync(dirname(target), { recursive: true, mode: 0o750 })
+    replaceFile(target, readFileSync(join(config, name)))
+  }
+}
+
+async function putState(layout: Layout, folder: string): Promise<void> {
+  const database = join(folder, 'hub.sqlite')
+  if (existsSync(database)) {
+    {
+      // A session that was ended since then must not be one again.
+      using db = new DatabaseSync(database)
+      db.exec('DELETE FROM sessions; PRAGMA journal_mode = DELETE')
+    }
+    await restoreState(layout, database)
+  }
+  for (const name of await filesIn(folder)) {
+    if (!name.startsWith('hub.sqlite')) await putAsHub(join(folder, name), join(layout.state, name))
+  }
+}
+
+/** By a program with the hub's rights, which gets the file opened: whatever the hub has put in the way, it could have written there itself. */
+async function putAsHub(from: string, to: string): Promise<void> {
+  const { stdout } = await runCommand('getent', ['passwd', 'tljh-hub'])
+  const [, , uid = 0, gid = 0] = stdout.split(':').map(Number)
+  await chown(from, uid, gid)
+  const handle = await open(from)
+  try {
+    const rights = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--no-new-privs', '--']
+    const copy = ['install', '-D', '--mode=600', '--no-target-directory', '/dev/stdin', to]
+    const child = spawn('setpriv', [...rights, ...copy], { stdio: [handle.fd, 'ignore', 'inherit'] })
+    const [code] = await once(child, 'close')
+    if (code !== 0) throw notDone(`${to} could not be written`, 'Mend that and give the same command again')
+  } finally {
+    await handle.close()
+  }
+}
+
+async function filesIn(folder: string): Promise<string[]> {
+  const found = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
+  return found.flatMap(entry => (entry.isFile() ? [relative(folder, join(entry.parentPath, entry.name))] : []))
+}
+
+/** The list is put where it stays. */
+function packagesProblem(content: string, layout: Layout, why: string): string {
+  const kept = join(layout.backups, 'requirements.lock')
+  replaceFile(kept, readFileSync(join(content, 'environment/requirements.lock')))
+  return `note: the packages of the class environment were not installed: ${why}\n  The list is in ${kept}. Later: sudo ${layout.classEnvironment}/bin/python -m pip install -r ${kept}`
+}
+
+function mustBePossible({ configFile }: Layout, args: readonly string[]): void {
+  if (process.getuid?.() !== 0)
+    throw notDone('it was not started as root', `Write: sudo tljh-ts restore ${args.join(' ')}`)
+  if (existsSync(configFile)) return
+  throw notDone(
+    'there is no hub on this machine yet',
+    'Install it first, with any administrator; that one is replaced: sudo tljh-ts install --admin NAME',
+  )
+}
+
+function notDone(why: string, fix: string): ProblemError {
+  return new ProblemError('RESTORE_STOPPED', { what: 'The backup was not restored, or not all of it', why, fix })
+}

@@ -1,0 +1,219 @@
+/**
+ * `tljh-ts import-tljh`: takes over a machine that runs TLJH, whose code lies in the same folder as ours. First everything is read and shown,
+ * and nothing is changed before somebody has said yes.
+ *
+ * From then on: what was read is written down (PREFIX/before-import/import.json, for root alone) → TLJH is stopped → its units, programs,
+ * state and configuration are moved into PREFIX/before-import → tljh-ts install → passwords. Each step can be done again, so the same
+ * command completes what was cut off, from what was written down. Nothing of TLJH is deleted, and no home is touched; the Python environment
+ * of the users stays where it is, with their packages, unless a new one is asked for.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { misused, readCommandLine, type Surroundings } from '../../command-line.ts'
+import { runCommand } from '../../commands.ts'
+import { parseUserName } from '../../config/names.ts'
+import { codeFolder, type Layout } from '../../config/paths.ts'
+import { replaceFile } from '../../config/replace.ts'
+import { Interrupted, openTerminal, type Terminal } from '../../config/terminal.ts'
+import { ProblemError } from '../../problem.ts'
+import { oneAtATime } from '../one-at-a-time.ts'
+import { type ImportPlan, planImport } from './plan.ts'
+import { isTljh, readOldHub } from './reading.ts'
+
+const usage = `Usage: sudo tljh-ts import-tljh [--dry-run] [--yes] [--from FOLDER] [--admin NAME] [--new-environment]
+
+Takes over a machine that runs The Littlest JupyterHub: users with their passwords, administrators, configuration, homes. It shows what
+becomes of what, and asks. TLJH is stopped then, and kept in /opt/tljh/before-import. If it is cut off, the same command completes it.
+
+  --dry-run           shows what would be done, and changes nothing
+  --yes               does not ask
+  --from FOLDER       where TLJH lies, if that is not /opt/tljh
+  --admin NAME        an administrator, beside those whom TLJH knows
+  --new-environment   makes a new Python environment for the users, instead of going on with TLJH's
+`
+
+const options = {
+  'dry-run': { type: 'boolean', default: false },
+  yes: { type: 'boolean', default: false },
+  from: { type: 'string' },
+  admin: { type: 'string', multiple: true },
+  'new-environment': { type: 'boolean', default: false },
+} as const
+
+const unitFolder = '/etc/systemd/system'
+const units = ['jupyterhub.service', 'traefik.service']
+/** Of our own, beside which TLJH's programs lie. */
+const ourFolders = new Set(['versions', 'current', 'changes.jsonl'])
+
+/** What is written down before anything is changed. */
+interface Begun {
+  plan: ImportPlan
+  from: string
+  hasNewEnvironment: boolean
+  /** All of TLJH is in its new place; what lies in the old ones now is ours. */
+  isMoved: boolean
+}
+
+export async function runImportTljh(args: readonly string[], surroundings: Surroundings): Promise<number> {
+  const { layout, streams, environment } = surroundings
+  const given = readCommandLine(args, { usage, options, count: [0, 0] })
+  const terminal = openTerminal(streams, environment)
+  if (!given) {
+    terminal.print(usage)
+    return 0
+  }
+  if (process.getuid?.() !== 0) throw notDone('it was not started as root', 'Write: sudo tljh-ts import-tljh')
+  const busy = { file: '/run/tljh-ts-import.lock', why: 'another take-over is under way on this machine' }
+  await using _lock = await oneAtATime('Nothing was taken over', busy)
+  const { values } = given
+  const earlier = begunIn(layout)
+  if (earlier) terminal.print('A take-over of TLJH was cut off; this completes it.\n')
+  const begun = earlier ?? (await begin(values.from ?? layout.prefix, values))
+  terminal.print([...begun.plan.lines, ...whatIsDone(begun, layout)].join('\n'))
+  if (values['dry-run']) {
+    terminal.print('\nNothing was changed (--dry-run).')
+    return 0
+  }
+  if (!values.yes && !(await isWanted(terminal))) {
+    terminal.print('Nothing was changed.')
+    return 1
+  }
+  await moveAside(begun, layout)
+  return await install(begun, surroundings, terminal)
+}
+
+async function begin(
+  from: string,
+  { admin = [], 'new-environment': hasNewEnvironment }: { admin?: string[]; 'new-environment': boolean },
+): Promise<Begun> {
+  if (!isTljh(from)) throw notDone(`there is no TLJH in ${from}`, 'Name its folder with --from')
+  const plan = planImport(await readOldHub(from), admin.map(parseUserName))
+  return { plan, from, hasNewEnvironment, isMoved: false }
+}
+
+function* whatIsDone({ from, hasNewEnvironment, plan }: Begun, layout: Layout): Iterable<string> {
+  yield ''
+  yield `TLJH is stopped, with all servers that it runs, and kept in ${keptIn(layout)}. No home is touched.`
+  yield hasNewEnvironment
+    ? `The users get a new Python environment; TLJH's is kept as well.`
+    : `The users' Python environment, ${from}/user, stays, and JupyterLab is added where it is missing.`
+  if (plan.packages) yield `Its packages are listed in ${join(keptIn(layout), 'requirements.txt')}.`
+  yield `Passwords count as they are; each is kept in a stronger way (argon2id) when its owner logs in.`
+}
+
+async function isWanted(terminal: Terminal): Promise<boolean> {
+  if (!terminal.isInteractive) throw misused('there is nobody to ask', 'Look at the plan, and add --yes')
+  try {
+    return (await terminal.ask('Take it over?', ['yes', 'no'])) === 'y'
+  } catch (error) {
+    if (error instanceof Interrupted) return false
+    throw error
+  }
+}
+
+function keptIn({ prefix }: Layout): string {
+  return join(prefix, 'before-import')
+}
+
+function begunIn(layout: Layout): Begun | undefined {
+  const file = join(keptIn(layout), 'import.json')
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Begun) : undefined
+}
+
+/** Flushed before it counts. There are password hashes in it. */
+function note(begun: Begun, layout: Layout): void {
+  const file = join(keptIn(layout), 'import.json')
+  replaceFile(file, JSON.stringify(begun))
+}
+
+async function moveAside(begun: Begun, layout: Layout): Promise<void> {
+  const kept = keptIn(layout)
+  mkdirSync(kept, { recursive: true, mode: 0o700 })
+  if (begun.isMoved) return
+  note(begun, layout)
+  replaceFile(join(kept, 'requirements.txt'), begun.plan.packages)
+  replaceFile(join(kept, 'config.new.yaml'), begun.plan.configText)
+  // The servers of users are units of TLJH's making: they end with it, before others of the same users begin.
+  await runCommand('systemctl', ['disable', '--now', '--quiet', ...units], { timeoutMs: 90_000 })
+  await runCommand('systemctl', ['stop', 'jupyter-*.service'], { timeoutMs: 90_000 })
+  for (const unit of units.flatMap(unit => [unit, `${unit}.d`])) move(join(unitFolder, unit), join(kept, 'units', unit))
+  await runCommand('systemctl', ['daemon-reload'])
+  move('/etc/sudoers.d/jupyterhub-admins', join(kept, 'sudoers.d/jupyterhub-admins'))
+  move('/usr/bin/tljh-config', join(kept, 'bin/tljh-config'))
+  const { from, hasNewEnvironment } = begun
+  for (const name of readdirSync(join(from, 'hub'))) {
+    if (!ourFolders.has(name)) move(join(from, 'hub', name), join(kept, 'hub', name))
+  }
+  for (const name of ['state', 'config', 'installer.log']) move(join(from, name), join(kept, name))
+  if (hasNewEnvironment) move(join(from, 'user'), join(kept, 'user'))
+  note(Object.assign(begun, { isMoved: true }), layout)
+}
+
+/** Where it was moved already, what is in the old place is moved no more. */
+function move(from: string, to: string): void {
+  mkdirSync(dirname(to), { recursive: true, mode: 0o700 })
+  try {
+    renameSync(from, to)
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+    if (code === 'ENOENT') return
+    const why = code === 'EXDEV' ? `${from} and ${to} are on different disks` : String(cause)
+    throw notDone(why, `Move ${from} to ${to} yourself, and give the same command again`)
+  }
+}
+
+async function install(begun: Begun, { layout, streams }: Surroundings, terminal: Terminal): Promise<number> {
+  const { plan } = begun
+  const configuration = existsSync(layout.configFile) ? [] : ['--config', join(keptIn(layout), 'config.new.yaml')]
+  const admins = plan.admins.flatMap(user => ['--admin', user])
+  const program = [...process.execArgv, join(codeFolder, 'tljh-ts.ts')]
+  const child = spawn(process.execPath, [...program, 'install', ...admins, ...configuration], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const printed = text(child.stdout)
+  const [code] = await once(child, 'close')
+  if (!existsSync(layout.configFile) || (code !== 0 && !/^address: /m.test(await printed))) {
+    throw notDone(
+      'the installation stopped (see above)',
+      'Mend that, and give the same command again: it goes on where it was',
+    )
+  }
+  const taken = await runCommand(process.execPath, [...program, 'user', 'import-hashes'], {
+    input: JSON.stringify(plan.hashes),
+  })
+  if (taken.code !== 0) throw notDone(taken.stderr, 'Mend that, and give the same command again')
+  streams.stdout.write(withoutCodes(await printed, new Set(plan.hashes.map(({ user }) => String(user)))))
+  terminal.print(
+    [
+      ...taken.stdout.trimEnd().split('\n'),
+      `TLJH is in ${keptIn(layout)}; when all is well, it can be deleted: sudo rm -r ${keptIn(layout)}`,
+      `Who has no password yet gets a code: sudo tljh-ts user invite NAME`,
+    ].join('\n'),
+  )
+  // What begins now is another take-over.
+  rmSync(join(keptIn(layout), 'import.json'))
+  return code === 0 ? 0 : 1
+}
+
+/** Who has kept the password needs no code, and has none any more. */
+function withoutCodes(printed: string, hasPassword: ReadonlySet<string>): string {
+  let isHidden = false
+  const lines = printed.split('\n').flatMap(line => {
+    const admin = /^administrator: (.+)$/.exec(line)?.[1]
+    if (admin !== undefined) {
+      isHidden = hasPassword.has(admin)
+      return isHidden ? [line, 'password: (as it was with TLJH)'] : [line]
+    }
+    if (line === '' || /^[A-Z][^:]*:$/.test(line)) isHidden = false
+    return isHidden ? [] : [line]
+  })
+  const rest = lines.join('\n')
+  return /^link: /m.test(rest) ? rest : rest.replace(' by the link above', '')
+}
+
+function notDone(why: string, fix: string): ProblemError {
+  return new ProblemError('IMPORT_STOPPED', { what: 'TLJH was not taken over, or not all of it', why, fix })
+}

@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict'
+import { cp, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { type Classroom, openClassroom, studentPassword } from './classroom.ts'
+import { bootProduct, type Product, TLJH_TS } from './product.ts'
+import { visit } from './visitor.ts'
+
+const backups = '/opt/tljh/backups'
+const [node = '', program = ''] = TLJH_TS
+
+let classroom: Classroom
+before(async () => {
+  classroom = await openClassroom(undefined, '  memory: 600M\n')
+})
+after(() => classroom[Symbol.asyncDispose]())
+
+interface Made {
+  file: string
+  homes: { account: string; parents: { file: string }[]; problem?: string; leftOut: string[] }[] | null
+  removed: string[]
+}
+
+async function backup(product: Product, ...args: string[]): Promise<Made> {
+  const { stdout } = await product.host.run([node, program, 'backup', '--json', ...args])
+  return JSON.parse(stdout) as Made
+}
+
+function tljh(product: Product, ...args: string[]) {
+  return product.host.run([node, program, ...args], { check: false })
+}
+
+async function listing(product: Product, folder: string): Promise<string[]> {
+  const { stdout } = await product.host.run(['ls', '-A', folder])
+  return stdout.split('\n').filter(Boolean)
+}
+
+async function passNight(): Promise<void> {
+  const { code } = await classroom.host.run(['systemctl', 'start', 'tljh-backup.service'], { check: false })
+  const journal = ['journalctl', '--unit=tljh-backup', '--output=cat', '--no-pager']
+  assert.equal(code, 0, code === 0 ? '' : (await classroom.host.run(journal)).stdout)
+}
+
+/** What a student can do to a backup of the home. */
+const trap = `
+  cd /home/jupyter-bob
+  echo hers >'of ann'; ln -s /etc/shadow shadow; ln -s / root; ln 'of ann' again
+  touch -- -rf '--checkpoint-action=exec=sh' "$(printf 'line\\nbreak')" "$(printf '\\377')"
+  mkfifo pipe; truncate --size=1T huge
+  mkdir closed; echo secret >closed/file; chmod 0 closed
+`
+
+test('a backup makes the same hub on another machine: passwords, files, limits, history', async t => {
+  const ann = await classroom.student('ann')
+  await classroom.student('bob')
+  await classroom.host.writeFile('/home/jupyter-ann/thesis.txt', 'first\n', { owner: 'jupyter-ann', mode: 0o600 })
+  await classroom.host.writeFile('/home/jupyter-ann/draft.txt', 'to be removed\n', { owner: 'jupyter-ann' })
+  await classroom.host.run(['sh', '-c', trap], { user: 'jupyter-bob' })
+  await classroom.host.writeFile('/home/jupyter-bob/by-root.txt', 'of root\n', { mode: 0o600 })
+  await tljh(classroom, 'config', 'set', 'branding.title', 'Statistics')
+
+  await classroom.host.run(['mkdir', '/opt/tljh/state/keys'], { user: 'tljh-hub' })
+  await classroom.host.writeFile('/opt/tljh/state/keys/one.pem', 'a key\n', { owner: 'tljh-hub', mode: 0o600 })
+  await classroom.host.run(['ln', '-s', '/etc/shadow', '/opt/tljh/state/keys/two.pem'])
+
+  const whole = await backup(classroom, '--include-homes')
+  assert.deepEqual(whole.homes?.map(({ account, parents }) => [account, parents.length]).toSorted(), [
+    ['jupyter-ann', 0],
+    ['jupyter-bob', 0],
+  ])
+  assert.match(whole.homes?.find(({ account }) => account === 'jupyter-bob')?.leftOut.join() ?? '', /by-root\.txt/)
+  assert.match(whole.homes?.find(({ account }) => account === 'jupyter-bob')?.leftOut.join() ?? '', /closed/)
+  await classroom.host.run(['rm', '/home/jupyter-ann/draft.txt'], { user: 'jupyter-ann' })
+  await classroom.host.writeFile('/home/jupyter-ann/thesis.txt', 'second\n', { owner: 'jupyter-ann', mode: 0o600 })
+  const later = await backup(classroom, '--include-homes')
+  assert.deepEqual(
+    later.homes?.[0]?.parents.map(({ file }) => join(backups, file)),
+    [whole.file],
+  )
+  assert.equal((await classroom.host.run(['stat', '-c', '%U %a', later.file])).stdout.trim(), 'root 600')
+  assert.ok((await ann.request('/user/ann/lab')).status === 200, 'her server runs on')
+
+  await using other = await bootProduct({ admin: 'somebody' })
+  await other.host.run(['useradd', '--uid=1000', '--create-home', 'teacher'])
+  const there = join(other.host.rootPath, backups)
+  await cp(join(classroom.host.rootPath, backups), there, { recursive: true })
+  const configThere = await other.host.readFile('/opt/tljh/config/config.yaml')
+
+  await t.test('which is refused, with nothing changed, where a byte of it is another', async () => {
+    const bad = join(backups, 'bad.tar.zst')
+    await other.host.run(['cp', later.file, bad])
+    await other.host.run(['sh', '-c', `printf X | dd of=${bad} bs=1 seek=3000 conv=notrunc status=none`])
+    const { code, stderr } = await tljh(other, 'restore', bad, '--yes')
+    assert.equal(code, 1)
+    assert.match(stderr, /bad\.tar\.zst is not a whole backup/)
+    await other.host.run(['rm', bad])
+  })
+
+  await t.test('and without the one that it builds on', async () => {
+    await other.host.run(['mv', whole.file, '/root/'])
+    const { stderr } = await tljh(other, 'restore', later.file, '--yes')
+    assert.match(stderr, /it holds only what has changed since tljh-ts-.*Copy tljh-ts-/s)
+    await other.host.run(['mv', join('/root', whole.file.split('/').at(-1) ?? ''), backups])
+  })
+
+  await t.test('shown first', async () => {
+    const { code, stdout } = await tljh(other, 'restore', later.file, '--dry-run')
+    assert.equal(code, 0)
+    assert.match(stdout, /Accounts that are made: jupyter-ann, jupyter-bob/)
+    assert.match(stdout, /had the number 1000, which is not free here/)
+    assert.match(stdout, /Home of jupyter-ann: put back/)
+    assert.equal(await other.host.readFile('/opt/tljh/config/config.yaml'), configThere)
+    assert.deepEqual(await listing(other, '/home'), ['teacher'])
+  })
+
+  await t.test('completed by the same command where it was killed', async () => {
+    const child = await other.host.start([node, program, 'restore', later.file, '--yes'])
+    let said = ''
+    for await (const chunk of child.stderr) {
+      said += chunk
+      if (/^configuration$/m.test(said)) child.kill('SIGKILL')
+    }
+    await child.ended
+    const { code, stdout, stderr } = await tljh(other, 'restore', later.file, '--yes')
+    assert.equal(code, 0, stderr)
+    assert.match(stdout, /A restore of it was cut off/)
+  })
+
+  const again = visit(other.url)
+  assert.equal((await again.logIn('ann', studentPassword)).status, 302)
+  assert.equal((await visit(other.url).logIn(classroom.admin, classroom.adminPassword)).status, 302)
+  assert.equal((await visit(other.url).logIn('somebody', other.adminPassword)).status, 403)
+  await again.startServer()
+  assert.equal((await again.jupyter('GET', 'api/contents/thesis.txt')).status, 200)
+  assert.deepEqual(
+    (await listing(other, '/home/jupyter-ann')).filter(name => /txt/.test(name)),
+    ['thesis.txt'],
+  )
+  assert.equal(await other.host.readFile('/home/jupyter-ann/thesis.txt'), 'second\n')
+  const { stdout: unit } = await other.host.run(['systemctl', 'show', '-P', 'MemoryMax', 'tljh-user-ann.service'])
+  assert.equal(Number(unit), 600 * 1024 ** 2)
+  const { stdout: key } = await other.host.run(['sh', '-c', 'cd /opt/tljh/state/keys; stat -c "%n %U %a" *; cat *'])
+  assert.equal(key, 'one.pem tljh-hub 600\na key\n')
+  assert.match((await tljh(other, 'config', 'log')).stdout, /set branding\.title/)
+
+  const look = 'cd /home/jupyter-bob; find . -printf "%y %l %U %P\\n" | LC_ALL=C sort; stat -c "%s %b" huge'
+  const bob = (await other.host.run(['sh', '-c', look])).stdout
+  assert.match(bob, /^l \/etc\/shadow \d+ shadow$/m)
+  assert.match(bob, /^p {2}\d+ pipe$/m)
+  assert.match(bob, /^break$|line$/m)
+  assert.match(bob, /^1099511627776 0$/m)
+  assert.doesNotMatch(bob, /by-root/)
+  const owners = await other.host.run(['sh', '-c', 'find /home/jupyter-bob ! -user jupyter-bob'])
+  assert.equal(owners.stdout, '')
+})
+
+test('a home that is there is kept beside, and one that belongs to somebody else is not read', async () => {
+  const { host } = classroom
+  const { file } = await backup(classroom, '--include-homes')
+  await host.writeFile('/home/jupyter-ann/since.txt', 'new\n', { owner: 'jupyter-ann' })
+  const { code, stdout, stderr } = await tljh(classroom, 'restore', file, '--yes')
+  assert.equal(code, 0, stderr)
+  const kept = /replaced; the one here is kept as (\/home\/jupyter-ann\.before-restore-\S+)/.exec(stdout)?.[1] ?? ''
+  assert.equal(await host.readFile(`${kept}/since.txt`), 'new\n')
+  assert.ok(!(await listing(classroom, '/home/jupyter-ann')).includes('since.txt'))
+  await host.run(['chown', 'root:', '/home/jupyter-bob'])
+  const refused = await tljh(classroom, 'backup', '--include-homes')
+  assert.equal(refused.code, 1)
+  assert.match(refused.stderr, /the home of bob is not in it: \/home\/jupyter-bob belongs to user id 0/)
+  await host.run(['chown', 'jupyter-bob:', '/home/jupyter-bob'])
+})
+
+test('nightly ones are made by a timer, and as many are kept as the configuration says', async () => {
+  const { host } = classroom
+  assert.equal((await host.run(['systemctl', 'is-active', 'tljh-backup.timer'])).stdout.trim(), 'active')
+  await host.run(['rm', '-r', backups])
+  await tljh(classroom, 'config', 'set', 'backup.keep', '2')
+  await tljh(classroom, 'config', 'set', 'backup.include_homes', 'true')
+  for (let night = 0; night < 3; night++) await passNight()
+  const made = (await readdir(join(host.rootPath, backups))).filter(name => name.endsWith('.tar.zst'))
+  assert.equal(made.length, 3, 'two, and the one that they build on')
+  await tljh(classroom, 'config', 'set', 'backup.include_homes', 'false')
+  for (let night = 0; night < 2; night++) await passNight()
+  const kept = (await readdir(join(host.rootPath, backups))).filter(name => name.endsWith('.tar.zst'))
+  assert.equal(kept.length, 2)
+  assert.ok(kept.every(name => !made.includes(name)))
+})
+
+test('a disk without room for it is said before, and loses nothing', async () => {
+  const { host } = classroom
+  await host.run(['sh', '-c', 'head -c 20M /dev/urandom >/home/jupyter-ann/data'], { user: 'jupyter-ann' })
+  await host.run(['sh', '-c', 'mkdir /mnt/small && mount -t tmpfs -o size=8m none /mnt/small'])
+  const { code, stderr } = await tljh(classroom, 'backup', '--include-homes', '--output', '/mnt/small')
+  assert.equal(code, 1)
+  assert.match(stderr, /it may take \d+ MB, and \/mnt\/small has \d+ MB for it/)
+  assert.deepEqual(await listing(classroom, '/mnt/small'), [])
+})
