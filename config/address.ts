@@ -4,10 +4,17 @@ import { runCommand } from '../commands.ts'
 import type { Config } from './config.ts'
 
 /** Ends with a slash. The machine's first address, where the configuration names none. */
-export async function hubAddress({ baseUrl, http }: Pick<Config, 'baseUrl' | 'http'>): Promise<string> {
+export async function hubAddress(config: Pick<Config, 'baseUrl' | 'http' | 'https' | 'userDomains'>): Promise<string> {
+  const { baseUrl, http, https, userDomains } = config
+  const { address, port } = http.tls ?? http
+  const host = userDomains || (http.tls && https.letsencrypt?.domains[0]) || address || (await ownAddress())
+  const usualPort = http.tls ? 443 : 80
+  return `http${http.tls ? 's' : ''}://${host}${port === usualPort ? '' : `:${port}`}${baseUrl}`
+}
+
+async function ownAddress(): Promise<string> {
   const { stdout } = await runCommand('hostname', ['--all-ip-addresses'])
-  const host = http.address || stdout.split(' ')[0]?.trim() || hostname()
-  return `http://${host}${http.port === 80 ? '' : `:${http.port}`}${baseUrl}`
+  return stdout.split(' ')[0]?.trim() || hostname()
 }
 
 /** The page on which somebody with a one-time code chooses a password. */

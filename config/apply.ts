@@ -9,6 +9,8 @@
  * they need it, so they agree with it in any case.
  */
 import { readFileSync } from 'node:fs'
+import { type IncomingMessage, request } from 'node:http'
+import { request as httpsRequest } from 'node:https'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ProblemError } from '../problem.ts'
 import { type Config, parseConfig, readConfig, versionOf } from './config.ts'
@@ -101,15 +103,23 @@ async function taken(services: Services, config: Config, { isAtOnce, checksPage,
 }
 
 /** The status of the login page, as a browser would ask for it; or why there is none. */
-async function loginPage({ http: { address, port }, baseUrl }: Config): Promise<number | string> {
+function loginPage({ http, baseUrl }: Config): Promise<number | string> {
+  const { address, port } = http.tls ?? http
   const host = address === '' || address === '0.0.0.0' || address === '::' ? '127.0.0.1' : address
-  const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}${baseUrl}hub/login`
-  try {
-    const { status } = await fetch(url, { redirect: 'manual', signal: AbortSignal.timeout(2_000), keepalive: false })
-    return status
-  } catch (error) {
-    return error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error)
-  }
+  const options = { host, port, path: `${baseUrl}hub/login`, agent: false, timeout: 2_000 }
+  return new Promise(resolve => {
+    const onAnswer = (answer: IncomingMessage) => {
+      answer.resume()
+      resolve(answer.statusCode ?? 0)
+    }
+    // Which certificate there is, and for which name, is not asked here.
+    const asked = http.tls
+      ? httpsRequest({ ...options, rejectUnauthorized: false }, onAnswer)
+      : request(options, onAnswer)
+    asked.on('timeout', () => asked.destroy(new Error('it does not answer')))
+    asked.on('error', error => resolve(error.message))
+    asked.end()
+  })
 }
 
 async function putBack(before: Uint8Array | undefined, { who, how }: Change, options: ApplyOptions): Promise<void> {

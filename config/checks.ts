@@ -10,9 +10,9 @@ import { type ConfigText, mostFindings } from './text.ts'
 const userLists = ['allowed', 'banned', 'admin'] as const
 
 export function checkMeaning(read: ConfigText): Finding[] {
-  return [doubled, bannedElsewhere, emptyGroups, limitsOfNobody, waysIn, ownOrigins].flatMap(check => [
-    ...Iterator.from(check(read)).take(mostFindings),
-  ])
+  return [doubled, bannedElsewhere, emptyGroups, limitsOfNobody, waysIn, ownOrigins, certificateSource].flatMap(
+    check => [...Iterator.from(check(read)).take(mostFindings)],
+  )
 }
 
 function* doubled({ content, finding }: ConfigText): Iterable<Finding> {
@@ -121,6 +121,58 @@ function* ownOrigins({ content, finding }: ConfigText): Iterable<Finding> {
       what: `admins.visit_port is ${visitPort}, as ${key} is`,
       why: 'visits need an origin of their own, so a port of their own',
       fix: 'Choose another port, such as 8081',
+    })
+  }
+}
+
+/** Where https is on, there must be one way to a certificate, whole. Where it is off, what is missing does no harm. */
+function* certificateSource({ content, finding }: ConfigText): Iterable<Finding> {
+  const { enabled, port = 443, tls, letsencrypt, user_domains: userDomains } = content.https ?? {}
+  if (!enabled) return
+  const hasFiles = Boolean(tls?.key && tls.cert)
+  const hasDomains = (letsencrypt?.domains ?? []).length > 0
+  const one = 'Set https.tls.key and https.tls.cert (files), or https.letsencrypt.domains'
+  if (Boolean(tls?.key) !== Boolean(tls?.cert)) {
+    const [there, missing] = tls?.key ? ['key', 'cert'] : ['cert', 'key']
+    yield finding('error', ['https', 'tls', there], {
+      what: `https.tls.${there} is set, and https.tls.${missing} is not`,
+      why: 'a certificate is no use without its key, nor a key without its certificate',
+      fix: `Set https.tls.${missing}, too`,
+    })
+  } else if (!hasFiles && !hasDomains) {
+    yield finding('error', ['https', letsencrypt ? 'letsencrypt' : 'enabled'], {
+      what: 'https.enabled is true',
+      why: letsencrypt ? 'https.letsencrypt.domains names no domain' : 'it is not said which certificate to use',
+      fix: one,
+    })
+  }
+  if (hasFiles && hasDomains) {
+    yield finding('warning', ['https', 'letsencrypt'], {
+      what: 'both https.tls and https.letsencrypt are set',
+      why: 'the files are used, and nothing is asked of an authority',
+      fix: 'Remove one of the two',
+    })
+  }
+  if (userDomains && hasDomains && !hasFiles) {
+    yield finding('error', ['https', 'user_domains'], {
+      what: `https.user_domains is ${userDomains}, and the certificate comes from https.letsencrypt`,
+      why: `hosts below ${userDomains} need a certificate for *.${userDomains}, which an authority gives only to who can write in the domain name system; and one for each user would publish their names in the authorities’ logs`,
+      fix: `Get a certificate for ${userDomains} and *.${userDomains} by another program (as with certbot, by DNS), and name its files in https.tls`,
+    })
+  }
+  for (const [index, domain] of (letsencrypt?.domains ?? []).entries()) {
+    if (isIP(domain) === 0) continue
+    yield finding('error', ['https', 'letsencrypt', 'domains', String(index)], {
+      what: `https.letsencrypt.domains has ${domain}`,
+      why: 'certificates are for names',
+      fix: 'Write the hub’s name in the domain name system, such as hub.example.org',
+    })
+  }
+  if (port === (content.http?.port ?? 80)) {
+    yield finding('error', ['https', 'port'], {
+      what: `https.port is ${port}, as http.port is`,
+      why: 'one port cannot be both',
+      fix: 'Leave https.port at 443 and http.port at 80',
     })
   }
 }

@@ -34,13 +34,42 @@ export interface Config {
   limits: Limits
   groupLimits: ReadonlyMap<string, Partial<Limits>>
   userLimits: ReadonlyMap<UserName, Partial<Limits>>
-  http: { address: string; port: number }
+  http: Listening
+  https: Https
   /** What a server opens first, below its own URL. */
   defaultUrl: '/lab' | '/tree'
   serverEnvironment: Readonly<Record<string, string>>
   branding: { title: string; message: string }
   /** How many earlier configurations are kept. */
   historyLength: number
+  backup: Backup
+}
+
+/** Where the hub listens. */
+export interface Listening {
+  /** Empty: all. */
+  address: string
+  port: number
+  /** Where it listens with TLS; then what comes without is led there. */
+  tls?: { address: string; port: number } | undefined
+}
+
+/** How the hub comes by its certificate: from `files`, or else from an ACME server. */
+export interface Https {
+  files?: { key: string; cert: string } | undefined
+  letsencrypt?: { email: string; domains: readonly string[]; directoryUrl: string; ca: string } | undefined
+  /** For how many seconds browsers are to ask in no other way than by https; undefined: nothing is said of it. */
+  hstsSeconds: number | undefined
+}
+
+/** What the nightly backup does. */
+export interface Backup {
+  isEnabled: boolean
+  /** How many are kept. */
+  keep: number
+  hasHomes: boolean
+  /** Empty: the usual one. */
+  folder: string
 }
 
 /** How people log in. */
@@ -156,14 +185,50 @@ function meaning(file: ConfigContent, version: string): Config {
     userLimits: new Map(
       Object.entries(users ?? {}).map(([name, limits]) => [name as UserName, limitsIn(limits ?? {})]),
     ),
-    http: { address: file.http?.address ?? '', port: file.http?.port ?? 80 },
+    http: listeningIn(file),
+    https: httpsIn(file.https ?? {}),
     defaultUrl: file.user_environment?.default_app === 'classic' ? '/tree' : '/lab',
     serverEnvironment: Object.fromEntries(
       Object.entries(file.server?.environment ?? {}).map(([name, value]) => [name, String(value)]),
     ),
     branding: { title: file.branding?.title ?? '', message: file.branding?.message ?? '' },
     historyLength: file.state?.history ?? 200,
+    backup: {
+      isEnabled: file.backup?.enabled ?? true,
+      keep: file.backup?.keep ?? 14,
+      hasHomes: file.backup?.include_homes ?? false,
+      folder: file.backup?.folder ?? '',
+    },
   }
+}
+
+function listeningIn({ http, https }: ConfigContent): Listening {
+  const plain = { address: http?.address ?? '', port: http?.port ?? 80 }
+  return https?.enabled ? { ...plain, tls: { address: https.address ?? '', port: https.port ?? 443 } } : plain
+}
+
+const letsEncrypt = 'https://acme-v02.api.letsencrypt.org/directory'
+const letsEncryptStaging = 'https://acme-staging-v02.api.letsencrypt.org/directory'
+
+function httpsIn({ tls, letsencrypt, hsts }: NonNullable<ConfigContent['https']>): Https {
+  const { email, domains, staging, directory_url: directoryUrl, ca } = letsencrypt ?? {}
+  return {
+    files: tls?.key && tls.cert ? { key: tls.key, cert: tls.cert } : undefined,
+    letsencrypt: domains?.length
+      ? {
+          email: email ?? '',
+          domains: [...new Set(domains.map(domain => domain.toLowerCase()))],
+          directoryUrl: directoryUrl ?? (staging ? letsEncryptStaging : letsEncrypt),
+          ca: ca ?? '',
+        }
+      : undefined,
+    hstsSeconds: hsts ?? undefined,
+  }
+}
+
+/** The ports that the hub listens on by that configuration. */
+export function portsOf({ http, visitPort }: Config): number[] {
+  return [http.port, http.tls?.port, visitPort].filter(port => port !== undefined)
 }
 
 function authIn(written: Auth['options']): Auth {

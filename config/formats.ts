@@ -69,6 +69,11 @@ export const formats: Readonly<Record<string, Format>> = {
     why: 'it is not a domain name',
     fix: 'Write it like hub.example.org, without https:// and without a slash',
   },
+  'https-url': {
+    accepts: text(value => URL.parse(value)?.protocol === 'https:'),
+    why: 'it is not an address that begins with https://',
+    fix: 'Write it like https://acme.example.org/directory',
+  },
   'dotted-word': {
     accepts: text(value => /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(value)),
     why: 'it has something else in it than letters, digits, dots and hyphens',

@@ -6,7 +6,7 @@
  * like tomorrow is another question.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
-import { readFileSync, type Stats, statSync } from 'node:fs'
+import { readFileSync, realpathSync, type Stats, statSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { dirname } from 'node:path'
 import type { Finding } from './findings.ts'
@@ -63,6 +63,7 @@ function* tooMuchMemory({ content, finding }: ConfigText, { memoryBytes }: Machi
 function* takenPort({ content, finding }: ConfigText, { portsTaken }: Machine): Iterable<Finding> {
   const ports = [
     { path: ['http', 'port'], port: content.http?.port },
+    { path: ['https', 'port'], port: content.https?.enabled ? (content.https.port ?? 443) : undefined },
     { path: ['admins', 'visit_port'], port: content.admins?.visit_port },
   ]
   for (const { path, port } of ports) {
@@ -103,22 +104,67 @@ function* certificates({ content, finding }: ConfigText, machine: Machine): Iter
   if (key && privateKey && !certificate.checkPrivateKey(privateKey as KeyObject)) {
     yield says('key', key, 'it does not belong to the certificate', 'Use the key that the certificate was made with')
   }
+  const { user_domains: userDomains } = content.https ?? {}
+  const notes = (why: string, fix: string) =>
+    finding('warning', ['https', 'tls', 'cert'], { what: `https.tls.cert is ${JSON.stringify(cert)}`, why, fix })
+  if (Date.parse(certificate.validFrom) > machine.now + clockSlackMs) {
+    yield notes(
+      `it is not valid before ${certificate.validFrom}, and this machine’s clock says ${new Date(machine.now).toUTCString()}`,
+      'Set the clock, if it is wrong: sudo timedatectl set-ntp true',
+    )
+  }
+  if (isNearEnd(certificate, machine.now)) {
+    yield notes(`it is valid until ${certificate.validTo} only`, 'Renew it, and put the new one in its place')
+  }
+  const missing = userDomains
+    ? [userDomains, `any-user.${userDomains}`].find(name => !certificate.checkHost(name, { subject: 'never' }))
+    : undefined
+  if (userDomains && missing) {
+    yield says(
+      'cert',
+      cert,
+      `it is not for ${missing === userDomains ? userDomains : `*.${userDomains}`}, which https.user_domains needs`,
+      `Get one for both ${userDomains} and *.${userDomains}`,
+    )
+  }
 }
+
+/** The clock of the machine where it was made need not be this one's. */
+const clockSlackMs = 60_000
+const warningMs = 14 * 24 * 3600_000
+
+/** Two weeks before, or in the last quarter of a short life. */
+function isNearEnd({ validFrom, validTo }: X509Certificate, now: number): boolean {
+  const until = Date.parse(validTo)
+  return now < until && now >= until - Math.min(warningMs, (until - Date.parse(validFrom)) / 4)
+}
+
+/** What the hub's service sees as empty (ProtectHome=, PrivateTmp=). */
+const hidden = /^\/(?:home|root|run\/user|tmp|var\/tmp)\//
 
 /** The content, or why the hub could not have it. */
 function readable(file: string, { hubGid }: Machine): Buffer | string {
-  let stat: Stats
   try {
-    stat = statSync(file)
-    const isForAll = (stat.mode & 0o004) !== 0
-    const isForGroup = (stat.mode & 0o040) !== 0 && stat.gid === hubGid
-    if (hubGid !== undefined && !isForAll && !isForGroup) return 'the hub may not read it'
+    const real = realpathSync(file)
+    for (const path of new Set([file, real])) {
+      if (hubGid !== undefined && hidden.test(path))
+        return `nothing below ${path.split('/').slice(0, 2).join('/')} can be seen by the hub`
+      for (let folder = dirname(path); folder !== dirname(folder); folder = dirname(folder)) {
+        if (!isAllowed(statSync(folder), 0o1, hubGid)) return `the hub may not enter ${folder}`
+      }
+    }
+    if (!isAllowed(statSync(real), 0o4, hubGid)) return 'the hub may not read it'
     return readFileSync(file)
   } catch (error) {
     return error instanceof Error && 'code' in error && error.code === 'ENOENT'
       ? 'there is no such file'
       : String(error)
   }
+}
+
+/** By the bits for the group, where it is the hub's, or for all. Everything is allowed where the hub is not installed. */
+function isAllowed({ mode, gid }: Stats, bit: number, hubGid: number | undefined): boolean {
+  return hubGid === undefined || (mode & (gid === hubGid ? bit << 3 : bit)) !== 0
 }
 
 function parsed<Result>(read: () => Result): Result | undefined {

@@ -2,6 +2,7 @@
  * What a change of the configuration will do, to whom and when, in words: pure, so that it can be shown before anything is
  * done, and so that the same plan is what is then done (spawner/live.ts).
  */
+import { isDeepStrictEqual } from 'node:util'
 import { type Config, isAdmin, type Limits, limitsOf, mayEnter } from './config.ts'
 import type { UserName } from './names.ts'
 import { showBytes } from './quantities.ts'
@@ -66,7 +67,7 @@ export function planChange(
   const promoted = [...names].filter(user => !isAdmin(before, user) && isAdmin(after, user))
   const demoted = [...names].filter(user => isAdmin(before, user) && !isAdmin(after, user))
   const memberships = membershipChanges(before, after)
-  const addressChanges = before.http.address !== after.http.address || before.http.port !== after.http.port
+  const addressChanges = !isDeepStrictEqual(before.http, after.http)
 
   const lines = [
     ...entranceLines(before, after),
@@ -80,6 +81,7 @@ export function planChange(
     ...stopLines(stopped, baseUrlChanges),
     ...limitLines(before, after, now, later),
     ...addressLines(before, after, addressChanges, baseUrlChanges),
+    ...certificateLines(before, after),
     ...originLines(before, after, staying.length),
     ...nextStartLines(before, after, staying.length),
     ...otherLines(before, after),
@@ -180,10 +182,31 @@ function* addressLines(
   addressChanges: boolean,
   baseUrlChanges: boolean,
 ): Iterable<string> {
-  const place = ({ http: { address, port }, baseUrl }: Config) =>
-    `${address || 'all addresses'}, port ${port}, path ${baseUrl}`
+  const place = ({ http, baseUrl }: Config) => {
+    const { address, port } = http.tls ?? http
+    return `${address || 'all addresses'}, port ${port}${http.tls ? ' (https)' : ''}, path ${baseUrl}`
+  }
   if (!addressChanges && !baseUrlChanges) return
   yield `the hub moves from ${place(before)} to ${place(after)}; open pages lose it and have to be opened anew there`
+}
+
+function* certificateLines(before: Config, after: Config): Iterable<string> {
+  if (!after.http.tls) return
+  const { port } = after.http
+  if (!before.http.tls) {
+    yield `what comes to port ${port} without https is led to port ${after.http.tls.port}, and people log in anew there`
+  }
+  const { files, letsencrypt, hstsSeconds } = after.https
+  const isOther = !isDeepStrictEqual({ ...before.https, hstsSeconds: 0 }, { ...after.https, hstsSeconds: 0 })
+  if (isOther || !before.http.tls) {
+    if (files) yield `the certificate comes from ${files.cert}, and is taken up again whenever that file changes`
+    else if (letsencrypt)
+      yield `a certificate for ${letsencrypt.domains.join(', ')} is asked for at ${URL.parse(letsencrypt.directoryUrl)?.host}; until it is there, browsers warn of the hub’s own`
+  }
+  if (before.https.hstsSeconds === hstsSeconds) return
+  yield hstsSeconds
+    ? `browsers that come here ask by https alone for ${hstsSeconds} seconds from then on, whatever the hub serves`
+    : 'browsers are not told any more to ask by https alone; those that were told keep to it for their time'
 }
 
 function* originLines(before: Config, after: Config, count: number): Iterable<string> {
@@ -219,6 +242,12 @@ function* otherLines(before: Config, after: Config): Iterable<string> {
   }
   if (before.historyLength !== after.historyLength)
     yield `${after.historyLength} earlier configurations are kept from now on`
+  const { isEnabled, keep, hasHomes } = after.backup
+  if (JSON.stringify(before.backup) !== JSON.stringify(after.backup)) {
+    yield isEnabled
+      ? `from the next night on, ${keep} nightly backups are kept, ${hasHomes ? 'with' : 'without'} homes`
+      : 'there are no nightly backups any more'
+  }
 }
 
 function namesIn({ users }: Config): UserName[] {

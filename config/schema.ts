@@ -64,7 +64,7 @@ const limits = {
 
 const limitsSection = { type: ['object', 'null'], additionalProperties: false, properties: limits } as const
 
-const certificateFile = { type: ['string', 'null'], format: 'path', effect: 'address' } as const
+const certificateFile = { type: ['string', 'null'], format: 'path', effect: 'now' } as const
 
 export const schema = {
   type: ['object', 'null'],
@@ -199,13 +199,14 @@ export const schema = {
     https: {
       type: ['object', 'null'],
       additionalProperties: false,
-      description: 'TLS.',
+      description:
+        'TLS, with a certificate from files (https.tls) or one that the hub has made for it (https.letsencrypt).',
       properties: {
         enabled: {
           type: 'boolean',
-          enum: [false],
           default: false,
-          description: 'Whether the hub serves https. This version cannot yet.',
+          description:
+            'Whether the hub serves https. What comes to http.port is then led to https.port; port 80 is still needed for https.letsencrypt.',
           effect: 'address',
         },
         address: {
@@ -213,9 +214,27 @@ export const schema = {
           format: 'ip',
           default: '',
           description: 'As http.address.',
-          pending: true,
+          effect: 'address',
         },
-        port: { type: 'integer', minimum: 1, maximum: 65_535, default: 443, description: 'The port.', pending: true },
+        port: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 65_535,
+          default: 443,
+          description: 'The port.',
+          effect: 'address',
+        },
+        hsts: {
+          type: ['integer', 'null'],
+          minimum: 0,
+          maximum: 63_072_000,
+          default: null,
+          description:
+            'For how many seconds browsers that were here come back by https alone (Strict-Transport-Security); there is no way back ' +
+            'within that time. 0: they are to forget it. Empty: nothing is said of it.',
+          examples: [31_536_000],
+          effect: 'now',
+        },
         user_domains: {
           type: ['string', 'null'],
           format: 'domain',
@@ -230,28 +249,62 @@ export const schema = {
         tls: {
           type: ['object', 'null'],
           additionalProperties: false,
+          description: 'A certificate of your own. Both files are taken up by themselves when they change.',
           properties: {
-            key: { ...certificateFile, description: 'File with the private key (PEM).', pending: true },
-            cert: { ...certificateFile, description: 'File with the certificate and its chain (PEM).', pending: true },
+            key: {
+              ...certificateFile,
+              description: 'File with the private key (PEM), for the group tljh-hub to read.',
+              examples: ['/etc/ssl/private/hub.key'],
+            },
+            cert: {
+              ...certificateFile,
+              description: 'File with the certificate and its chain (PEM), likewise.',
+              examples: ['/etc/ssl/private/hub.pem'],
+            },
           },
         },
         letsencrypt: {
           type: ['object', 'null'],
           additionalProperties: false,
+          description:
+            'A certificate of Let’s Encrypt, or of another authority that speaks ACME. The domains must lead to this machine, and port ' +
+            '80 or 443 must be open to everybody.',
           properties: {
             email: {
               type: ['string', 'null'],
               format: 'email',
-              description: 'Whom to warn of trouble.',
-              pending: true,
+              description: 'Whom the authority may write to.',
+              effect: 'now',
             },
             domains: {
               type: ['array', 'null'],
               items: { type: 'string', format: 'domain' },
+              maxItems: 100,
               description: 'The names to get a certificate for; the first is the main one.',
-              pending: true,
+              examples: [['hub.example.org']],
+              effect: 'now',
             },
-            staging: { type: 'boolean', default: false, description: 'Use the test service.', pending: true },
+            staging: {
+              type: 'boolean',
+              default: false,
+              description: 'Use Let’s Encrypt’s test service, whose certificates no browser trusts.',
+              effect: 'now',
+            },
+            directory_url: {
+              type: ['string', 'null'],
+              format: 'https-url',
+              default: null,
+              description: 'The directory of another authority. Empty: Let’s Encrypt.',
+              effect: 'now',
+            },
+            ca: {
+              type: ['string', 'null'],
+              format: 'path',
+              default: null,
+              description:
+                'File with the certificates (PEM) by which an authority of your own is trusted. Empty: those that everybody trusts.',
+              effect: 'now',
+            },
           },
         },
       },
@@ -331,6 +384,38 @@ export const schema = {
           maximum: 10_000,
           default: 200,
           description: 'How many earlier configurations are kept.',
+          effect: 'now',
+        },
+      },
+    },
+    backup: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      description: 'What is kept in one file each night (tljh-ts backup, tljh-ts restore).',
+      properties: {
+        enabled: { type: 'boolean', default: true, description: 'Whether to.', effect: 'now' },
+        keep: {
+          type: 'integer',
+          minimum: 1,
+          maximum: 1000,
+          default: 14,
+          description: 'How many are kept. Those that a newer one builds on stay as well.',
+          effect: 'now',
+        },
+        include_homes: {
+          type: 'boolean',
+          default: false,
+          description:
+            'Whether the users’ homes are in it: whole once a week, and otherwise what has changed since the backup before.',
+          effect: 'now',
+        },
+        folder: {
+          type: ['string', 'null'],
+          format: 'path',
+          default: null,
+          description:
+            'Where they are kept. Another disk is better: what is on this one is lost with it. Empty: /opt/tljh/backups.',
+          examples: ['/mnt/backups'],
           effect: 'now',
         },
       },

@@ -99,6 +99,7 @@ export async function adminRoutes(app: FastifyInstance, hub: Hub): Promise<void>
       groups: [...config.current().groups.keys()],
       isOpen: config.current().auth.isOpen,
       isFresh: confirmations.isFresh(session),
+      certificate: hub.tls?.state(),
       typed: { names: typed.names ?? '', group: typed.group ?? '' },
       problem,
       done,
@@ -108,8 +109,10 @@ export async function adminRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   }
 
   function showCredentials(request: FastifyRequest, reply: FastifyReply, user: UserName, made: readonly Credential[]) {
-    const origin = `http://${request.headers.host ?? ''}`
-    return sendPage(reply, pages.credentials({ user, made, address: `${origin}${baseUrl}` }))
+    return sendPage(
+      reply,
+      pages.credentials({ user, made, address: `${hub.origins.hubOrigin(request.raw)}${baseUrl}` }),
+    )
   }
 
   app.get(address, (request, reply) => show(request, reply))

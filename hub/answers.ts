@@ -15,6 +15,7 @@ import { type Access, isNavigation } from './access.ts'
 import type { Arrivals } from './arrivals.ts'
 import type { Authenticators } from './authenticators/authenticators.ts'
 import type { Confirmations } from './confirmations.ts'
+import { isSecure } from './cookies.ts'
 import type { Departures } from './departures.ts'
 import type { ExternalIdentities } from './external-identities.ts'
 import type { LoginDesk } from './login.ts'
@@ -30,6 +31,7 @@ import type { Servers } from './servers.ts'
 import type { Session, Sessions } from './sessions.ts'
 import type { SignUps } from './sign-ups.ts'
 import type { Throttle } from './throttle.ts'
+import type { Tls } from './tls/tls.ts'
 import type { Visits } from './visits.ts'
 import { type Xsrf, xsrfCookie } from './xsrf.ts'
 
@@ -64,6 +66,8 @@ export interface Hub {
   xsrf: Xsrf
   servers: Servers
   proxy: ReverseProxy
+  /** Undefined where the hub speaks plain HTTP. */
+  tls: Tls | undefined
   pages: Pages
   log: (line: string) => void
 }
@@ -96,7 +100,8 @@ export function adminSessionOf(hub: Hub, request: FastifyRequest): Session {
 /** The token for a form on the page that is being made; sets the cookie that goes with it. */
 export function formToken({ xsrf, access, baseUrl }: Hub, request: FastifyRequest, reply: FastifyReply): string {
   const { token, isNew } = xsrf.tokenFor(access.sessionOf(request.raw), request.headers.cookie)
-  if (isNew) reply.setCookie(xsrfCookie, token, { path: `${baseUrl}hub/`, httpOnly: true, sameSite: 'lax' })
+  const secure = isSecure(request.raw)
+  if (isNew) reply.setCookie(xsrfCookie, token, { path: `${baseUrl}hub/`, httpOnly: true, sameSite: 'lax', secure })
   return token
 }
 

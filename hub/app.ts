@@ -15,6 +15,7 @@ import { adminRoutes } from './admin.ts'
 import { adminSessionOf, type Hub, problemAnswer } from './answers.ts'
 import type { Assets } from './assets.ts'
 import { configurationRoutes } from './configuration.ts'
+import { isSecure } from './cookies.ts'
 import { entryRoutes } from './entry.ts'
 import { externalLoginRoutes } from './external-login.ts'
 import type { Origins } from './origins.ts'
@@ -22,6 +23,7 @@ import { crossOrigin, noPage } from './refusals.ts'
 import { secondStepRoutes } from './second-step.ts'
 import { signUpRoutes } from './sign-up.ts'
 import { spawnRoutes } from './spawning.ts'
+import { challengeRoutes } from './tls/routes.ts'
 import { userServerRoutes } from './user-servers.ts'
 import { visitRoutes } from './visiting.ts'
 
@@ -92,7 +94,10 @@ export async function createApp(
   app.addHook('onRequest', async (request, reply) => {
     const verdict = hub.origins.steer(request.raw, isNavigation(request.raw))
     if (verdict.kind === 'refuse') throw verdict.problem
-    if (verdict.kind === 'redirect') return reply.header('cache-control', 'no-store').redirect(verdict.to)
+    if (verdict.kind !== 'redirect') return
+    const isReading = request.method === 'GET' || request.method === 'HEAD'
+    const status = verdict.isPermanent ? (isReading ? 301 : 308) : 302
+    return reply.header('cache-control', 'no-store').redirect(verdict.to, status)
   })
   // Once all of it is said: whoever never closes the other half would keep the connection for ever.
   app.server.on('upgrade', (_request, socket) => socket.once('finish', () => socket.destroy()))
@@ -100,9 +105,11 @@ export async function createApp(
   await app.register(async own => {
     await own.register(formbody, { bodyLimit: mostFormBytes })
     own.addHook('onRequest', async (_request, reply) => reply.helmet())
+    own.addHook('onRequest', async (request, reply) => hintAtTls(hub, request, reply))
     own.addHook('onRequest', refuseSlow)
     own.addHook('onRequest', async request => refuseBig(hub, request))
     own.addHook('preHandler', refuseForeign)
+    await own.register(challengeRoutes, hub)
     await own.register(entryRoutes, hub)
     await own.register(secondStepRoutes, hub)
     await own.register(externalLoginRoutes, hub)
@@ -143,6 +150,12 @@ function assetRoutes(app: FastifyInstance, baseUrl: string, assets: Assets): voi
     if (request.headers['if-none-match'] === `"${asset.etag}"`) return reply.code(304).send()
     return reply.type(asset.type).send(asset.body)
   })
+}
+
+/** The header is for browsers that have come by TLS, and counts for the host that says it (RFC 6797). */
+function hintAtTls({ config }: Hub, { raw }: FastifyRequest, reply: FastifyReply): void {
+  const { hstsSeconds } = config.current().https
+  if (hstsSeconds !== undefined && isSecure(raw)) reply.header('strict-transport-security', `max-age=${hstsSeconds}`)
 }
 
 /** Whoever sends a body that never ends is cut off, whether it was answered meanwhile or not. */

@@ -5,7 +5,7 @@
  * person alone: the spawner, who writes the file, checks everything again.
  */
 import { propose, readBytesOf } from '../config/change.ts'
-import { type Config, parseConfig, versionOf } from '../config/config.ts'
+import { type Config, parseConfig, portsOf, versionOf } from '../config/config.ts'
 import { type Finding, hasErrors } from '../config/findings.ts'
 import { thisMachine } from '../config/machine.ts'
 import { showDiff } from '../config/show.ts'
@@ -59,7 +59,7 @@ export async function examine(draft: Draft, around: Around): Promise<Examination
     inForce,
     running: running ?? [],
     services,
-    machine: thisMachine(around.configFile, inForce.http.port, inForce.visitPort),
+    machine: thisMachine(around.configFile, ...portsOf(inForce)),
   }
   const { findings, plan } = propose(draft.text, situation, draft)
   const isMoving = plan !== undefined && (plan.addressChanges || plan.baseUrlChanges)
@@ -93,5 +93,5 @@ export function textFromForm(sent: string, onDisk: string): string {
 }
 
 function newPlace({ http, baseUrl }: Config): Examination['moves'] {
-  return { port: http.port, baseUrl }
+  return { port: (http.tls ?? http).port, baseUrl }
 }

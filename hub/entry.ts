@@ -10,6 +10,7 @@ import { endSession, letIn } from './entrance.ts'
 import type { Doors } from './pages.ts'
 import { notRepeated, statusOf } from './refusals.ts'
 import { signUpIsOpen } from './sign-up.ts'
+import { ownVersion } from './version.ts'
 import { xsrfCookie } from './xsrf.ts'
 
 interface LoginForm {
@@ -83,7 +84,8 @@ export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void>
     app.get(baseUrl.slice(0, -1), (_request, reply) => reply.redirect(baseUrl))
   }
 
-  app.get(`${baseUrl}hub/health`, () => ({ status: 'ok' }))
+  const version = ownVersion()
+  app.get(`${baseUrl}hub/health`, () => ({ status: 'ok', version }))
 
   app.get<{ Querystring: { next: string } }>(
     `${baseUrl}hub/login`,

@@ -6,16 +6,14 @@
  * hub that is told to stop therefore just takes no more connections, finishes what it has begun, and goes.
  */
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import type { Server as HttpServer, ServerResponse } from 'node:http'
-import { createServer, Server as NetServer } from 'node:net'
+import { Server as NetServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { isAdmin } from '../config/config.ts'
 import { openConfigFile } from '../config/file.ts'
 import type { UserName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
-import { ProblemError } from '../problem.ts'
 import { connectSpawner } from '../spawner/client.ts'
 import { createAudit } from '../systemd/audit.ts'
 import { createAuditThread } from '../systemd/audit-thread.ts'
@@ -28,6 +26,7 @@ import { createAuthenticators } from './authenticators/authenticators.ts'
 import { createConfirmations } from './confirmations.ts'
 import { createDepartures } from './departures.ts'
 import { createExternalIdentities } from './external-identities.ts'
+import { listen, socketCount } from './listeners.ts'
 import { createLoginDesk } from './login.ts'
 import { createLogins } from './logins.ts'
 import { createOneTimeCodes } from './one-time-codes.ts'
@@ -39,14 +38,14 @@ import { createSecondFactors } from './second-factor.ts'
 import { followServers } from './servers.ts'
 import { createSessions } from './sessions.ts'
 import { createSignUps } from './sign-ups.ts'
-import { openState } from './state.ts'
+import { adoptState, openState } from './state.ts'
 import { createTemporaryAccounts } from './temporary.ts'
 import { createThrottle } from './throttle.ts'
+import { createTls } from './tls/tls.ts'
+import { ownVersion } from './version.ts'
 import { createVisits } from './visits.ts'
 import { createXsrf, secret } from './xsrf.ts'
 
-/** SD_LISTEN_FDS_START: the first descriptor that systemd hands over. */
-const firstSocket = 3
 /** How long a browser's kept connection is still served, so that no request meets a closing one. */
 const lingerMs = 300
 const spawnerPatienceMs = 3_000
@@ -60,34 +59,31 @@ export async function runHub(
   environment: NodeJS.ProcessEnv,
   log: (line: string) => void,
 ): Promise<void> {
-  if (environment.LISTEN_FDS !== '1' && environment.LISTEN_FDS !== '2') {
-    throw new ProblemError('HUB_SOCKET', {
-      what: 'The hub has nothing to listen on',
-      why: 'systemd did not hand it the socket of tljh-hub.socket',
-      fix: 'Start it with: sudo systemctl start tljh-hub.socket tljh-hub.service',
-    })
-  }
+  const count = socketCount(environment)
   const stopped = new AbortController()
   const config = openConfigFile(layout.configFile, problem =>
     log(`the configuration file is not in force: ${problem.message}`),
   )
   const baseUrl = config.current().baseUrl
-  const db = openState(join(layout.state, 'hub.sqlite'))
+  const stateFile = join(layout.state, 'hub.sqlite')
+  adoptState(stateFile)
+  const db = openState(stateFile)
   const sessions = createSessions(db)
   const secondFactors = createSecondFactors(db, () => config.current().branding.title || 'tljh-ts')
   const spawner = connectSpawner(layout.spawnerSocket)
   const proxy = createProxy(layout.userSockets)
   const servers = followServers(spawner, stopped.signal, log)
+  const { http, visitPort } = config.current()
+  const tls = http.tls && createTls({ config: config.current, folder: join(layout.state, 'certificates'), log })
   servers.onConfig(() => {
     const inForce = config.current()
+    tls?.refresh()
     const lacksFactor = (user: UserName) =>
       inForce.adminsNeedSecondFactor && isAdmin(inForce, user) && !secondFactors.isOn(user)
     sessions.keepOnly((user, way) => mayHaveSession(inForce, user, way) && !lacksFactor(user))
     spawner.runs(inForce.version).catch(error => log(String(error)))
   })
-  // Its port is that of the configuration that systemd was given, or it is not listened on (see below).
-  const visitPort = environment.LISTEN_FDS === '2' ? config.current().visitPort : undefined
-  const origins = createOrigins(config.current, baseUrl, visitPort)
+  const origins = createOrigins(config.current, baseUrl, visitPort, tls)
   const access = createAccess(config, sessions, origins)
   const passwords = createPasswords(db, () => config.current().leastPasswordLength)
   const codes = createOneTimeCodes(db)
@@ -124,6 +120,7 @@ export async function runHub(
       xsrf: createXsrf(db),
       servers,
       proxy,
+      tls,
       pages: createPages({
         baseUrl,
         version: ownVersion(),
@@ -150,11 +147,8 @@ export async function runHub(
   })
 
   const notifier = createNotifier(environment)
-  app.server.listen({ fd: firstSocket })
-  await once(app.server, 'listening')
-  // A second listener of the same server: its requests are known by their port (hub/origins.ts).
-  const visitListener = createServer(socket => void app.server.emit('connection', socket))
-  if (visitPort !== undefined) await listenForVisits(visitListener, visitPort, log)
+  const listeners = await listen(app.server, { count, http, visitPort, tls, log })
+  tls?.begin()
   notifier.ready()
   notifier.startWatchdog(() => true)
   log(`ready, below ${baseUrl}`)
@@ -162,23 +156,14 @@ export async function runHub(
   await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
   notifier.stopping()
   stopped.abort()
-  visitListener.close()
+  listeners.close()
+  tls?.close()
   await drain(app.server, running)
   proxy.close()
   spawner.close()
   await audit.flush()
   db.close()
   notifier.close()
-}
-
-/** While the configuration changes, the second socket can be of another port for a moment: pages there would count as the hub's. */
-async function listenForVisits(listener: NetServer, port: number, log: (line: string) => void): Promise<void> {
-  listener.listen({ fd: firstSocket + 1 })
-  await once(listener, 'listening')
-  const address = listener.address()
-  if (typeof address === 'object' && address?.port === port) return
-  log(`the second socket is not that of port ${port}; visits wait for the next restart`)
-  listener.close()
 }
 
 /** Stops listening and lets what has begun come to its end. WebSockets break; JupyterLab opens them anew by itself. */
@@ -188,11 +173,4 @@ async function drain(server: HttpServer, running: ReadonlySet<ServerResponse>): 
   const ended = delay(lingerMs).then(() => Promise.all([...running].map(response => once(response, 'close'))))
   await Promise.race([ended, delay(graceMs)])
   server.closeAllConnections()
-}
-
-function ownVersion(): string {
-  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8')) as {
-    version: string
-  }
-  return version
 }

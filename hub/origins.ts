@@ -18,7 +18,8 @@ import type { Config } from '../config/config.ts'
 import { isUserName, type UserName } from '../config/names.ts'
 import type { ProblemError } from '../problem.ts'
 import { isSecure } from './cookies.ts'
-import { ambiguousAddress, misdirected, noPage } from './refusals.ts'
+import { ambiguousAddress, misdirected, noPage, tlsInFront } from './refusals.ts'
+import { challengePath } from './tls/challenges.ts'
 
 /** Where a request has arrived. */
 export type Place =
@@ -36,7 +37,11 @@ export type Place =
   | { kind: 'foreign' }
 
 /** What is to be done with a request before anybody looks further. */
-export type Verdict = { kind: 'serve' } | { kind: 'redirect'; to: string } | { kind: 'refuse'; problem: ProblemError }
+export type Verdict =
+  | { kind: 'serve' }
+  /** Permanent: with the same method, and whoever is led there need not ask here again. */
+  | { kind: 'redirect'; to: string; isPermanent?: boolean }
+  | { kind: 'refuse'; problem: ProblemError }
 
 export interface Asked {
   method: string
@@ -46,6 +51,8 @@ export interface Asked {
   url: string
   isOnVisitPort: boolean
   isSecure: boolean
+  /** Whether something in between says that the browser speaks TLS with it. */
+  isSecureInFront?: boolean
   /** Whether a person waits for a page. */
   isNavigation: boolean
   isUpgrade: boolean
@@ -55,9 +62,19 @@ export interface Arrangement {
   baseUrl: string
   /** The hub's host in small letters; empty: no domains for users. */
   userDomains: string
-  httpPort: number
+  /** On which the hub itself is found: by https, where that is on. */
+  hubPort: number
+  /** Where https is on: what comes without is led there. */
+  tls?: TlsNames | undefined
   /** The one on which the hub listens for visits, where that counts. */
   visitPort: number | undefined
+}
+
+/** The names that the hub is meant to be found under by https. */
+export interface TlsNames {
+  isOurs(name: string): boolean
+  /** Where those go who came by another; empty: none is known. */
+  mainName(): string
 }
 
 export interface Origins {
@@ -73,11 +90,20 @@ export interface Origins {
   formTargets(request: IncomingMessage): string
 }
 
-/** @param visitPort the second port on which this hub listens */
-export function createOrigins(current: () => Config, baseUrl: string, visitPort: number | undefined): Origins {
+/**
+ * @param visitPort the second port on which this hub listens
+ * @param tls undefined: it speaks plain HTTP
+ */
+export function createOrigins(
+  current: () => Config,
+  baseUrl: string,
+  visitPort: number | undefined,
+  tls?: TlsNames | undefined,
+): Origins {
   const arrangement = (): Arrangement => {
     const { userDomains, http, visitPort: wanted } = current()
-    return { baseUrl, userDomains, httpPort: http.port, visitPort: wanted === visitPort ? visitPort : undefined }
+    const hubPort = (http.tls ?? http).port
+    return { baseUrl, userDomains, hubPort, tls, visitPort: wanted === visitPort ? visitPort : undefined }
   }
   const asked = (request: IncomingMessage, isNavigation = false): Asked => ({
     method: request.method ?? '',
@@ -85,6 +111,7 @@ export function createOrigins(current: () => Config, baseUrl: string, visitPort:
     url: request.url ?? '',
     isOnVisitPort: visitPort !== undefined && request.socket.localPort === visitPort,
     isSecure: isSecure(request),
+    isSecureInFront: /^https$/i.test(String(request.headers['x-forwarded-proto'] ?? '')),
     isNavigation,
     isUpgrade: request.headers.upgrade !== undefined,
   })
@@ -142,6 +169,9 @@ export function placeOf({ userDomains, visitPort }: Arrangement, asked: Asked): 
 
 export function steer(arrangement: Arrangement, asked: Asked): Verdict {
   const { baseUrl } = arrangement
+  // Whoever asks whether a domain is ours is answered under any name; so is this machine, and Let's Encrypt by its numbers.
+  if (!asked.isSecure && asked.url.startsWith(challengePath)) return { kind: 'serve' }
+  if (arrangement.tls && !asked.isSecure) return steerToTls(arrangement, arrangement.tls, asked)
   const { method, url, isNavigation, isUpgrade } = asked
   const place = placeOf(arrangement, asked)
   const owner = ownerIn(url, baseUrl)
@@ -171,6 +201,18 @@ export function steer(arrangement: Arrangement, asked: Asked): Verdict {
   }
 }
 
+/** By the name that was asked for only where it is ours: nobody is led anywhere else by a header of a request. */
+function steerToTls({ baseUrl, hubPort }: Arrangement, tls: TlsNames, asked: Asked): Verdict {
+  const { url } = asked
+  if (url === `${baseUrl}hub/health`) return { kind: 'serve' }
+  // It would come back as it is, again and again.
+  if (asked.isSecureInFront) return { kind: 'refuse', problem: tlsInFront() }
+  const { name } = written(asked)
+  const to = name !== '' && tls.isOurs(name) ? name : tls.mainName()
+  if (to === '' || !url.startsWith('/')) return { kind: 'refuse', problem: misdirected() }
+  return { kind: 'redirect', to: `https://${to}${hubPort === 443 ? '' : `:${hubPort}`}${url}`, isPermanent: true }
+}
+
 /** Whose server the address is of; undefined for everything that is not below `user/NAME`. */
 function ownerIn(url: string, baseUrl: string): UserName | undefined {
   const prefix = `${baseUrl}user/`
@@ -179,10 +221,10 @@ function ownerIn(url: string, baseUrl: string): UserName | undefined {
   return isUserName(name) ? name : undefined
 }
 
-function hubOrigin({ userDomains, httpPort }: Arrangement, asked: Asked): string {
+function hubOrigin({ userDomains, hubPort }: Arrangement, asked: Asked): string {
   const { scheme, name, port } = written(asked)
   if (userDomains) return `${scheme}://${userDomains}${port}`
-  const ownPort = httpPort === 80 ? '' : `:${httpPort}`
+  const ownPort = hubPort === (asked.isSecure ? 443 : 80) ? '' : `:${hubPort}`
   return `${scheme}://${name}${asked.isOnVisitPort ? ownPort : port}`
 }
 

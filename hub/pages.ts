@@ -28,6 +28,7 @@ import { offers } from './completion.ts'
 import type { Credential } from './people.ts'
 import type { Proposal } from './second-factor.ts'
 import type { SignUp } from './sign-ups.ts'
+import type { CertificateState } from './tls/status.ts'
 
 export interface PagesOptions {
   /** Where the hub lives, starting and ending with a slash: `/` or `/class/`. */
@@ -158,6 +159,8 @@ export interface PeopleView {
   isOpen: boolean
   /** Whether the administrator's password was given just now. */
   isFresh: boolean
+  /** What is served by https; undefined where that is off. */
+  certificate: CertificateState | undefined
   typed: { names: string; group: string }
   problem?: ProblemText | undefined
   /** What was done just now. */

@@ -58,6 +58,7 @@ const statuses: Record<string, number> = {
   USER_NOT_ALLOWED: 403,
   NO_PAGE: 404,
   MISDIRECTED: 421,
+  TLS_IN_FRONT: 421,
   VISIT_NEEDED: 403,
   ENTER_VOID: 403,
   ADDRESS: 400,
@@ -176,6 +177,15 @@ export function misdirected(): ProblemError {
     what: 'This is not the place for that',
     why: 'the hub is called by another name, and each user’s server has a host of its own',
     fix: 'Start from the hub’s own address. Programs: follow the redirect of a GET first, and go on at the host to which it leads',
+  })
+}
+
+/** Led to https, whatever stands in front would ask in the same way again, and the browser would go round in circles. */
+export function tlsInFront(): ProblemError {
+  return new ProblemError('TLS_IN_FRONT', {
+    what: 'This page cannot be shown',
+    why: 'something in front of the hub speaks https with your browser, and plain HTTP with the hub, which is set to speak https itself',
+    fix: 'Administrators: have what stands in front ask by https (with Cloudflare: “Full”), or switch it off there, or set https.enabled to false here',
   })
 }
 

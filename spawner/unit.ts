@@ -144,8 +144,10 @@ export function planServer(user: UserName, account: Account | OrdinaryAccount, s
 }
 
 /** What the menu of a server puts before the hub's paths: nothing, where both are on one origin. */
-function hubOrigin({ userDomains, http: { port } }: Config): string {
-  return userDomains && `http://${userDomains}${port === 80 ? '' : `:${port}`}`
+function hubOrigin({ userDomains, http }: Config): string {
+  const [scheme, usualPort] = http.tls ? ['https', 443] : ['http', 80]
+  const { port } = http.tls ?? http
+  return userDomains && `${scheme}://${userDomains}${port === usualPort ? '' : `:${port}`}`
 }
 
 /** The limits, as a unit has them: of one that starts, and of one that runs. */

@@ -2,7 +2,10 @@
  * Somebody at the hub without a browser: a cookie jar, the forms, and a kernel's WebSocket, in code. What a script that
  * logs in as a person does, and what a hostile one does.
  */
-import { request as httpRequest } from 'node:http'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import type { LookupFunction } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { WebSocket } from 'ws'
 
 export interface Visitor {
@@ -47,8 +50,18 @@ export interface ProgressEvent {
   end?: { what: string; why: string; fix: string; log: string[] }
 }
 
+/** For an address that begins with https. */
+export interface TlsOptions {
+  /** The only certificate authority that is trusted, or the certificate itself (PEM). */
+  ca: string
+  /** Where the name in the address leads to. */
+  address: string
+}
+
 /** @param url without a slash at the end */
-export function visit(url: string): Visitor {
+export function visit(url: string, tls?: TlsOptions): Visitor {
+  const ask = tls ? httpsRequest : httpRequest
+  const way = tls ? { ca: tls.ca, lookup: lookupOf(tls.address) } : {}
   const cookies = new Map<string, string>()
   let user = ''
 
@@ -77,7 +90,8 @@ export function visit(url: string): Visitor {
 
   function request(path: string, { method = 'GET', headers = {}, body }: VisitOptions = {}): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const call = httpRequest(`${url}${path}`, {
+      const call = ask(`${url}${path}`, {
+        ...way,
         method,
         headers: { accept: 'text/html', ...headersFor(path), ...headers },
         agent: false,
@@ -110,12 +124,16 @@ export function visit(url: string): Visitor {
     })
 
   async function* progress(owner: string): AsyncGenerator<ProgressEvent> {
-    const response = await fetch(`${url}/hub/api/users/${owner}/server/progress`, {
-      headers: { cookie: cookieHeader() },
+    const path = `/hub/api/users/${owner}/server/progress`
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const call = ask(`${url}${path}`, { ...way, headers: { cookie: cookieHeader() }, agent: false }, resolve)
+      call.on('error', reject)
+      call.end()
     })
-    if (!response.ok || !response.body) throw new Error(`progress: ${response.status} ${await response.text()}`)
+    response.setEncoding('utf8')
+    if (response.statusCode !== 200) throw new Error(`progress: ${response.statusCode} ${await text(response)}`)
     let rest = ''
-    for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
+    for await (const chunk of response as AsyncIterable<string>) {
       const events = (rest + chunk).split('\n\n')
       rest = events.pop() ?? ''
       for (const event of events) yield JSON.parse(event.replace(/^data: /, '')) as ProgressEvent
@@ -156,7 +174,15 @@ export function visit(url: string): Visitor {
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       }),
     webSocket(path, headers = {}) {
-      return new WebSocket(`${url.replace(/^http/, 'ws')}${path}`, { headers: { ...headersFor(path), ...headers } })
+      return new WebSocket(`${url.replace(/^http/, 'ws')}${path}`, {
+        ...way,
+        headers: { ...headersFor(path), ...headers },
+      })
     },
   }
+}
+
+/** A name server that knows one address for all names. */
+export function lookupOf(address: string): LookupFunction {
+  return (_name, options, done) => (options.all ? done(null, [{ address, family: 4 }]) : done(null, address, 4))
 }

@@ -43,6 +43,7 @@ function registrationOnly(): Hub {
 /** Of `ann`, a student whose server runs; nothing in them is of consequence if it is done. */
 export const examples: Record<string, Example> = {
   'GET /': { path: '/' },
+  'GET /.well-known/acme-challenge/:token': { path: '/.well-known/acme-challenge/none' },
   'GET /hub': { path: '/hub' },
   'GET /hub/': { path: '/hub/' },
   'GET /hub/account': { path: '/hub/account' },

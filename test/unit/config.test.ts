@@ -50,7 +50,7 @@ test('a mistake is named with its line, its key, its value and the fix', () => {
     ['users:\n  allowed: [ann\nlimits: {}\n', /not YAML.*line \d/],
     ['a: &x [1]\nusers: *x\n', /users is an alias/],
     ['base_url: hub\n', /base_url is "hub" \(line 1\).*\/class\//],
-    ['https:\n  enabled: true\n', /https\.enabled is true \(line 2\).*cannot yet/],
+    ['https:\n  enabled: true\n', /https\.enabled is true \(line 2\).*which certificate/],
     [
       'limits:\n  groups:\n    ml: {memory: 1G}\n',
       /limits\.groups\.ml is set \(line 3\): there is no group of that name/,

@@ -42,8 +42,8 @@ test('no two users share a host, and each host can be one', () => {
   )
 })
 
-const domains: Arrangement = { baseUrl: '/', userDomains: 'hub.example.org', httpPort: 80, visitPort: undefined }
-const visitPort: Arrangement = { baseUrl: '/', userDomains: '', httpPort: 80, visitPort: 8081 }
+const domains: Arrangement = { baseUrl: '/', userDomains: 'hub.example.org', hubPort: 80, visitPort: undefined }
+const visitPort: Arrangement = { baseUrl: '/', userDomains: '', hubPort: 80, visitPort: 8081 }
 
 function verdict(arrangement: Arrangement, host: string, url: string, more: Partial<Asked> = {}): string {
   const asked: Asked = {
@@ -110,7 +110,7 @@ test('the port for visits serves servers and nothing of the hub', () => {
   const onIt = { isOnVisitPort: true }
   assert.equal(verdict(visitPort, 'h:8081', '/user/bob/lab', onIt), 'served')
   assert.equal(verdict(visitPort, 'h:8081', '/hub/home', onIt), 'http://h/hub/home')
-  assert.equal(verdict({ ...visitPort, httpPort: 8000 }, 'h:8081', '/hub/home', onIt), 'http://h:8000/hub/home')
+  assert.equal(verdict({ ...visitPort, hubPort: 8000 }, 'h:8081', '/hub/home', onIt), 'http://h:8000/hub/home')
   assert.equal(verdict(visitPort, 'h:8081', '/hub/stop', { ...onIt, method: 'POST' }), 'NO_PAGE')
   assert.equal(verdict({ ...visitPort, visitPort: undefined }, 'h:8081', '/user/bob/lab', onIt), 'MISDIRECTED')
   assert.equal(

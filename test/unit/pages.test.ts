@@ -73,6 +73,16 @@ const peopleView = {
   waiting: [{ user: bob, email: hostile, requested: now - 60_000 }],
   groups: [hostile],
   isOpen: true,
+  certificate: {
+    source: 'letsencrypt',
+    names: [hostile],
+    issuer: hostile,
+    from: '2026-01-01T00:00:00Z',
+    until: '2026-03-01T00:00:00Z',
+    nextAttempt: '2026-02-01T00:00:00Z',
+    problem: hostileProblem,
+    warning: hostile,
+  },
   typed: { names: `\n${hostile}`, group: hostile },
   xsrf,
 } as const

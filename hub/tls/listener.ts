@@ -1,0 +1,51 @@
+/**
+ * The end of TLS: takes connections as systemd's sockets give them, and hands on what was said in them. A certificate is changed while
+ * connections go on; those that are open keep the one that they began with.
+ *
+ * HTTP/1.1 alone is spoken: what passes to users' servers is kept byte for byte, and WebSockets would need a connection of their own
+ * in any case.
+ */
+
+import type { Duplex } from 'node:stream'
+import { createServer, type TLSSocket } from 'node:tls'
+import type { Certificate } from './certificate.ts'
+import { contextOptions } from './certificate.ts'
+import { type Challenges, challengeProtocol } from './challenges.ts'
+
+export interface TlsEnd {
+  /** Takes a connection that was accepted. */
+  take(connection: Duplex): void
+  /** For connections from now on. */
+  use(certificate: Certificate): void
+}
+
+/** Whoever connects and says nothing is cut off. */
+const slowestHandshakeMs = 15_000
+
+export function createTlsEnd(
+  first: Certificate,
+  challenges: Challenges,
+  onConnection: (socket: TLSSocket) => void,
+): TlsEnd {
+  const server = createServer({
+    ...contextOptions(first),
+    handshakeTimeout: slowestHandshakeMs,
+    ALPNCallback(this: TLSSocket, { servername, protocols }) {
+      const context = protocols.includes(challengeProtocol) ? challenges.contextFor(servername) : undefined
+      if (!context) return protocols.includes('http/1.1') ? 'http/1.1' : undefined
+      this.setKeyCert(context)
+      return challengeProtocol
+    },
+  })
+  server.on('secureConnection', socket => {
+    if (socket.alpnProtocol !== challengeProtocol) return onConnection(socket)
+    // Whoever checks a domain has seen the certificate, and there is nothing else to be had that way.
+    socket.on('error', () => socket.destroy())
+    socket.end()
+  })
+  server.on('tlsClientError', (_error, socket) => socket.destroy())
+  return {
+    take: connection => void server.emit('connection', connection),
+    use: certificate => server.setSecureContext(contextOptions(certificate)),
+  }
+}
