@@ -183,8 +183,8 @@ async function isThere(path: string): Promise<boolean> {
 }
 
 /** One departure at a time on the whole machine, whoever orders it: flock(2), which ends with its holder. */
-export async function takeTurn(run: string): Promise<AsyncDisposable> {
-  const child = spawn('flock', ['--no-fork', join(run, 'accounts.lock'), 'sh', '-c', 'echo; exec cat >/dev/null'], {
+export async function takeTurn(run: string, lock = 'accounts.lock'): Promise<AsyncDisposable> {
+  const child = spawn('flock', ['--no-fork', join(run, lock), 'sh', '-c', 'echo; exec cat >/dev/null'], {
     stdio: ['pipe', 'pipe', 'ignore'],
     detached: true,
   })
@@ -193,7 +193,7 @@ export async function takeTurn(run: string): Promise<AsyncDisposable> {
   if (!isHeld) {
     throw new ProblemError('ACCOUNTS_LOCK', {
       what: 'No account was changed',
-      why: `the lock ${join(run, 'accounts.lock')} could not be taken`,
+      why: `the lock ${join(run, lock)} could not be taken`,
       fix: 'See whether the hub is installed and runs: sudo systemctl status tljh-spawner',
     })
   }

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { after, before, test } from 'node:test'
+import { bootProduct, type Product, TLJH_TS } from './product.ts'
+
+let product: Product
+
+before(async () => {
+  product = await bootProduct({ config: 'limits:\n  memory: 600M\n' })
+})
+after(() => product[Symbol.asyncDispose]())
+
+/** Accounts, groups, homes, units and notes that a self-test has left. */
+async function traces(): Promise<string> {
+  const look =
+    'getent passwd | grep tljh-test; getent group | grep tljh-test; ls -A /home | grep tljh-test; ' +
+    'systemctl list-units --all --no-legend | grep tljh-test; ls /opt/tljh/hub/self-test /run/tljh/users/* 2>/dev/null; true'
+  return (await product.host.run(['sh', '-c', look])).stdout
+}
+
+test('the self-test runs a cell in a server with the limits of everybody, and leaves nothing', async () => {
+  const { stdout } = await product.host.run([...TLJH_TS, 'self-test', '--json'])
+
+  const { ok, stages } = JSON.parse(stdout)
+  assert.equal(ok, true, stdout)
+  const names = stages.map(({ name }: { name: string }) => name)
+  assert.deepEqual(names, ['name', 'account', 'server', 'page', 'kernel', 'cell', 'stop', 'removal'])
+  assert.match(stages[2].title, /at most 600 MB of memory/)
+  assert.equal(await traces(), '')
+})
+
+test('the self-test removes what one that was killed has left', async () => {
+  const running = await product.host.start([...TLJH_TS, 'self-test'])
+  for await (const chunk of running.stdout) if (String(chunk).includes('a kernel')) break
+  running.kill('SIGKILL')
+  await running.ended
+  assert.match(await traces(), /tljh-test-[\s\S]*\.service/)
+
+  await product.host.run([...TLJH_TS, 'self-test'])
+
+  assert.equal(await traces(), '')
+})
+
+test('a self-test that is interrupted takes back what it made', async () => {
+  const running = await product.host.start([...TLJH_TS, 'self-test'])
+  const [first] = await once(running.stdout, 'data')
+  running.kill('SIGINT')
+  let said = String(first)
+  for await (const chunk of running.stdout) said += chunk
+
+  assert.equal(await running.ended, 1)
+  assert.match(said, /it was interrupted/)
+  assert.equal(await traces(), '')
+})
+
+test('the self-test says which stage failed and what to do, where the class environment is damaged', async () => {
+  const { host } = product
+  const folder = (
+    await host.run(['sh', '-c', 'echo /opt/tljh/user/lib/python3*/site-packages/jupyterlab'])
+  ).stdout.trim()
+  await host.run(['mv', folder, `${folder}.away`])
+
+  const { code, stdout } = await host.run([...TLJH_TS, 'self-test'], { check: false })
+
+  await host.run(['mv', `${folder}.away`, folder])
+  assert.equal(code, 1)
+  assert.match(stdout, /✖ a server, .*\n.*did not start\n {2}why: .*Result=exit-code[\s\S]*No module named 'jupyterlab/)
+  assert.match(stdout, /what to do: Complete the Python environment of the class.*sudo tljh-ts install/)
+  assert.match(stdout, /✔ removal of the account/)
+  assert.equal(await traces(), '')
+})
+
+test('the self-test says so where it is not root that asks', async () => {
+  const { code, stderr } = await product.host.run([...TLJH_TS, 'self-test'], { user: 'nobody', check: false })
+
+  assert.equal(code, 1)
+  assert.match(stderr, /Start it with sudo/)
+})
