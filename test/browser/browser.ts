@@ -32,7 +32,10 @@ export interface TestBrowser extends AsyncDisposable {
 const patienceMs = 60_000
 
 /** Addresses without a host are those of the product. The browser stands in the host's network. */
-export async function openBrowser({ host, url }: Product, args: readonly string[] = []): Promise<TestBrowser> {
+export async function openBrowser(
+  { host, url }: Pick<Product, 'host' | 'url'>,
+  args: readonly string[] = [],
+): Promise<TestBrowser> {
   const browser: Browser = await chromium.launch({
     executablePath: join(import.meta.dirname, 'chromium.sh'),
     env: { ...process.env, TLJH_TEST_HOST_PID: String(host.pid) },

@@ -1,0 +1,26 @@
+/** Somebody who opens the hub's address while it is being installed. */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { test } from 'node:test'
+import { bootHost } from '../host/host.ts'
+import { INSTALL } from '../host/product.ts'
+import { openBrowser } from './browser.ts'
+
+test('the page of an installation shows its steps, and is the login page when the hub is there', async () => {
+  await using host = await bootHost()
+  await using browser = await openBrowser({ host, url: `http://${host.address}` })
+  const { page } = await browser.newPerson()
+  const command = INSTALL.filter(word => word !== '--no-progress-page')
+
+  await using installing = await host.start([...command, '--admin', 'prof'])
+  installing.stdout.resume()
+  await once(installing.stderr, 'data')
+  installing.stderr.resume()
+  await page.goto('/')
+
+  await page.getByRole('heading', { name: 'The hub is being installed' }).waitFor()
+  assert.ok((await page.getByRole('listitem').count()) > 5)
+  await page.waitForURL('**/hub/login')
+  await page.getByLabel('Password', { exact: true }).waitFor()
+  assert.equal(await installing.ended, 0)
+})
