@@ -1,7 +1,9 @@
 /**
  * The programs of the machine that we run: `getent`, `useradd`, `systemctl` and their kin.
  *
- * Always with an argument array, an environment of our own and a time limit. There is no shell.
+ * Always with an argument array, an environment of our own and a time limit. There is no shell. And always in `/`: many a program obeys
+ * a file that it finds in the current folder or above it (`uv.toml`, `.npmrc`), and root may stand in a folder of somebody else's. So paths in
+ * the arguments are absolute.
  */
 import { execFile } from 'node:child_process'
 
@@ -35,7 +37,7 @@ export function runCommand(
     const child = execFile(
       file,
       args,
-      { env: { ...environment, ...env }, timeout: timeoutMs, encoding: 'utf8', maxBuffer: mostOutput },
+      { cwd: '/', env: { ...environment, ...env }, timeout: timeoutMs, encoding: 'utf8', maxBuffer: mostOutput },
       (error, stdout, stderr) => {
         if (error && typeof error.code !== 'number') reject(error)
         else resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr: stderr.trim() })

@@ -1,16 +1,21 @@
 /**
  * The Python environment of the class, PREFIX/user: root's, read by everybody, written by nobody else.
  *
- * uv makes it with the machine's own Python, at its final place, because the programs in it hold their path. While it is being made, a
- * file beside it says so (PREFIX/user.unfinished); one of which that is still true was broken off, and is removed and made again, from
- * what uv has downloaded already. An environment that was there before, of TLJH or made by hand, is kept, and what is missing is added.
+ * uv makes it with the machine's own Python, at its final place, because the programs in it hold their path. While it is being made or
+ * changed, a file beside it says which of the two (PREFIX/user.unfinished). One whose making was broken off is removed and made again, from
+ * what uv has downloaded already. An environment that was there before, of TLJH or made by hand, is kept, and what is missing is added; where
+ * a change of it was broken off, packages may be known to it whose files are not all there, so the next run puts ours in anew.
+ *
+ * uv outlives an installer that is killed. So all that changes the environment runs under one lock (PREFIX/hub/uv.lock), and the next waits.
  *
  * uv reads no pip.conf: indexes that pip knows of, in variables or in /etc/pip.conf, are told to it.
  */
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { isAbsolute, join, resolve } from 'node:path'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { type CommandResult, runCommand } from '../commands.ts'
 import { codeFolder, type Layout } from '../config/paths.ts'
+import { replaceFile } from '../config/replace.ts'
+import { lockFile } from '../lock-file.ts'
 import { ProblemError } from '../problem.ts'
 
 export interface ClassEnvironment {
@@ -18,7 +23,8 @@ export interface ClassEnvironment {
   ensure(): Promise<boolean>
   /**
    * Adds what a requirements file of pip's asks for, by path or URL, within the versions that ours allow. Answers whether something
-   * was missing. Throws `INSTALL_REQUIREMENTS`; then the environment is as it was.
+   * was missing. Throws `INSTALL_REQUIREMENTS`. The environment is as it was then, if no versions were found or the packages did not
+   * come; where putting them in place failed, the note is left, and the next `ensure` and `add` put all of it in anew.
    */
   add(requirements: string): Promise<boolean>
 }
@@ -42,15 +48,28 @@ for line in sys.stdin:
         print(name)
 `
 
-/** @param environment of the process: proxies, indexes and certificates are taken from it */
-export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv): ClassEnvironment {
+/** What the note says of an environment that was whole before. Everything else, nothing too: it was being made. */
+const changing = 'changing\n'
+
+/**
+ * @param environment of the process: proxies, indexes and certificates are taken from it
+ * @param uvProgram in place of the one of the release
+ */
+export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv, uvProgram?: string): ClassEnvironment {
   const place = layout.classEnvironment
   const unfinished = `${place}.unfinished`
   const ownPython = join(place, 'bin/python')
   const env = uvEnvironment(environment, readIfThere('/etc/pip.conf'))
+  /** An earlier run has left a change half done. */
+  const wasChanging = readIfThere(unfinished) === changing
+
+  async function run(program: readonly string[]): Promise<CommandResult> {
+    const [file, args] = alone(layout, program)
+    return await runCommand(file, args, { env, timeoutMs })
+  }
 
   async function uv(args: readonly string[]): Promise<CommandResult> {
-    return await runCommand(await findUv(), ['--color=never', '--no-progress', ...args], { env, timeoutMs })
+    return await run([uvProgram ?? findUv(), '--color=never', '--no-progress', ...args])
   }
 
   const install = (...files: string[]) => [
@@ -58,18 +77,29 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv)
     ...files.flatMap(file => ['--requirement', file]),
   ]
 
+  /** Of an environment that is there. The note stays where files of it may be missing. */
+  async function change(...files: string[]): Promise<CommandResult> {
+    replaceFile(unfinished, changing)
+    const result = await uv([...install(...files), ...(wasChanging ? ['--reinstall'] : [])])
+    await closeToOthers()
+    // Before it has found versions that fit, uv touches nothing.
+    const isUntouched = !wasChanging && !/^\s*Resolved \d/m.test(result.stderr)
+    if (result.code === 0 || isUntouched) rmSync(unfinished)
+    return result
+  }
+
   return {
     async ensure() {
-      if (existsSync(unfinished)) rmSync(place, { recursive: true, force: true })
-      else if (existsSync(place)) {
+      if (existsSync(place) && (wasChanging || !existsSync(unfinished))) {
         if (!existsSync(ownPython)) throw foreign(place)
-        if (!(await isMissing(ownPython))) return false
-        succeed(await uv(install(ownRequirements)))
-        await closeToOthers()
+        if (!wasChanging && !(await isMissing(ownPython))) return false
+        succeed(await change(ownRequirements))
         return true
       }
       await checkPython()
-      writeFileSync(unfinished, '', { flush: true, mode: 0o644 })
+      replaceFile(unfinished, 'making\n')
+      // Under the lock, as an uv may still be at work in it.
+      succeed(await run(['rm', '--recursive', '--force', '--one-file-system', '--', place]))
       succeed(await uv(['venv', '--seed', '--python', python, place]))
       succeed(await uv(install(ownRequirements)))
       await closeToOthers()
@@ -80,8 +110,7 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv)
       const isUrl = /^https?:\/\//.test(requirements)
       const file = isUrl || isAbsolute(requirements) ? requirements : resolve(requirements)
       if (!isUrl && !existsSync(file)) throw notAdded(requirements, 'there is no such file', requirements)
-      const result = await uv(install(ownRequirements, file))
-      await closeToOthers()
+      const result = await change(ownRequirements, file)
       if (result.code !== 0)
         throw notAdded(requirements, `${reasonOf(result.stderr)}\n${lastLines(result.stderr)}`, file)
       return /^\s*Installed \d/m.test(result.stderr)
@@ -101,8 +130,16 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv)
   }
 }
 
+/**
+ * The command line by which a program that changes the class's environment waits until no other one does, whoever has started that. The lock
+ * is root's alone: whoever may open it can hold it.
+ */
+export function alone({ versions }: Layout, program: readonly string[]): [file: string, args: string[]] {
+  return ['flock', ['--no-fork', lockFile(join(dirname(versions), 'uv.lock')), ...program]]
+}
+
 /** The one of the release, else the machine's. */
-async function findUv(): Promise<string> {
+function findUv(): string {
   const own = join(codeFolder, 'bin/uv')
   if (existsSync(own)) return own
   for (const folder of ['/usr/local/bin', '/usr/bin', '/root/.local/bin']) {
@@ -118,7 +155,7 @@ async function findUv(): Promise<string> {
 async function checkPython(): Promise<void> {
   const program = `import sys; sys.exit(sys.version_info < (${oldestPython.replace('.', ', ')}))`
   const isThere = existsSync(python)
-  if (isThere && (await runCommand(python, ['-c', program])).code === 0) return
+  if (isThere && (await runCommand(python, ['-I', '-c', program])).code === 0) return
   throw problem(
     isThere ? `${python} is older than Python ${oldestPython}` : `there is no ${python}`,
     'Use one of the systems that README names, and see: sudo apt-get install python3',

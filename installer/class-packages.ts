@@ -1,11 +1,12 @@
 /**
  * What is in the Python environment of the class, as a list that can be installed elsewhere. uv does it where we brought it, else pip. Programs
- * of the environment run isolated (`-I`): nothing that lies in the current folder is taken for a module.
+ * of the environment run isolated (`-I`): no variable and nothing in a folder of a user's is taken for a module.
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { runCommand } from '../commands.ts'
 import type { Layout } from '../config/paths.ts'
+import { alone } from './class-environment.ts'
 
 const readTimeoutMs = 120_000
 /** A big one, over a slow network. */
@@ -42,9 +43,20 @@ export async function installPackages(
 ): Promise<string | undefined> {
   if (!existsSync(python(layout))) return `there is no ${layout.classEnvironment}`
   const uv = join(layout.hub, 'bin/uv')
-  const [file, ...args] = existsSync(uv)
+  const program = existsSync(uv)
     ? [uv, 'pip', 'install', '--quiet', '--python', python(layout), '--requirement', listFile]
-    : [python(layout), '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--requirement', listFile]
+    : [
+        python(layout),
+        '-I',
+        '-m',
+        'pip',
+        'install',
+        '--quiet',
+        '--disable-pip-version-check',
+        '--requirement',
+        listFile,
+      ]
+  const [file, args] = alone(layout, program)
   const { code, stderr } = await runCommand(file, args, { timeoutMs: installTimeoutMs, env: networkOf(environment) })
   return code === 0 ? undefined : (stderr.split('\n').findLast(line => line.trim() !== '') ?? `code ${code}`)
 }

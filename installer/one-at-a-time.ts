@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { lockFile } from '../lock-file.ts'
 import { ProblemError } from '../problem.ts'
 
 /** In /run, which is there on every machine, and stays when our own folder goes. */
@@ -17,7 +18,7 @@ export async function oneAtATime(
     why: 'another installation, or an uninstallation, is under way on this machine',
   },
 ): Promise<AsyncDisposable> {
-  const child = spawn('flock', ['--nonblock', '--no-fork', file, 'sh', '-c', 'echo; exec cat >/dev/null'], {
+  const child = spawn('flock', ['--nonblock', '--no-fork', lockFile(file), 'sh', '-c', 'echo; exec cat >/dev/null'], {
     stdio: ['pipe', 'pipe', 'ignore'],
     // A Ctrl-C in the terminal must not take the lock away from what goes on.
     detached: true,

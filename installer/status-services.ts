@@ -1,14 +1,12 @@
 /** Whether systemd runs what it should, and whether hub and spawner answer. */
 import { readFileSync } from 'node:fs'
 import { runCommand } from '../commands.ts'
-import { parseConfig } from '../config/config.ts'
-import { newestGood } from '../config/history.ts'
 import type { Layout } from '../config/paths.ts'
 import { readBytes, showBytes } from '../config/quantities.ts'
 import { bad, type Check, good, type StatusLine, warning } from './status-lines.ts'
 import { versionInForce } from './steps/places.ts'
 import { runningUnits } from './units.ts'
-import { get } from './upgrade/health.ts'
+import { configInForce, get } from './upgrade/health.ts'
 
 const slice = 'tljh-users.slice'
 const properties = ['Id', 'LoadState', 'ActiveState', 'SubState', 'Result', 'NRestarts', 'ExecMainStatus']
@@ -76,7 +74,7 @@ async function lineOf(name: string, unit: Properties): Promise<StatusLine> {
 }
 
 async function lookAtHub(layout: Layout): Promise<StatusLine> {
-  const { http, baseUrl } = inForce(layout)
+  const { http, baseUrl } = await configInForce(layout)
   const isAny = ['', '0.0.0.0', '::'].includes(http.address)
   const host = isAny ? '127.0.0.1' : http.address
   const where = `${host.includes(':') ? `[${host}]` : host}:${http.port}`
@@ -127,15 +125,6 @@ async function lookAtServers(): Promise<StatusLine> {
     'all together have hardly any memory left, so the next that asks for some loses a kernel',
     'Stop servers that nobody needs, or lower the limit of each: sudo tljh-ts config set limits.memory 1G',
   )
-}
-
-/** The configuration that the services take where the file is no good. */
-function inForce({ configFile }: Layout) {
-  try {
-    return parseConfig(readFileSync(configFile))
-  } catch {
-    return newestGood(configFile) ?? parseConfig('')
-  }
 }
 
 /** What systemd says of each. Throws where it does not answer. */

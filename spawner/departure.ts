@@ -13,12 +13,13 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { chmod, lstat, mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { runCommand } from '../commands.ts'
 import { type UnixName, type UserName, unixName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
+import { lockFile } from '../lock-file.ts'
 import { ProblemError } from '../problem.ts'
 import { type ClearableUnits, clearUnit } from '../systemd/clearing.ts'
 import { type Account, findAccount } from './accounts.ts'
@@ -184,7 +185,9 @@ async function isThere(path: string): Promise<boolean> {
 
 /** One departure at a time on the whole machine, whoever orders it: flock(2), which ends with its holder. */
 export async function takeTurn(run: string, lock = 'accounts.lock'): Promise<AsyncDisposable> {
-  const child = spawn('flock', ['--no-fork', join(run, lock), 'sh', '-c', 'echo; exec cat >/dev/null'], {
+  // Without the folder there is no lock, and flock(1) says so.
+  const file = existsSync(run) ? lockFile(join(run, lock)) : join(run, lock)
+  const child = spawn('flock', ['--no-fork', file, 'sh', '-c', 'echo; exec cat >/dev/null'], {
     stdio: ['pipe', 'pipe', 'ignore'],
     detached: true,
   })

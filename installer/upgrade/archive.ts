@@ -4,6 +4,7 @@
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { runCommand } from '../../commands.ts'
+import { lockFile } from '../../lock-file.ts'
 import { ProblemError } from '../../problem.ts'
 import { releaseIn } from './identity.ts'
 
@@ -52,7 +53,7 @@ async function mustStayInside(archive: string, top: string, lock: string): Promi
 
 /** One at a time: what was killed can leave a tar behind that is still at work. */
 async function tar(archive: string, args: readonly string[], lock: string) {
-  const command = ['--no-fork', lock, 'tar', '--gzip', '--file', archive, ...args]
+  const command = ['--no-fork', lockFile(lock), 'tar', '--gzip', '--file', archive, ...args]
   const result = await runCommand('flock', command, { timeoutMs: unpackTimeoutMs })
   if (result.code === 0) return result
   throw new ProblemError('RELEASE_UNPACK', {

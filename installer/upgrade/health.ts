@@ -7,7 +7,8 @@ import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { runCommand } from '../../commands.ts'
-import { parseConfig } from '../../config/config.ts'
+import { type Config, parseConfig } from '../../config/config.ts'
+import { newestGood } from '../../config/history.ts'
 import type { Layout } from '../../config/paths.ts'
 
 /** As spawner/protocol.ts has it. */
@@ -73,8 +74,8 @@ async function lookAtSpawner(layout: Layout): Promise<Ailment | undefined> {
   }
 }
 
-async function lookAtHub({ configFile }: Layout, version: string): Promise<Ailment | undefined> {
-  const { http, baseUrl } = parseConfig(await readFile(configFile))
+async function lookAtHub(layout: Layout, version: string): Promise<Ailment | undefined> {
+  const { http, baseUrl } = await configInForce(layout)
   const isAny = http.address === '' || http.address === '0.0.0.0' || http.address === '::'
   const host = isAny ? '127.0.0.1' : http.address
   try {
@@ -84,6 +85,15 @@ async function lookAtHub({ configFile }: Layout, version: string): Promise<Ailme
     return { unit: hub, why: `the hub says that it is ${answered ?? 'no version'}, not ${version}`, isFinal: true }
   } catch (error) {
     return { unit: hub, why: `the hub does not answer: ${reason(error)}`, isFinal: false }
+  }
+}
+
+/** What hub and spawner go by: where the file is no good, the last that was. */
+export async function configInForce({ configFile }: Layout): Promise<Config> {
+  try {
+    return parseConfig(await readFile(configFile))
+  } catch {
+    return newestGood(configFile) ?? parseConfig('')
   }
 }
 

@@ -14,6 +14,7 @@ import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { runCommand } from '../../commands.ts'
+import { lockFile } from '../../lock-file.ts'
 import { ProblemError } from '../../problem.ts'
 import { unpackRelease } from './archive.ts'
 import { isVersion } from './versions.ts'
@@ -170,7 +171,7 @@ async function resume(url: string, part: string, env: Record<string, string>): P
     const before = await sizeOf(part)
     try {
       // Beside another one that was left behind by a process that was killed, both would write into the file.
-      const wait = ['--no-fork', `${part}.lock`, 'curl']
+      const wait = ['--no-fork', lockFile(`${part}.lock`), 'curl']
       await curl(url, ['--continue-at', '-', '--output', part], env, archiveTimeoutMs, wait)
       return
     } catch (error) {

@@ -15,6 +15,7 @@ import { readdir, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { runCommand } from '../../commands.ts'
 import { codeFolder, type Layout } from '../../config/paths.ts'
+import { lockFile } from '../../lock-file.ts'
 import { ProblemError } from '../../problem.ts'
 import { openChanges } from '../changes.ts'
 import { ensureVersion, versionInForce } from '../steps/places.ts'
@@ -22,7 +23,7 @@ import { ensureUnits, runningUnits, services } from '../units.ts'
 import { ailment, lastWords, runningServers } from './health.ts'
 import { type Passage, readJournal, writeJournal } from './journal.ts'
 import { forgetDownloads } from './releases.ts'
-import { copyState, forgetRestored, restoreState, schemaOf, stateFile } from './state-copy.ts'
+import { copyState, forgetRestored, restoreState, schemaInForce, schemaOf } from './state-copy.ts'
 
 export interface SwitchOptions {
   layout: Layout
@@ -56,7 +57,7 @@ export async function switchVersion(plan: SwitchPlan, options: SwitchOptions): P
   report('copy: the hub’s database as it is now')
   const file = join(layout.versions, `../state-before-${to}.sqlite`)
   const at = Date.now()
-  const copy = (await copyState(layout, file)) ? file : null
+  const copy = (await copied(plan, file, options)) ? file : null
   const passage: Passage = { kind, from, to, phase: 'switching', copy, at }
   writeJournal(layout, { ...readJournal(layout), passage })
   const why = await putInForce(to, plan.restore, options)
@@ -72,6 +73,17 @@ export async function switchVersion(plan: SwitchPlan, options: SwitchOptions): P
   await finish(passage, options)
   const still = new Set(await runningServers(layout).catch(() => running))
   return running.filter(user => !still.has(user))
+}
+
+/** Going back to a copy must be possible where the database that is in force is broken: that is when it is wanted. */
+async function copied({ restore }: SwitchPlan, file: string, { layout, report }: SwitchOptions): Promise<boolean> {
+  try {
+    return await copyState(layout, file)
+  } catch (error) {
+    if (restore === undefined || !(error instanceof ProblemError)) throw error
+    report(`note: ${error.what}: ${error.why}`)
+    return false
+  }
 }
 
 /**
@@ -146,7 +158,8 @@ async function goBack(passage: Passage, options: SwitchOptions): Promise<void> {
     await forgetRestored(layout)
     // What is broken of one service must not keep the other from coming back; the health says what is left of it.
     await restart('tljh-spawner.service').catch(() => undefined)
-    if (copy !== null && schemaOf(stateFile(layout)) !== schemaOf(copy)) {
+    // One that cannot be read any more is another, too.
+    if (copy !== null && (await schemaInForce(layout)) !== schemaOf(copy)) {
       report('the hub’s database is put back as it was before')
       await restoreState(layout, copy)
     }
@@ -209,7 +222,7 @@ function failed(why: string): ProblemError {
 }
 
 function layOutLock({ versions }: Layout): string {
-  return join(versions, '../put-in-force.lock')
+  return lockFile(join(versions, '../put-in-force.lock'))
 }
 
 function stuck({ from, to }: Passage, why: string): ProblemError {

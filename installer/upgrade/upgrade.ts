@@ -8,7 +8,6 @@
 import { existsSync } from 'node:fs'
 import { mkdir, rm, stat, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { runCommand } from '../../commands.ts'
 import type { Layout } from '../../config/paths.ts'
 import { ProblemError } from '../../problem.ts'
@@ -16,7 +15,7 @@ import { versionInForce } from '../steps/places.ts'
 import { releaseIn, signersIn } from './identity.ts'
 import { readJournal } from './journal.ts'
 import { downloadsFolder, openSite, type Site } from './releases.ts'
-import { copyState, schemaOf, stateFile } from './state-copy.ts'
+import { copyState, schemaInForce, stateFile } from './state-copy.ts'
 import { programOf, type SwitchOptions, switchVersion } from './switch.ts'
 import { compareVersions, mustBeNear, resolveVersion } from './versions.ts'
 
@@ -44,6 +43,8 @@ interface VersionCheck {
 }
 
 const checkTimeoutMs = 120_000
+/** A cold, slow disk. */
+const duTimeoutMs = 300_000
 /** Beside what was counted, in bytes: logs, the journal, whatever else goes on. */
 const spare = 64 * 1024 ** 2
 
@@ -107,17 +108,20 @@ export async function planRollback(layout: Layout): Promise<RollbackPlan> {
     })
   }
   const { version: to, copy, at } = before
-  const live = schemaOf(stateFile(layout)) ?? 0
+  const live = await schemaInForce(layout)
+  const isBroken = live === undefined && existsSync(stateFile(layout))
   const { migratesTo } = await checkVersion(layout, to, { hasState: false })
-  if (live <= migratesTo) return { from, to, restore: undefined, losses: [] }
+  if (!isBroken && (live ?? 0) <= migratesTo) return { from, to, restore: undefined, losses: [] }
   if (copy === null || !existsSync(copy)) {
     throw new ProblemError('ROLLBACK_STATE', {
       what: `${from} stays in force`,
-      why: `${to} cannot read what it has written, and the copy from before the upgrade is not there`,
+      why: isBroken
+        ? `the hub’s database cannot be read, and the copy from before the upgrade is not there`
+        : `${to} cannot read what it has written, and the copy from before the upgrade is not there`,
       fix: 'Restore a backup that was made with it: sudo tljh-ts restore FILE',
     })
   }
-  return { from, to, restore: copy, losses: lossesSince(layout, at) }
+  return { from, to, restore: copy, losses: lossesSince(at) }
 }
 
 export async function rollBack({ from, to, restore }: RollbackPlan, options: SwitchOptions): Promise<string[]> {
@@ -168,7 +172,9 @@ async function mustHaveRoom({ from, to, arch, site }: UpgradePlan, layout: Layou
   if (existsSync(join(layout.versions, to))) return
   await mkdir(downloadsFolder, { recursive: true, mode: 0o755 })
   const download = await site.size(to, arch)
-  const { stdout } = await runCommand('du', ['--summarize', '--block-size=1', join(layout.versions, from)])
+  const { stdout } = await runCommand('du', ['--summarize', '--block-size=1', join(layout.versions, from)], {
+    timeoutMs: duTimeoutMs,
+  })
   const state = (await stat(stateFile(layout)).catch(() => undefined))?.size ?? 0
   const unpacked = Number(stdout.split('\t')[0]) + 3 * state + spare
   const isSame = (await stat(downloadsFolder)).dev === (await stat(layout.prefix)).dev
@@ -187,15 +193,10 @@ async function mustBeFree(folder: string, bytes: number): Promise<void> {
   })
 }
 
-/** In the tables of this version; in words alone where it knows of none. */
-function lossesSince(layout: Layout, at: number): string[] {
+function lossesSince(at: number): string[] {
   const when = new Date(at).toISOString().slice(0, 16).replace('T', ' ')
-  const first = `What the hub has noted since ${when} UTC is lost: whoever logged in since then logs in again`
-  try {
-    using db = new DatabaseSync(stateFile(layout), { readOnly: true, timeout: 5_000 })
-    const { count } = db.prepare('SELECT count(*) AS count FROM passwords WHERE changed > ?').get(at) ?? {}
-    return [first, `${count} passwords were chosen or changed since then, and are again what they were`]
-  } catch {
-    return [first, 'Passwords that were changed since then are again what they were']
-  }
+  return [
+    `What the hub has noted since ${when} UTC is lost: whoever logged in since then logs in again`,
+    'Passwords that were chosen or changed since then are again what they were',
+  ]
 }

@@ -152,12 +152,20 @@ suite('an upgrade', () => {
 
     const refused = await tljhTs('rollback')
     assert.equal(refused.code, 1)
-    assert.match(refused.stdout, /is lost.*1 passwords/s)
+    assert.match(refused.stdout, /is lost.*Passwords that were chosen/s)
     await isWell('0.2.0')
+
+    // A hub that was taken over has left a way out of its folder, and its database is none any more.
+    const { host } = installed
+    await host.run(['ln', '-s', '/etc/profile.d', '/opt/tljh/state/hub.sqlite.restored.part'])
+    await host.run(['sh', '-c', 'cd /opt/tljh/state; rm -f hub.sqlite-wal hub.sqlite-shm; echo broken >hub.sqlite'])
 
     const back = await tljhTs('rollback', '--yes')
     assert.equal(back.code, 0, back.stderr)
     await isWell('0.1.0')
+    assert.equal((await host.run(['find', '/etc/profile.d', '-user', 'tljh-hub'])).stdout, '')
+    const copies = await host.run(['find', '/opt/tljh/hub', '-maxdepth', '1', '-name', '*state*', '-perm', '/077'])
+    assert.equal(copies.stdout, '', 'copies are for root alone')
   })
 
   test('from too far back is refused with the version to go to first', async () => {
