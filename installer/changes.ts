@@ -24,7 +24,6 @@ import {
   rmSync,
   symlinkSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { runCommand } from '../commands.ts'
@@ -80,7 +79,8 @@ export function openChanges(file: string): Changes {
       const isTorn = !/^$|\n$/.test(textOf(file))
       const handle = openSync(file, 'a', 0o600)
       try {
-        writeSync(handle, `${isTorn ? '\n' : ''}${JSON.stringify(line)}\n`)
+        // Not writeSync, which on a disk that is nearly full writes a part, and says so only by its result.
+        writeFileSync(handle, `${isTorn ? '\n' : ''}${JSON.stringify(line)}\n`)
         fsyncSync(handle)
       } finally {
         closeSync(handle)

@@ -4,6 +4,9 @@
  *   services and users' servers stop → logins are closed (before the file goes that keeps them from ssh) → what the journal of changes
  *   names is undone, the newest first → with --purge, homes, accounts and groups → caches and logs → our own folder
  *
+ * An account whose home could not be removed stays, and so does the command then: nobody else may get the number that owns what is left.
+ * Of our own folder, what is ours goes by its name; what somebody else has put there stays.
+ *
  * The last act removes the code that does all this, so it is a small script of its own, which until then takes the place of
  * `tljh-ts`: whenever it is cut off, the same command goes on. A step that cannot be done is told, and the others follow.
  */
@@ -22,12 +25,17 @@ export interface Removal {
   changes: Changes
   /** What is to be undone, the oldest first. */
   list: readonly Change[]
-  /** Accounts of the users. */
-  accounts: readonly string[]
+  accounts: readonly UserAccount[]
   /** With homes, accounts and everything. */
   isPurge: boolean
   /** Homes and what is left of them, which go with `isPurge`. */
   homes: readonly string[]
+}
+
+/** A user's, on the machine. */
+export interface UserAccount {
+  name: string
+  home: string
 }
 
 export interface Removed {
@@ -41,23 +49,28 @@ export const wrapper = '/usr/local/bin/tljh-ts'
 const copiesFolder = '/var/backups/tljh-ts'
 const journalNamespace = 'tljh-users'
 const stopTimeoutMs = 120_000
+/** Homes of a class on a slow disk have millions of files. */
+const removeTimeoutMs = 12 * 3_600_000
 
 export async function remove(removal: Removal): Promise<Removed> {
   const { layout, changes, list, accounts, isPurge, homes } = removal
   const removed: Removed = { complaints: [], copies: [] }
-  const attempt = async (what: string, work: () => unknown) => {
+  const attempt = async (what: string, work: () => unknown): Promise<boolean> => {
     try {
       await work()
+      return true
     } catch (error) {
       const why = error instanceof ProblemError ? error.why : error instanceof Error ? error.message : String(error)
       removed.complaints.push(`${what}: ${why}`)
+      return false
     }
   }
 
   await attempt('The services could not be stopped', stopServices)
   await attempt('The users’ servers could not be stopped', stopServers)
   if (!isPurge) {
-    for (const name of accounts) await attempt(`The login of ${name} was not closed`, () => changes.expireAccount(name))
+    for (const { name } of accounts)
+      await attempt(`The login of ${name} was not closed`, () => changes.expireAccount(name))
   }
   for (const change of list.toReversed()) {
     if (!goesEarly(change)) continue
@@ -68,9 +81,24 @@ export async function remove(removal: Removal): Promise<Removed> {
   }
   await attempt('systemd did not read its files again', () => must('systemctl', ['daemon-reload']))
   await attempt('sshd did not read its files again', reloadSshd)
+  let areGone = true
   if (isPurge) {
-    for (const home of homes) await attempt(`${home} was not removed`, () => removeTree(home))
-    for (const name of accounts) await attempt(`The account ${name} was not removed`, () => removeAccount(name))
+    const left = new Set<string>()
+    for (const { name } of accounts) await attempt(`What ${name} runs was not ended`, () => endProcesses(name))
+    for (const home of homes) {
+      if (!(await attempt(`${home} was not removed`, () => removeTree(home)))) left.add(home)
+    }
+    for (const { name, home } of accounts) {
+      const isDone = await attempt(`The account ${name} was not removed`, () => {
+        if (left.has(home)) throw new Error('its home is still there')
+        return removeAccount(name)
+      })
+      if (!isDone) areGone = false
+    }
+    areGone &&= left.size === 0
+  }
+  // The groups tell whose an account is that is left.
+  if (isPurge && areGone) {
     for (const change of list.toReversed()) {
       if (change.kind !== 'account' && change.kind !== 'group') continue
       await attempt(`${nameOf(change)} was not removed`, () => changes.undo(change))
@@ -80,7 +108,10 @@ export async function remove(removal: Removal): Promise<Removed> {
     await attempt(`${folder} was not removed`, () => removeTree(folder))
   }
   rmSync(`${layout.classEnvironment}.unfinished`, { force: true })
-  await attempt(`${dirname(layout.versions)} was not removed`, () => finish(layout, isPurge))
+  await attempt(`${dirname(layout.versions)} was not removed`, () => {
+    if (!areGone) throw new Error('tljh-ts is needed once more, for the homes and accounts that are left')
+    return finish(layout, isPurge)
+  })
   return removed
 }
 
@@ -94,6 +125,31 @@ export function nameOf(change: Change): string {
 export function goesEarly(change: Change): boolean {
   if (change.kind === 'file' || change.kind === 'symlink') return change.path !== wrapper
   return change.kind === 'unit' || change.kind === 'folder'
+}
+
+/** All that tljh-ts makes in PREFIX. It may be a folder that somebody else uses, too. */
+export function ownFolders({
+  prefix,
+  versions,
+  classEnvironment,
+  configFile,
+  state,
+  archives,
+  backups,
+}: Layout): string[] {
+  return [
+    ...[
+      dirname(versions),
+      classEnvironment,
+      `${classEnvironment}.unfinished`,
+      dirname(configFile),
+      state,
+      archives,
+      backups,
+    ],
+    // Of import-tljh and of restore.
+    ...['before-import', 'restoring'].map(name => join(prefix, name)),
+  ]
 }
 
 /** The hub first, which would start servers again. */
@@ -123,9 +179,13 @@ function keepCopy(path: string): { path: string; copy: string } {
   return { path, copy }
 }
 
-async function removeAccount(name: string): Promise<void> {
-  // What still runs in that name is no server of ours: a session, a job of cron's.
+/** What still runs in that name is no server of ours: a session, a job of cron's. */
+async function endProcesses(name: string): Promise<void> {
   await runCommand('pkill', ['--signal', 'KILL', '--uid', name])
+}
+
+async function removeAccount(name: string): Promise<void> {
+  await endProcesses(name)
   const { code, stderr } = await runCommand('userdel', ['--force', name])
   // 6: there is none.
   if (code !== 0 && code !== 6) throw new Error(stderr || `userdel ended with code ${code}`)
@@ -135,7 +195,7 @@ async function removeAccount(name: string): Promise<void> {
 
 /** Stays on its file system: what is mounted there is somebody else's. */
 async function removeTree(path: string): Promise<void> {
-  await must('rm', ['--recursive', '--force', '--one-file-system', '--', path])
+  await must('rm', ['--recursive', '--force', '--one-file-system', '--', path], removeTimeoutMs)
 }
 
 /** When timers last ran, see systemd.timer(5), Persistent=. */
@@ -154,10 +214,11 @@ function journals(): string[] {
 }
 
 /** From here on no code of ours is loaded any more. The journal of changes stays where accounts do: it says that they are ours. */
-async function finish({ prefix, versions, changes }: Layout, isPurge: boolean): Promise<void> {
+async function finish(layout: Layout, isPurge: boolean): Promise<void> {
+  const { prefix, versions, changes } = layout
   const folder = dirname(versions)
   const command = isPurge
-    ? `rm -rf --one-file-system -- ${prefix}`
+    ? `rm -rf --one-file-system -- ${ownFolders(layout).join(' ')} && { rmdir -- ${prefix} 2>/dev/null || true; }`
     : `find ${folder} -mindepth 1 -maxdepth 1 ! -path ${changes} -exec rm -rf --one-file-system -- {} +`
   const script = `#!/bin/sh
 # Made by tljh-ts uninstall, for the case that it is cut off: what is left is removed, and this file last.
@@ -170,11 +231,11 @@ ${command} && rm -f ${wrapper}
   const beside = `${wrapper}.tljh-ts-new`
   writeFileSync(beside, script, { mode: 0o755, flush: true })
   await must('mv', ['--force', beside, wrapper])
-  await must('sh', [wrapper, 'uninstall'])
+  await must('sh', [wrapper, 'uninstall'], removeTimeoutMs)
 }
 
-async function must(file: string, args: readonly string[]): Promise<CommandResult> {
-  const result = await runCommand(file, args, { timeoutMs: stopTimeoutMs })
+async function must(file: string, args: readonly string[], timeoutMs = stopTimeoutMs): Promise<CommandResult> {
+  const result = await runCommand(file, args, { timeoutMs })
   if (result.code === 0) return result
   throw new Error(result.stderr || `${file} ended with code ${result.code}`)
 }

@@ -5,11 +5,14 @@
  * (which nobody can log in to meanwhile), configuration, state, archives; a later installation takes them up. It works where the hub does
  * not: what cannot be done is said, and the rest is done.
  *
+ * It is refused in a terminal of a server of the hub's, which would end with the servers, and the work half-way with it.
+ *
  * All code that is needed is loaded at the start, because it is removed on the way.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline/promises'
+import pLimit from 'p-limit'
 import { misused, readCommandLine, type Surroundings } from '../command-line.ts'
 import { runCommand } from '../commands.ts'
 import { readConfig } from '../config/config.ts'
@@ -19,7 +22,7 @@ import { ProblemError } from '../problem.ts'
 import { type Change, openChanges } from './changes.ts'
 import { frozenPackages } from './class-packages.ts'
 import { oneAtATime } from './one-at-a-time.ts'
-import { goesEarly, nameOf, type Removed, remove, wrapper } from './removal.ts'
+import { goesEarly, nameOf, ownFolders, type Removed, remove, type UserAccount, wrapper } from './removal.ts'
 import { cacheFolder, groups, hubAccount } from './steps/places.ts'
 import { unitFolder } from './units.ts'
 
@@ -32,6 +35,12 @@ Takes the hub off this machine, after showing what goes and what stays. Homes an
   --yes       does not ask
 `
 
+const usersSlice = 'tljh-users.slice'
+const usersGroup = 'jupyterhub-users'
+/** Of du, for one home and for all of them; the size of the others is not shown. */
+const measureTimeoutMs = 60_000
+const measureAllTimeoutMs = 5 * 60_000
+
 const flag = { type: 'boolean', default: false } as const
 
 interface Home {
@@ -41,12 +50,18 @@ interface Home {
   lastChange: string
 }
 
+/** A line of passwd(5). */
+interface Account extends UserAccount {
+  uid: number
+  comment: string
+}
+
 interface Plan {
   isPurge: boolean
   list: readonly Change[]
   /** Whether the journal of changes was there. */
   isJournaled: boolean
-  accounts: readonly string[]
+  accounts: readonly UserAccount[]
   homes: readonly Home[]
   /** What is in the class environment, for a later one: a line each. Undefined where that is not known, or nothing is to stay. */
   packages: string | undefined
@@ -64,6 +79,7 @@ export async function runUninstall(args: readonly string[], surroundings: Surrou
   }
   const { purge: isPurge, 'dry-run': isDryRun, yes: isSure } = given.values
   if (process.getuid?.() !== 0) throw misused('it was not started as root', 'Start it with sudo')
+  if (!isDryRun) refuseInServer(isPurge)
   await using _lock = await oneAtATime('Nothing was removed')
   const terminal = openTerminal(streams, environment)
   const plan = await planRemoval(layout, isPurge)
@@ -84,27 +100,56 @@ export async function runUninstall(args: readonly string[], surroundings: Surrou
   return removed.complaints.length ? 1 : 0
 }
 
+/**
+ * sudo -i and su leave the server's control group, and die with its terminal all the same: so whoever started us is looked at, too.
+ * Throws `UNINSTALL_IN_SERVER`.
+ */
+function refuseInServer(isPurge: boolean): void {
+  for (let pid = process.pid; pid > 1; pid = parentOf(pid)) {
+    if (!readIfThere(`/proc/${pid}/cgroup`).includes(`/${usersSlice}/`)) continue
+    throw new ProblemError('UNINSTALL_IN_SERVER', {
+      what: 'Nothing was removed',
+      why: 'this terminal belongs to a server of the hub, and would end with it before the rest is done',
+      fix: `Start it over ssh. Or look at what goes with --dry-run, and have systemd start it: sudo systemd-run --collect --unit=tljh-uninstall tljh-ts uninstall ${isPurge ? '--purge ' : ''}--yes. What it says is then in: sudo journalctl --unit=tljh-uninstall`,
+    })
+  }
+}
+
+/** 0 where that is not known. */
+function parentOf(pid: number): number {
+  return Number(/^PPid:\s*(\d+)$/m.exec(readIfThere(`/proc/${pid}/status`))?.[1] ?? 0)
+}
+
 async function planRemoval(layout: Layout, isPurge: boolean): Promise<Plan> {
   const journaled = existsSync(layout.changes) ? openChanges(layout.changes).list() : []
   const list = journaled.length ? journaled : usualChanges()
   const accounts = usersAccounts()
-  const homes = await findHomes(accounts)
+  const paths = findHomes(accounts)
+  const homes = isPurge ? await measure(paths) : paths.map(path => ({ path, size: '?', lastChange: '?' }))
   const packages = isPurge ? undefined : await frozenPackages(layout).catch(() => undefined)
   const own = [wrapper, dirname(layout.versions), layout.classEnvironment, cacheFolder, layout.run].filter(existsSync)
   const early = list.filter(change => goesEarly(change) && isStillThere(change)).map(nameOf)
-  const people = [...accounts.map(name => `account ${name}`), ...groupsOf(list)]
+  const people = [...accounts.map(({ name }) => `account ${name}`), ...groupsOf(list)]
   const data = [dirname(layout.configFile), layout.state, layout.archives, layout.backups].filter(existsSync)
   const { config } = readConfig(readIfThere(layout.configFile))
   const extraGroups = [...(config?.unixGroups.keys() ?? [])].map(name => `group ${name}, which the configuration names`)
   const added = list.flatMap(change => (change.kind === 'packages' ? change.names : []))
+  const strangers = isPurge ? strangersIn(layout) : []
   const always = [
     ...extraGroups,
+    ...strangers.map(path => `${path}, which is not ours`),
     ...(added.length ? [`packages: sudo apt-get remove ${added.join(' ')}`] : []),
     'the journal’s lines, and what the system’s own tools keep of files that they change (/etc/passwd- and the like)',
   ]
   return {
     ...{ isPurge, list, accounts, homes, packages, isJournaled: journaled.length > 0 },
-    goes: [...new Set([...early, ...own, ...(isPurge ? [...people, ...data, layout.prefix] : [])])],
+    goes: [
+      ...new Set([
+        ...early,
+        ...own,
+        ...(isPurge ? [...people, ...data, ...(strangers.length ? [] : [layout.prefix])] : []),
+      ]),
+    ],
     stays: isPurge
       ? always
       : [
@@ -172,37 +217,65 @@ function packageList({ backups }: Layout): string {
   return join(backups, 'class-packages.txt')
 }
 
-/** Accounts that the hub made, or TLJH before it. */
-function usersAccounts(): string[] {
+/** Accounts that the hub made, or TLJH before it, which writes no comment. Others may be named like that, too. */
+function usersAccounts(): Account[] {
+  const groups = readIfThere('/etc/group').split('\n')
+  const members = groups.find(line => line.startsWith(`${usersGroup}:`))?.split(':')[3] ?? ''
+  return allAccounts().filter(
+    ({ name, uid, comment }) =>
+      comment.startsWith('JupyterHub user ') ||
+      (name.startsWith('jupyter-') && uid >= 1000 && members.split(',').includes(name)),
+  )
+}
+
+function allAccounts(): Account[] {
   return readIfThere('/etc/passwd')
     .split('\n')
     .flatMap(line => {
-      const [name = '', , uid = '', , comment = ''] = line.split(':')
-      const isOurs = comment.startsWith('JupyterHub user ') || (name.startsWith('jupyter-') && Number(uid) >= 1000)
-      return isOurs ? [name] : []
+      const [name = '', , uid = '', , comment = '', home = ''] = line.split(':')
+      return name ? [{ name, uid: Number(uid), comment, home: resolve('/', home) }] : []
     })
 }
 
 /** With those that no account has any more. */
-async function findHomes(accounts: readonly string[]): Promise<Home[]> {
-  const named = readIfThere('/etc/passwd')
-    .split('\n')
-    .flatMap(line => {
-      const [name = '', , , , , home = ''] = line.split(':')
-      return accounts.includes(name) && home.startsWith('/home/') ? [home] : []
-    })
-  const found = existsSync('/home')
-    ? readdirSync('/home').filter(name => /^(?:jupyter-|\.tljh-(?:removed|new)-)/.test(name))
-    : []
-  const paths = [...new Set([...named, ...found.map(name => join('/home', name))])].filter(existsSync).toSorted()
-  return await Promise.all(paths.map(homeAt))
+function findHomes(accounts: readonly UserAccount[]): string[] {
+  const others = allAccounts().filter(({ name }) => !accounts.some(account => account.name === name))
+  const named = accounts.map(({ home }) => home).filter(home => home.startsWith('/home/'))
+  const found = readdirIfThere('/home')
+    .filter(name => /^(?:jupyter-|\.tljh-(?:removed|new)-)/.test(name))
+    .map(name => join('/home', name))
+    .filter(path => !others.some(({ name, uid }) => path === `/home/${name}` || (uid >= 1000 && ownerOf(path) === uid)))
+  return [...new Set([...named, ...found])]
+    .filter(path => existsSync(path) && !others.some(({ home }) => home === path))
+    .toSorted()
 }
 
-async function homeAt(path: string): Promise<Home> {
+function ownerOf(path: string): number | undefined {
+  return lstatSync(path, { throwIfNoEntry: false })?.uid
+}
+
+/** Two at a time: the class may be at work on the same disk. */
+async function measure(paths: readonly string[]): Promise<Home[]> {
+  const end = Date.now() + measureAllTimeoutMs
+  return await pLimit(2).map(paths, path => homeAt(path, Math.min(measureTimeoutMs, end - Date.now())))
+}
+
+async function homeAt(path: string, timeoutMs: number): Promise<Home> {
   const how = ['--summarize', '--one-file-system', '--human-readable', '--time', '--time-style=long-iso', '--', path]
-  const { stdout } = await runCommand('du', how, { timeoutMs: 600_000 }).catch(() => ({ stdout: '' }))
-  const [size = '?', lastChange = '?'] = stdout.split('\t')
-  return { path, size, lastChange }
+  const isInTime = timeoutMs > 0
+  const { stdout } = isInTime
+    ? await runCommand('du', how, { timeoutMs }).catch(() => ({ stdout: '' }))
+    : { stdout: '' }
+  const [size = '', lastChange = '?'] = stdout.split('\t')
+  return { path, size: size || '?', lastChange }
+}
+
+/** What is in our folder and not ours. */
+function strangersIn(layout: Layout): string[] {
+  const own = ownFolders(layout)
+  return readdirIfThere(layout.prefix)
+    .map(name => join(layout.prefix, name))
+    .filter(path => !own.includes(path))
 }
 
 function groupsOf(list: readonly Change[]): string[] {
@@ -238,4 +311,8 @@ function usualChanges(): Change[] {
 
 function readIfThere(file: string): string {
   return existsSync(file) ? readFileSync(file, 'utf8') : ''
+}
+
+function readdirIfThere(folder: string): string[] {
+  return existsSync(folder) ? readdirSync(folder) : []
 }

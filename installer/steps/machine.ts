@@ -22,6 +22,10 @@ const closedPlaces: readonly [string, string][] = [
   ['/dev', 'what is there is gone after a reboot'],
   ['/proc', 'it is the kernel’s'],
   ['/sys', 'it is the kernel’s'],
+  ...['/boot', '/etc', '/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'].map(systems),
+  ...['apt', 'dpkg', 'private', 'systemd'].map(name => systems(`/var/lib/${name}`)),
+  ...['backups', 'cache', 'log', 'mail', 'spool'].map(name => systems(`/var/${name}`)),
+  ...['/var/lock', '/var/run'].map((place): [string, string] => [place, 'what is there is gone after a reboot']),
 ]
 
 /** @param prefix as it was given, if it was. Throws `INSTALL_…`. */
@@ -49,6 +53,7 @@ export function checkPrefix(prefix: string): void {
   if (!/^(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$/.test(prefix))
     throw refuse('it has to be an absolute path of letters, digits and . _ -')
   for (const [place, why] of closedPlaces) if (`${prefix}/`.startsWith(`${place}/`)) throw refuse(why)
+  if (/^(?:\/var)?\/[^/]+$/.test(prefix)) throw refuse('it has to be a folder of its own, below one of the system’s')
 }
 
 /** The services start the code by its place. */
@@ -92,6 +97,10 @@ function checkVersion(layout: Layout): void {
     `version ${inForce} is installed here, and this is ${own}`,
     `An installation is not an upgrade. To upgrade: sudo tljh-ts upgrade ${own}`,
   )
+}
+
+function systems(place: string): [string, string] {
+  return [place, 'what is there is the system’s']
 }
 
 function problem(code: string, why: string, fix: string): ProblemError {

@@ -3,7 +3,9 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { checkPrefix } from '../../installer/steps/machine.ts'
 import { bootHost, type Host } from './host.ts'
+import { startKernel } from './kernel.ts'
 import { makeRelease, PLACED } from './placed.ts'
 import { choosePassword } from './product.ts'
 import { difference, type Snapshot, snapshot } from './snapshot.ts'
@@ -22,6 +24,8 @@ before(async () => {
   host = await bootHost({ isBare: true })
   // There is no network to make it anew.
   await host.run(['cp', '--archive', '/opt/tljh/user', '/srv/class-environment'])
+  // Somebody's who has nothing to do with the hub.
+  await host.run(['useradd', '--create-home', '--comment=The chess club', 'jupyter-chess'])
   fresh = await snapshot(host)
 })
 after(async () => {
@@ -38,10 +42,19 @@ async function isExpired(): Promise<boolean> {
   return (await host.run(['getent', 'shadow', 'jupyter-ann'])).stdout.split(':')[7] === '1'
 }
 
-async function enter(): Promise<ReturnType<typeof visit>> {
-  const ann = visit(`http://${host.address}`)
-  assert.equal((await ann.logIn('ann', password)).status, 302)
-  return ann
+async function enter(name = 'ann'): Promise<ReturnType<typeof visit>> {
+  const visitor = visit(`http://${host.address}`)
+  assert.equal((await visitor.logIn(name, password)).status, 302)
+  return visitor
+}
+
+/** What it says where it is started in a terminal of prof's server, by the given words. */
+async function inServer(words: readonly string[]): Promise<string> {
+  const prof = await enter('prof')
+  await prof.startServer()
+  using kernel = await startKernel(prof, 'prof')
+  const run = `subprocess.run(${JSON.stringify(words)}, capture_output=True, text=True)`
+  return (await kernel.run(`import subprocess; result = ${run}; print(result.stdout + result.stderr)`)).text
 }
 
 test('homes and accounts stay, closed, and everything else is gone but what was listed', async () => {
@@ -64,10 +77,15 @@ test('homes and accounts stay, closed, and everything else is gone but what was 
   const unsure = await host.run(['tljh-ts', 'uninstall'], { check: false })
   assert.equal(unsure.code, 1)
   assert.match(unsure.stderr, /nobody to ask[\s\S]*--yes/)
+  const uninstall = ['tljh-ts', 'uninstall', '--yes']
+  assert.match(await inServer(['sudo', ...uninstall]), /Nothing was removed[\s\S]*would end with it[\s\S]*systemd-run/)
+  assert.match(await inServer(['sudo', 'su', '-', '-c', uninstall.join(' ')]), /Nothing was removed[\s\S]*systemd-run/)
+  const bySystemd = ['sudo', 'systemd-run', '--collect', '--unit=tljh-uninstall', '--wait', '--pipe']
+  assert.match(await inServer([...bySystemd, 'tljh-ts', 'uninstall']), /nobody to ask/)
 
   const { stdout } = await host.run(['tljh-ts', 'uninstall', '--yes'])
-  assert.ok(stdout.startsWith(planned))
-  assert.match(stdout, /1 home in \/home[\s\S]*account jupyter-ann[\s\S]*sudo apt-get remove libatomic1 git/)
+  assert.doesNotMatch(planned, /chess/)
+  assert.match(stdout, /2 homes in \/home[\s\S]*account jupyter-ann[\s\S]*sudo apt-get remove libatomic1 git/)
   const copy = `/var/backups/tljh-ts${sudoers}`
   assert.match(await host.readFile(copy), /# edited/)
   assert.ok(stdout.includes(copy))
@@ -117,7 +135,21 @@ test('purging that is cut off is completed by the same command, and leaves the m
   while (existsSync(early)) await delay(5)
   first.kill('SIGKILL')
   await first.ended
+
+  // A home that cannot be removed whole, and somebody's file in our folder.
+  const mounted = '/home/jupyter-ann/mounted'
+  await host.run(['mkdir', mounted])
+  await host.run(['mount', '-t', 'tmpfs', 'tmpfs', mounted])
+  await host.run(['touch', '/opt/tljh/notes'])
+  const partly = await host.run(purge, { check: false })
+  assert.equal(partly.code, 1)
+  assert.match(partly.stderr, /jupyter-ann was not removed: its home is still there[\s\S]*needed once more/)
+  await host.run(['id', 'jupyter-ann'])
+  assert.notEqual((await host.run(['id', 'jupyter-prof'], { check: false })).code, 0)
+
+  await host.run(['umount', mounted])
   const { stdout } = await host.run(purge)
+  assert.match(stdout, /\/opt\/tljh\/notes, which is not ours/)
   assert.match(stdout, /\/home\/jupyter-ann\s+\S+, last changed \d{4}-/)
 
   const left = difference(fresh, await snapshot(host)).filter(
@@ -128,6 +160,20 @@ test('purging that is cut off is completed by the same command, and leaves the m
     /[ /]etc\/(?:passwd|group|shadow|gshadow|subuid|subgid)-|[0-9a-f]{64} +\/etc\/(?:shadow|subuid|subgid)$/
   assert.deepEqual(
     left.filter(line => !ofTools.test(line) && !/\/var\/backups/.test(line)),
-    ['- /opt/tljh d 755 0:0 '],
+    ['+ /opt/tljh/notes f 644 0:0 '],
   )
+  assert.equal((await host.run(['ls', '--almost-all', '/opt/tljh'])).stdout, 'notes\n')
+
+  await host.run(['rm', '/opt/tljh/notes'])
+  await release.place(host)
+  await host.run([...PLACED, 'uninstall', '--purge', '--yes'])
+  assert.equal(existsSync(join(host.rootPath, 'opt/tljh')), false)
+})
+
+test('a folder of the system’s is refused for the hub, and so is one for other things', async () => {
+  for (const prefix of ['/srv', '/opt', '/data', '/var/lib', '/etc/tljh', '/usr/local/tljh', '/var/lib/dpkg/tljh']) {
+    assert.throws(() => checkPrefix(prefix), { code: 'INSTALL_PREFIX' }, prefix)
+  }
+  for (const prefix of ['/srv/tljh', '/opt/tljh', '/var/lib/tljh', '/var/opt/tljh', '/mnt/disk/tljh'])
+    checkPrefix(prefix)
 })

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import {
   appendFileSync,
   existsSync,
@@ -118,6 +119,22 @@ test('wherever a kill tears the last line off, what was changed can be undone, a
     assert.equal(readFileSync(at('second'), 'utf8'), 'before\n')
     assert.deepEqual(openChanges(journal).list(), [])
   }
+})
+
+test('what does not fit into the journal whole is not changed', async () => {
+  await openChanges(journal).writeFile(at('first'), 'ours\n', 0o644)
+  const program = `
+    const { openChanges } = await import(${JSON.stringify(import.meta.resolve('../../installer/changes.ts'))})
+    await openChanges(${JSON.stringify(journal)}).writeFile(${JSON.stringify(at('second'))}, 'ours', 0o644)
+      .catch(({ code }) => console.log(code))`
+  // A limit stands for a full disk: the kernel writes as much as there is room for, and then nothing.
+  const limit = `--fsize=${statSync(journal).size + 10}`
+  const { stdout } = spawnSync('prlimit', [limit, process.execPath, '--input-type=module', '--eval', program], {
+    encoding: 'utf8',
+  })
+  assert.equal(stdout, 'INSTALL_NOT_CHANGED\n')
+  assert.equal(existsSync(at('second')), false)
+  assert.equal(openChanges(journal).list().length, 1)
 })
 
 test('undoing what was noted and never made changes nothing', async () => {
