@@ -46,6 +46,9 @@ main() {
   read_options "$@"
   check_machine
   mkdir -p "$CACHE" "$prefix/hub/versions"
+  # For root alone: whoever may open it can hold it.
+  (umask 077; : >>"$CACHE/install.lock")
+  chmod 600 "$CACHE/install.lock"
   exec 9>"$CACHE/install.lock"
   flock --nonblock 9 || refuse 'another installation runs on this machine' "It holds $CACHE/install.lock." 'Wait for it.'
   install_packages
@@ -55,13 +58,14 @@ main() {
 }
 
 read_options() {
-  version=latest prefix=/opt/tljh offline='' config='' behind_proxy='' import='' untested='' passed_on=() import_options=() has_admin=''
+  version=latest prefix=/opt/tljh offline='' config='' requirements='' behind_proxy='' import='' untested=''
+  passed_on=() import_options=() has_admin='' has_password=''
   while (($#)); do
     case $1 in
       --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}"; continue ;;
       --help) usage; exit 0 ;;
       --behind-proxy) behind_proxy=1 passed_on+=("$1"); shift; continue ;;
-      --no-progress-page | --no-self-test) passed_on+=("$1"); shift; continue ;;
+      --no-progress-page | --no-self-test) passed_on+=("$1") import_options+=("$1"); shift; continue ;;
       --import-tljh) import=1; shift; continue ;;
       --yes) import_options+=("$1"); shift; continue ;;
       --untested-system) untested=1; shift; continue ;;
@@ -74,8 +78,10 @@ read_options() {
       --offline) offline=$2 ;;
       --prefix) prefix=${2%/} passed_on+=(--prefix "${2%/}") ;;
       --config) config=$2 passed_on+=("$1" "$2") ;;
-      --admin) has_admin=1 passed_on+=("$1" "$2") import_options+=("$1" "${2%%:*}") ;;
-      *) passed_on+=("$1" "$2") ;;
+      --requirements) requirements=$2 passed_on+=("$1" "$2") import_options+=("$1" "$2") ;;
+      --admin)
+        check_admin "$2"
+        has_admin=1 passed_on+=("$1" "$2") import_options+=("$1" "${2%%:*}") ;;
     esac
     shift 2
   done
@@ -83,9 +89,39 @@ read_options() {
   if [[ $import && ($config || $prefix != /opt/tljh || $behind_proxy) ]]; then
     refuse '--import-tljh does not go with --config, --prefix and --behind-proxy' 'All that is taken over from TLJH.' 'Leave these out.'
   fi
-  [[ $prefix == /?* ]] || refuse "--prefix is $prefix" 'It has to begin with a slash.' 'Write it like --prefix /srv/tljh'
+  if [[ $import && $has_password ]]; then
+    refuse '--admin has a password, and --import-tljh takes none' 'Whom TLJH knows keeps the password; others get a one-time code.' \
+      'Write --admin NAME alone.'
+  fi
+  check_prefix
+  [[ ! $requirements || $requirements =~ ^https?:// || -r $requirements ]] ||
+    refuse "$requirements cannot be read" '--requirements names it.' 'See whether it is there.'
   [[ ! $config || -r $config ]] || refuse "$config cannot be read" '--config names it.' 'See whether it is there.'
   [[ ! $offline || -r $offline ]] || refuse "$offline cannot be read" '--offline names it.' 'See whether it is there.'
+}
+
+# check_admin NAME[:PASSWORD]: a name as the hub has them (config/names.ts), in capitals too.
+check_admin() {
+  local name=${1%%:*}
+  [[ ${name,,} =~ ^[[:space:]]*[a-z0-9]([a-z0-9._@-]{0,62}[a-z0-9])?[[:space:]]*$ && $name != *..* ]] ||
+    refuse "--admin is $name, which cannot be a user name" \
+      'A name has 1 to 64 of the letters a to z, digits and . _ @ -, and starts and ends with a letter or a digit.' 'Check its spelling.'
+  [[ $1 != *:* ]] || has_password=1
+  [[ $1 != *$'\n'* ]] || refuse "the password of $name has several lines" 'Nobody could type it.' 'Choose one of a single line.'
+}
+
+# As installer/steps/machine.ts has it: root makes folders there, and runs what lies in them.
+check_prefix() {
+  local place to_do='Leave it out, or write one like --prefix /srv/tljh'
+  [[ $prefix =~ ^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$ ]] ||
+    refuse "--prefix is $prefix" 'It has to be an absolute path of letters, digits and . _ -' "$to_do"
+  [[ ! $prefix =~ ^(/var)?/[^/]+$ ]] ||
+    refuse "--prefix is $prefix" "It has to be a folder of its own, below one of the system's." "$to_do"
+  for place in /home /root /tmp /var/tmp /run /dev /proc /sys /boot /etc /usr /bin /sbin /lib /lib32 /lib64 /libx32 \
+    /var/lib/{apt,dpkg,private,systemd} /var/{backups,cache,log,mail,spool,lock,run}; do
+    [[ $prefix/ != "$place"/* ]] ||
+      refuse "--prefix is $prefix" "What lies in $place is the system's, or a user's, or is not seen by services, or does not last." "$to_do"
+  done
 }
 
 # --- Looking: nothing is changed here ---------------------------------------------------------------------------------
@@ -163,15 +199,33 @@ check_systemd() {
 }
 
 check_size() {
-  local memory free folder=$prefix
+  local memory free place wanted=3072 what='3 GB, and room for homes'
   memory=$(awk '/^MemTotal:/ { print int($2 / 1024) }' /proc/meminfo)
   # What is sold as 1 GB has some 960 MB for Linux.
   ((memory >= 900)) || refuse "this machine has $memory MB of memory" 'It needs 1 GB, and 100 to 500 MB for each student at work.' 'Use a bigger one.'
   ((memory >= 1900)) || say "This machine has $memory MB of memory: enough for a few students at a time."
-  while [[ ! -d $folder ]]; do folder=$(dirname "$folder"); done
-  free=$(($(df --output=avail --block-size=1M "$folder" | tail -n 1)))
-  ((free >= 3072)) || refuse "$folder has $free MB free" 'It needs 3 GB, and room for homes.' 'Make room, or name another place with --prefix.'
+  # What an installation has that is here already, or was broken off, needs no room any more.
+  if [[ -L $prefix/hub/current || -e $prefix/hub/installing ]] || compgen -G "$prefix/hub/versions/[0-9]*" >/dev/null; then
+    wanted=500 what='500 MB to go on'
+  fi
+  place=$(nearest "$prefix")
+  free=$(free_in "$place")
+  ((free >= wanted)) || refuse "$place has $free MB free" "It needs $what." 'Make room, or name another place with --prefix.'
+  place=$(nearest "$CACHE")
+  [[ $(stat --format=%d "$place") != "$(stat --format=%d "$(nearest "$prefix")")" ]] || return 0
+  free=$(free_in "$place")
+  ((free >= 200)) || refuse "$place has $free MB free" 'What is downloaded goes there, and needs 200 MB.' 'Make room there.'
 }
+
+# The folder that is there, of this path or above it.
+nearest() {
+  local folder=$1
+  while [[ ! -d $folder ]]; do folder=$(dirname "$folder"); done
+  echo "$folder"
+}
+
+# In MB.
+free_in() { echo $(($(df --output=avail --block-size=1M "$1" | tail -n 1))); }
 
 # A TLJH is taken over only where one says so; an installation of ours is mended, or upgraded by its own command.
 check_installation() {
@@ -217,24 +271,46 @@ listeners() {
     done
     echo "${names:-a program}"
   else
-    awk -v port="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == port { print "a program"; exit }' /proc/net/tcp /proc/net/tcp6
+    # Without IPv6 there is no tcp6.
+    { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || true; } |
+      awk -v port="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == port { found = 1 } END { if (found) print "a program" }'
   fi
 }
 
 # Certificates and signatures hold for a time, so a clock that is wrong fails later, in ways that nobody understands.
 check_clock() {
   command -v curl >/dev/null || return 0
-  local answer date theirs ours
+  local answer status date age theirs ours
   # It is the time alone that is read here, and a wrong clock is why a certificate would not be believed.
-  answer=$(curl "${curl_options[@]}" --insecure --head "$SITE/releases" 2>&1) ||
-    refuse "$SITE does not answer" "curl says: ${answer##*curl: }" \
+  answer=$(curl "${curl_options[@]}" --insecure --head --header 'Cache-Control: no-cache' --write-out "$STATUS" "$SITE/releases" 2>&1) || {
+    status=$(status_in "$answer")
+    # Not every server answers this kind of request.
+    if [[ $status == 405 || $status == 501 ]]; then
+      say "$SITE does not tell the time, so nobody knows whether the clock of this machine is right: it says $(date --utc '+%F %T') UTC."
+      return 0
+    fi
+    refuse_status "$SITE/releases" "$status"
+    refuse "$SITE does not answer" "$(curl_says "$answer")" \
       "See whether this machine reaches the network. Behind a proxy: export https_proxy and http_proxy, and use sudo -E."
-  date=$(sed -n 's/^[Dd]ate: *\([^\r]*\)\r*$/\1/p' <<<"$answer" | tail -n 1)
+  }
+  date=$(last_header date "$answer")
   theirs=$(date --date="$date" +%s 2>/dev/null) && [[ $date ]] || return 0
+  # A cache on the way tells when it got the answer, and how many seconds ago that was.
+  age=$(last_header age "$answer")
+  [[ ! $age =~ ^[0-9]{1,9}$ ]] || theirs=$((theirs + 10#$age))
   ours=$(date +%s)
   ((ours - theirs < 86400 && theirs - ours < 86400)) ||
     refuse "the clock of this machine says $(date --utc '+%F %T') UTC, and $SITE says $(date --utc --date="@$theirs" '+%F %T') UTC" \
       'With a wrong clock, no certificate can be checked.' 'Set it: timedatectl set-ntp true'
+}
+
+# last_header NAME ANSWER: its value in the last of the answers, as those before it send on to another place.
+last_header() {
+  awk -v start="^$1: *" '
+    { sub(/\r$/, "") }
+    /^HTTP\// { value = "" }
+    tolower($0) ~ start { value = $0; sub(/^[^:]*: */, "", value) }
+    END { print value }' <<<"$2"
 }
 
 # --- Changing ---------------------------------------------------------------------------------------------------------
@@ -251,12 +327,23 @@ install_packages() {
   added=$([[ ! -e $record ]] || tr '\n' ' ' <"$record")
 }
 
-# Another apt may run, as it does for minutes after a machine's first boot; registries have bad moments.
+# Another apt may run, as it does for minutes after a machine's first boot; registries have bad moments. apt can wait for its locks
+# itself, but not for that of its lists, and says nothing meanwhile.
 apt_get() {
-  local attempt said=''
-  for attempt in 1 2 3; do
-    ((attempt == 1)) || sleep 5
-    said=$(DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" 2>&1 </dev/null) && return
+  local failures=0 said='' has_said='' end=$((SECONDS + 300))
+  while true; do
+    said=$(DEBIAN_FRONTEND=noninteractive apt-get --yes --quiet -o Acquire::Retries=3 "$@" 2>&1 </dev/null) && return
+    if [[ $said == *'Could not get lock'* ]]; then
+      ((SECONDS < end)) ||
+        refuse "another program has used apt for five minutes" "apt-get $1 says: $(grep -m 1 'Could not get lock' <<<"$said")" \
+        "See what it does (ps -C apt-get,apt,dpkg,unattended-upgr), and then repeat $SELF."
+      [[ $has_said ]] || say 'Another program uses apt. Waiting until it is done, for five minutes at most …'
+      has_said=1
+      sleep 2
+      continue
+    fi
+    ((++failures < 3)) || break
+    sleep 5
   done
   refuse "apt-get $1 has failed three times" "It says: $(tail -n 5 <<<"$said")" "See whether 'apt-get $1' works, and then repeat $SELF."
 }
@@ -264,6 +351,24 @@ apt_get() {
 # A redirect may not lead from https to http; a connection that says nothing for half a minute is dead.
 readonly curl_options=(--fail --location --silent --show-error --proto-redir "=https$([[ $SITE == https:* ]] || echo ,http)" --connect-timeout 20
   --speed-limit 1000 --speed-time "${TLJH_TS_PATIENCE:-30}")
+# What curl writes at the end: what the site answered, and a proxy before it.
+readonly STATUS='%{stderr}\nHTTP %{http_code} %{http_connect}\n'
+
+# The last of the two that was an answer; 000 where there was none.
+status_in() { awk '/^HTTP [0-9]+ [0-9]+$/ { status = $2 + 0 ? $2 : $3 } END { print status }' <<<"$1"; }
+
+curl_says() { echo "curl says: $(sed -n 's/^curl: //p' <<<"$1")"; }
+
+# refuse_status URL STATUS: where the status says enough.
+refuse_status() {
+  case $2 in
+    407) refuse "the proxy wants a password before it passes $1 on" 'It answers 407.' \
+      'Name it with the proxy: export http_proxy=http://NAME:PASSWORD@PROXY:PORT, https_proxy likewise, and use sudo -E.' ;;
+    408 | 429 | 5??) refuse "$1 cannot be had now" "The site, or a proxy before it, answers $2." \
+      "That passes as a rule. Repeat $SELF later: it goes on where it was." ;;
+    4??) [[ $2 == 416 ]] || refuse "$1 is not there" "The site answers $2." 'Ask whoever keeps the site.' ;;
+  esac
+}
 
 fetch_release() {
   fetch releases
@@ -307,19 +412,21 @@ fetch() {
   for attempt in 1 2 3; do
     ((attempt == 1)) || sleep 2
     code=0
-    said=$(curl "${curl_options[@]}" --continue-at - --write-out '%{stderr}\nHTTP %{http_code}\n' --output "$part" "$SITE/$1" 2>&1) || code=$?
-    status=$(sed -n 's/^HTTP //p' <<<"$said")
+    said=$(curl "${curl_options[@]}" --continue-at - --write-out "$STATUS" --output "$part" "$SITE/$1" 2>&1) || code=$?
+    status=$(status_in "$said")
     # 416: there is no more of it.
     if ((code == 0)) || [[ $status == 416 ]]; then
       mv "$part" "$target"
       return
     fi
-    [[ $status != 40? ]] || refuse "$SITE/$1 is not there" "The site answers $status." 'Ask whoever keeps the site.'
+    # What passes by itself may have passed at the next try.
+    [[ $status == 408 || $status == 429 || $status == 5?? ]] || refuse_status "$SITE/$1" "$status"
     # 33: the site sends a file whole or not at all.
     ((code != 33)) || rm -f "$part"
   done
+  refuse_status "$SITE/$1" "$status"
   [[ ! -e $part ]] || kept=$(($(stat --format=%s "$part") / 1000000))
-  refuse "the download of $SITE/$1 was broken off" "curl says: $(sed -n 's/^curl: //p' <<<"$said")" \
+  refuse "the download of $SITE/$1 was broken off" "$(curl_says "$said")" \
     "See whether this machine reaches the network and has room in $CACHE, and repeat $SELF: it goes on where it was ($kept MB are here)."
 }
 
@@ -389,12 +496,12 @@ unpack() {
 
 hand_over() {
   local program=("$folder/node_modules/node/bin/node" --disable-warning=ExperimentalWarning "$folder/tljh-ts.ts")
+  [[ ! ${added:-} ]] || passed_on+=(--installed-packages "$added") import_options+=(--installed-packages "$added")
   if [[ $import ]]; then
     # It shows its plan and asks; what is read here is this script, or its end.
     if [[ -t 2 && -r /dev/tty ]]; then exec </dev/tty; fi
     exec "${program[@]}" import-tljh "${import_options[@]}"
   fi
-  [[ ! ${added:-} ]] || passed_on+=(--installed-packages "$added")
   exec "${program[@]}" install "${passed_on[@]}"
 }
 

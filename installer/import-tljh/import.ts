@@ -23,7 +23,7 @@ import { oneAtATime } from '../one-at-a-time.ts'
 import { type ImportPlan, planImport } from './plan.ts'
 import { isTljh, readOldHub } from './reading.ts'
 
-const usage = `Usage: sudo tljh-ts import-tljh [--dry-run] [--yes] [--from FOLDER] [--admin NAME] [--new-environment]
+const usage = `Usage: sudo tljh-ts import-tljh [--dry-run] [--yes] [--from FOLDER] [--admin NAME] [--new-environment] [OPTION…]
 
 Takes over a machine that runs The Littlest JupyterHub: users with their passwords, administrators, configuration, homes. It shows what
 becomes of what, and asks. TLJH is stopped then, and kept in /opt/tljh/before-import. If it is cut off, the same command completes it.
@@ -33,6 +33,9 @@ becomes of what, and asks. TLJH is stopped then, and kept in /opt/tljh/before-im
   --from FOLDER       where TLJH lies, if that is not /opt/tljh
   --admin NAME        an administrator, beside those whom TLJH knows
   --new-environment   makes a new Python environment for the users, instead of going on with TLJH's
+
+These are handed on to tljh-ts install, which says what they mean: --requirements, --no-progress-page, --no-self-test, and of install.sh
+--installed-packages.
 `
 
 const options = {
@@ -41,6 +44,10 @@ const options = {
   from: { type: 'string' },
   admin: { type: 'string', multiple: true },
   'new-environment': { type: 'boolean', default: false },
+  requirements: { type: 'string' },
+  'no-progress-page': { type: 'boolean', default: false },
+  'no-self-test': { type: 'boolean', default: false },
+  'installed-packages': { type: 'string', multiple: true },
 } as const
 
 const unitFolder = '/etc/systemd/system'
@@ -69,6 +76,9 @@ export async function runImportTljh(args: readonly string[], surroundings: Surro
   const busy = { file: '/run/tljh-ts-import.lock', why: 'another take-over is under way on this machine' }
   await using _lock = await oneAtATime('Nothing was taken over', busy)
   const { values } = given
+  const { requirements } = values
+  if (requirements !== undefined && !/^https?:\/\//.test(requirements) && !existsSync(requirements))
+    throw notDone(`there is no file ${requirements}, which --requirements names`, 'Check the name')
   const earlier = begunIn(layout)
   if (earlier) terminal.print('A take-over of TLJH was cut off; this completes it.\n')
   const begun = earlier ?? (await begin(values.from ?? layout.prefix, values))
@@ -82,7 +92,21 @@ export async function runImportTljh(args: readonly string[], surroundings: Surro
     return 1
   }
   await moveAside(begun, layout)
-  return await install(begun, surroundings, terminal)
+  return await install(begun, handedOn(values), surroundings, terminal)
+}
+
+/** What of our command line is the installation's. */
+function handedOn(values: {
+  requirements?: string
+  'no-progress-page': boolean
+  'no-self-test': boolean
+  'installed-packages'?: string[]
+}): string[] {
+  return [
+    ...(values.requirements === undefined ? [] : ['--requirements', values.requirements]),
+    ...(['no-progress-page', 'no-self-test'] as const).flatMap(name => (values[name] ? [`--${name}`] : [])),
+    ...(values['installed-packages'] ?? []).flatMap(names => ['--installed-packages', names]),
+  ]
 }
 
 async function begin(
@@ -165,12 +189,17 @@ function move(from: string, to: string): void {
   }
 }
 
-async function install(begun: Begun, { layout, streams }: Surroundings, terminal: Terminal): Promise<number> {
+async function install(
+  begun: Begun,
+  options: readonly string[],
+  { layout, streams }: Surroundings,
+  terminal: Terminal,
+): Promise<number> {
   const { plan } = begun
   const configuration = existsSync(layout.configFile) ? [] : ['--config', join(keptIn(layout), 'config.new.yaml')]
   const admins = plan.admins.flatMap(user => ['--admin', user])
   const program = [...process.execArgv, join(codeFolder, 'tljh-ts.ts')]
-  const child = spawn(process.execPath, [...program, 'install', ...admins, ...configuration], {
+  const child = spawn(process.execPath, [...program, 'install', ...admins, ...configuration, ...options], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const printed = text(child.stdout)

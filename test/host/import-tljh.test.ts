@@ -125,6 +125,8 @@ test('the plan says what becomes of everybody and of every key, and changes noth
   assert.match(stdout, /a second password for ann, under "Ann"/)
   assert.equal((await host.run(['systemctl', 'is-active', 'jupyterhub'])).stdout.trim(), 'active')
   assert.equal((await takeOver()).code, 1, 'nobody was there to say yes')
+  const nowhere = await takeOver('--yes', '--requirements', '/root/nowhere.txt')
+  assert.match(nowhere.stderr, /there is no file \/root\/nowhere\.txt, which --requirements names/)
   assert.equal((await host.run(['systemctl', 'is-active', 'jupyterhub'])).stdout.trim(), 'active')
 })
 
@@ -158,14 +160,16 @@ test('everybody logs in with the old password and finds the files; what was kill
     if (said.length > 0) child.kill('SIGKILL')
   }
   await child.ended
-  let last = await takeOver('--yes')
+  const options = ['--yes', '--no-progress-page', '--installed-packages', 'procps']
+  let last = await takeOver(...options)
   // The installation that was left alone ends by itself.
-  while (/is under way/.test(last.stderr)) last = await takeOver('--yes')
+  while (/is under way/.test(last.stderr)) last = await takeOver(...options)
   const { code, stdout, stderr } = last
   assert.ok(code === 0 || /SELF_TEST|self-test/i.test(stderr), stdout + stderr)
   assert.match(stdout, /A take-over of TLJH was cut off/)
   assert.doesNotMatch(stdout, /^one-time code:|link above/m, 'the administrator has a password')
 
+  assert.match(await host.readFile('/opt/tljh/hub/changes.jsonl'), /"procps"/)
   const url = `http://${host.address}`
   assert.match(await storedHash('ann'), /^\$2b\$/)
   assert.equal((await visit(url).logIn('ann', 'wrong password')).status, 403)

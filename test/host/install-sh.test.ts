@@ -118,6 +118,15 @@ const toNginx = `printf '${nginx}' >/etc/systemd/system/nginx.service; systemctl
 const obstacles: Obstacle[] = [
   { name: 'nobody', args: [], says: [/no administrator was named/, /--admin NAME/] },
   { name: 'an unknown option', args: ['--admin', 'ann', '--plugin', 'x'], says: [/there is no option --plugin/] },
+  { name: 'no name', args: ['--admin', '-ann:secret'], says: [/--admin is -ann, which cannot be a user name/] },
+  { name: 'another name’s file', args: ['--admin', 'a..b'], says: [/--admin is a\.\.b, which/] },
+  ...['/srv', '/tmp/hub', '/home/eve/hub', '/usr/local', '/var/hub', 'srv/hub', '/srv/../etc/x', '/srv/a b'].map(
+    place => ({
+      name: `a prefix like ${place}`,
+      args: ['--admin', 'ann', '--prefix', place],
+      says: [new RegExp(`--prefix is ${place.replaceAll('.', '\\.')}`), /--prefix \/srv\/tljh/],
+    }),
+  ),
   { name: 'no root', user: 'nobody', says: [/you are not root/, /sudo bash/] },
   {
     name: 'Ubuntu 20.04',
@@ -185,6 +194,12 @@ const obstacles: Obstacle[] = [
     undo: 'umount /small',
     args: ['--admin', 'ann', '--prefix', '/small/tljh'],
     says: [/\/small has 100 MB free/, /3 GB/],
+  },
+  {
+    name: 'a small disk for what is downloaded',
+    make: 'mount -t tmpfs -o size=100M tmpfs /var/cache',
+    undo: 'umount /var/cache',
+    says: [/\/var\/cache has 100 MB free/, /200 MB/],
   },
   {
     name: 'TLJH',
@@ -358,10 +373,56 @@ test('a list of releases, or checksums, that others have signed are refused', as
 
 test('a site that is not there, or lacks a file, is told as such', async () => {
   site.fault(/^\/releases$/, { kind: 'status', status: 500 }, 9)
-  assert.match((await install(['--admin', 'ann'])).stderr, /does not answer\.\n {2}why: curl says: .*500/)
+  assert.match((await install(['--admin', 'ann'])).stderr, /cannot be had now\.\n {2}why: The site.* answers 500/)
   site.heal()
+  site.fault(/^\/releases$/, { kind: 'status', status: 407 })
+  assert.match((await install(['--admin', 'ann'])).stderr, /the proxy wants a password.*[\s\S]*http:\/\/NAME:PASSWORD@/)
+  site.fault(/SHA256SUMS$/, { kind: 'status', status: 429 }, 3)
+  assert.match((await install(['--admin', 'ann'])).stderr, /SHA256SUMS cannot be had now[\s\S]*later/)
   site.fault(/SHA256SUMS$/, { kind: 'status', status: 404 })
   assert.match((await install(['--admin', 'ann'])).stderr, /SHA256SUMS is not there/)
+  await forget()
+})
+
+test('a site that does not answer a question for the time is used all the same, and a cache’s old answer is no wrong clock', async () => {
+  site.fault(/^\/releases$/, { kind: 'status', status: 405 })
+  const untold = await install(['--admin', 'ann'])
+  assert.equal(untold.code, 0, untold.stderr)
+  assert.match(untold.stderr, /does not tell the time/)
+
+  const days = 3 * 24 * 3600
+  const head = `HTTP/1.1 200 OK\\r\\nDate: $(date --utc --date="-3 days" "+%a, %d %b %Y %T GMT")\\r\\nAge: ${days}\\r\\n\\r\\n`
+  const cached = `#!/bin/sh\ncase "$*" in\n*--head*no-cache*) printf "${head}" ;;\n*) exec /usr/bin/curl "$@" ;;\nesac\n`
+  await host.writeFile('/usr/local/bin/curl', cached, { mode: 0o755 })
+  const old = await install(['--admin', 'ann'])
+  await host.run(['rm', '/usr/local/bin/curl'])
+  assert.equal(old.code, 0, old.stderr)
+  await forget()
+})
+
+test('another apt is waited for, and it says so', async () => {
+  await host.run(['cp', '/var/lib/dpkg/status', '/root/status'])
+  await host.run(['sed', '-i', '/^Package: procps$/,/^$/s/ installed$/ not-installed/', '/var/lib/dpkg/status'])
+  const busy =
+    '#!/bin/sh\n[ ! -e /root/busy ] || { rm /root/busy; echo "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"; exit 100; }\n'
+  await host.writeFile('/usr/local/bin/apt-get', busy, { mode: 0o755 })
+  await host.run(['touch', '/root/busy'])
+  const { code, stderr } = await install(['--admin', 'ann'])
+  await host.run(['rm', '/usr/local/bin/apt-get'])
+  await host.run(['cp', '/root/status', '/var/lib/dpkg/status'])
+  assert.equal(code, 0, stderr)
+  assert.equal(stderr.match(/Another program uses apt\. Waiting/g)?.length, 1)
+  await forget()
+})
+
+test('what was broken off goes on with less room than a new one needs', async () => {
+  await host.run(['sh', '-ec', 'mkdir -p /small; mount -t tmpfs -o size=600M tmpfs /small; mkdir -p /small/tljh/hub'])
+  const small = ['--admin', 'ann', '--prefix', '/small/tljh']
+  assert.match((await install(small)).stderr, /\/small\/tljh has 600 MB free\.\n {2}why: It needs 3 GB/)
+  await host.run(['touch', '/small/tljh/hub/installing'])
+  const { code, stderr } = await install(small)
+  await host.run(['umount', '/small'])
+  assert.equal(code, 0, stderr)
   await forget()
 })
 
@@ -425,11 +486,29 @@ test('a release that lies on the machine is checked by what lies beside it, and 
   await forget()
 })
 
-test('TLJH is taken over by its own command, which is told the administrator alone', async () => {
+test('TLJH is taken over by its own command, which is told of administrators without passwords', async () => {
   await host.run(['sh', '-c', toTljh])
   const { code, stderr } = await install(['--admin', 'ann', '--import-tljh', '--yes'])
   await host.run(['rm', '/etc/systemd/system/jupyterhub.service'])
   assert.equal(code, 0, stderr)
   assert.deepEqual((await handedOver()).slice(2), ['import-tljh', '--admin', 'ann', '--yes'])
+
+  await host.run(['sh', '-c', `${toTljh}; echo procps >/var/cache/tljh-ts/installed-packages`])
+  const asked = ['--requirements', 'https://x/y.txt', '--no-progress-page', '--no-self-test']
+  const more = await install(['--admin', 'ann', '--import-tljh', '--yes', ...asked])
+  const refused = await install(['--admin', 'ann:secret', '--import-tljh'])
+  await host.run(['rm', '/etc/systemd/system/jupyterhub.service'])
+  assert.equal(more.code, 0, more.stderr)
+  const handed = (await handedOver()).map(word => word.trim())
+  assert.deepEqual(handed.slice(2), [
+    'import-tljh',
+    '--admin',
+    'ann',
+    '--yes',
+    ...asked,
+    '--installed-packages',
+    'procps',
+  ])
+  assert.match(refused.stderr, /--admin has a password, and --import-tljh takes none/)
   await forget()
 })
