@@ -13,64 +13,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { constants, createZstdCompress, createZstdDecompress } from 'node:zlib'
 import { ProblemError } from '../../problem.ts'
-
-/** To be raised when an older version could not make a hub of it any more. */
-export const backupFormat = 1
-
-export interface Manifest {
-  format: number
-  /** Of this very backup, and nothing else. */
-  id: string
-  /** Of tljh-ts. */
-  version: string
-  /** When it was begun, in milliseconds since 1970. */
-  time: number
-  host: string
-  /** Of the class environment: `3.11.2`; empty where there was none. */
-  python: string
-  members: Member[]
-  accounts: BackedUpAccount[]
-  /** Undefined where homes were not asked for. */
-  homes?: BackedUpHome[]
-}
-
-export interface Member {
-  name: string
-  /** In bytes. */
-  size: number
-  /** In hexadecimal digits. */
-  sha256: string
-}
-
-/** An account that the hub made. */
-export interface BackedUpAccount {
-  /** On the machine: `jupyter-ann`. */
-  name: string
-  user: string
-  uid: number
-  gid: number
-  groups: string[]
-}
-
-export interface BackedUpHome {
-  /** Whose it is: the account's name. */
-  account: string
-  /** Undefined where the home could not be kept, for the reason in `problem`. */
-  member?: string
-  /** The backups that this one only adds to, the first (which has the whole home) first. They lie in the same folder. */
-  parents: Parent[]
-  /** What tar(1) wrote, in bytes: about what the files take that are in it. */
-  bytes: number
-  problem?: string
-  /** What could not be read, as tar(1) says it; the first lines of it. */
-  leftOut: string[]
-}
-
-export interface Parent {
-  file: string
-  id: string
-  member: string
-}
+import { isManifest, isMemberName, type Manifest, type Member, mostSmall } from './manifest.ts'
 
 /** A member that is still to be written. */
 export interface Source {
@@ -80,9 +23,6 @@ export interface Source {
 
 const manifestName = 'manifest.json'
 const block = 512
-/** A manifest of ten thousand accounts has some megabytes. */
-const mostManifest = 256 * 1024 ** 2
-const memberName = /^[A-Za-z0-9._/-]{1,99}$/
 
 /** Measures what is to be a member. */
 export async function measure({ name, file }: Source): Promise<Member> {
@@ -95,7 +35,7 @@ export async function measure({ name, file }: Source): Promise<Member> {
   return { name, size, sha256: hash.digest('hex') }
 }
 
-/** Writes and flushes the archive. Each source is removed when it is in. */
+/** Writes and flushes the archive. Each home is removed when it is in, so that only one is there twice. */
 export async function writeArchive(file: string, manifest: Manifest, sources: readonly Source[]): Promise<void> {
   const text = Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`)
   async function* tar(): AsyncGenerator<Buffer> {
@@ -107,7 +47,7 @@ export async function writeArchive(file: string, manifest: Manifest, sources: re
       yield header(name, size, manifest.time)
       for await (const chunk of createReadStream(file)) yield chunk
       yield padding(size)
-      await rm(file)
+      if (name.startsWith('homes/')) await rm(file)
     }
     yield Buffer.alloc(2 * block)
   }
@@ -157,24 +97,17 @@ async function* hashed(content: AsyncIterable<Buffer>, hash: Hash): AsyncGenerat
 
 async function manifestIn(source: Tar, file: string): Promise<Manifest> {
   const first = await source.next()
-  if (first?.name !== manifestName || first.size > mostManifest)
+  if (first?.name !== manifestName || !(first.size <= mostSmall))
     throw damaged(file, 'it does not begin with a manifest')
   const chunks: Buffer[] = []
   for await (const chunk of first.content) chunks.push(chunk)
   try {
-    const manifest = JSON.parse(Buffer.concat(chunks).toString('utf8')) as Manifest
+    const manifest: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'))
     if (isManifest(manifest)) return manifest
   } catch {
     // The same as below.
   }
   throw damaged(file, 'its manifest cannot be read')
-}
-
-function isManifest(value: Manifest): boolean {
-  const names = value.members.map(({ name }) => name)
-  const areNames = names.every(name => memberName.test(name) && !name.split('/').includes('..'))
-  const isWhole = Number.isInteger(value.format) && typeof value.id === 'string' && Array.isArray(value.accounts)
-  return isWhole && areNames && new Set(names).size === names.length
 }
 
 interface Tar extends Disposable {
@@ -244,7 +177,7 @@ function openTar(file: string): Tar {
 
 /** Of an ordinary file, as POSIX has it (ustar); sizes beyond 8 GB in the way of GNU tar. */
 function header(name: string, size: number, time: number): Buffer {
-  if (!memberName.test(name)) throw new Error(`${JSON.stringify(name)} cannot be the name of a member`)
+  if (!isMemberName(name)) throw new Error(`${JSON.stringify(name)} cannot be the name of a member`)
   const head = Buffer.alloc(block)
   const octal = (value: number, width: number) => `${value.toString(8).padStart(width - 1, '0')}\0`
   head.write(name, 0, 'latin1')

@@ -6,29 +6,29 @@
  * Memory stays flat, whatever the homes hold. The hub and all servers run on.
  */
 import { randomUUID } from 'node:crypto'
-import { constants, createWriteStream, existsSync, lstatSync, readFileSync, statSync } from 'node:fs'
+import { constants, existsSync, lstatSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { lstat, mkdir, open, readdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { basename, dirname, join, relative } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import { openConfigFile } from '../../config/file.ts'
 import { codeFolder, type Layout } from '../../config/paths.ts'
 import { ProblemError } from '../../problem.ts'
 import { classPython, frozenPackages } from '../class-packages.ts'
 import { oneAtATime } from '../one-at-a-time.ts'
 import { copyState, stateFile } from '../upgrade/state-copy.ts'
+import { measure, readArchive, readManifest, type Source, writeArchive } from './archive.ts'
+import { copyAtMost } from './bounded-copy.ts'
+import { hubAccounts, keepHome, rememberHomes, withoutHome } from './homes.ts'
 import {
   type BackedUpAccount,
   type BackedUpHome,
   backupFormat,
+  databaseMember,
+  isMemberName,
   type Manifest,
-  measure,
-  readArchive,
-  readManifest,
-  type Source,
-  writeArchive,
-} from './archive.ts'
-import { homeSizes, hubAccounts, keepHome, type Room, rememberHomes } from './homes.ts'
+  mostSmall,
+} from './manifest.ts'
+import { createRoom, inWords, type Room } from './room.ts'
 
 export interface BackupOptions {
   /** A folder, or the name of a file that is not there yet. */
@@ -88,8 +88,9 @@ export async function lastBackup(layout: Layout): Promise<LastBackup | undefined
 /** Throws `BACKUP_…`, and then there is no new one and nothing was removed. */
 export async function makeBackup(layout: Layout, options: BackupOptions): Promise<MadeBackup> {
   const time = Date.now()
-  const file = await targetOf(layout, options.output, time)
-  const folder = dirname(file)
+  const target = await targetOf(layout, options.output, time)
+  const folder = realpathSync(dirname(target))
+  const file = join(folder, basename(target))
   mustBeRoots(folder)
   const busy = { file: '/run/tljh-ts-backup.lock', why: 'another one is being made' }
   await using _lock = await oneAtATime('No backup was made', busy)
@@ -117,15 +118,37 @@ interface Work {
   options: BackupOptions
 }
 
-async function makeIn({ layout, staging, file, time, options }: Work): Promise<MadeBackup> {
+async function makeIn(work: Work): Promise<MadeBackup> {
+  const { layout, staging, file, options } = work
   const folder = dirname(file)
   const { hasHomes, keep, report } = options
-  const accounts = hubAccounts()
-  const room = await roomIn(folder, hasHomes ? await homeSizes(accounts, folder) : [], layout)
-  const sources = [...(await stageConfig(layout, staging, report)), ...(await stageState(layout, staging, report))]
-  const packages = await stagePackages(layout, staging, report)
+  const accounts = hubAccounts(report)
+  await mustHaveRoom(folder, layout)
+  const small = [...(await stageConfig(layout, staging, report)), ...(await stageState(layout, staging, report))]
+  small.push(...(await stagePackages(layout, staging, report)))
+  const room = await roomForHomes(folder, small)
   const kept = hasHomes ? await stageHomes(accounts, { folder, staging, room }, report) : undefined
-  sources.push(...packages, ...(kept ?? []).flatMap(({ source }) => source ?? []))
+  const manifest = await writeAll(work, accounts, small, kept)
+  const { homes, id } = manifest
+  await rename(join(staging, 'archive'), file)
+  await flush(folder)
+  if (homes) await rememberHomes(homes, { folder, staging, file: basename(file), id })
+  const removed = keep === undefined ? [] : await prune(folder, keep, report)
+  return { file, bytes: (await stat(file)).size, manifest, removed }
+}
+
+type Kept = Awaited<ReturnType<typeof keepHome>>
+
+/** Writes `staging/archive`, and reads it back. Where the disk has become full since it was looked at, homes are left out. */
+async function writeAll(
+  work: Work,
+  accounts: BackedUpAccount[],
+  small: readonly Source[],
+  kept: readonly Kept[] | undefined,
+): Promise<Manifest> {
+  const { layout, staging, time, options } = work
+  const ofHomes = (kept ?? []).flatMap(({ source }) => source ?? [])
+  const sources = [...small, ...ofHomes]
   const members: Manifest['members'] = []
   for (const source of sources) members.push(await measure(source))
   const homes = kept?.map(({ home }) => home)
@@ -134,15 +157,25 @@ async function makeIn({ layout, staging, file, time, options }: Work): Promise<M
     ...{ python: (await classPython(layout)) ?? '', members, accounts, ...(homes ? { homes } : {}) },
   }
   const beside = join(staging, 'archive')
-  await writeArchive(beside, manifest, sources)
+  try {
+    await writeArchive(beside, manifest, sources)
+  } catch (error) {
+    if (!ofHomes.length || !isFull(error)) throw error
+    for (const file of [beside, ...ofHomes.map(source => source.file)]) await rm(file, { force: true })
+    options.report('no homes are in it: the disk became full while it was written')
+    const without = (home: BackedUpHome) =>
+      withoutHome(home.account, home.problem ?? 'the disk became full while it was written')
+    return await writeAll(
+      work,
+      accounts,
+      small,
+      kept?.map(({ home }) => ({ home: without(home), source: undefined })),
+    )
+  }
   const { id } = await readArchive(beside)
   if (id !== manifest.id)
     throw notMade('what was written cannot be read back', 'See whether the disk is in order: dmesg')
-  await rename(beside, file)
-  await flush(folder)
-  if (homes) await rememberHomes(homes, { folder, staging, file: basename(file), id })
-  const removed = keep === undefined ? [] : await prune(folder, keep, report)
-  return { file, bytes: (await stat(file)).size, manifest, removed }
+  return manifest
 }
 
 async function targetOf(layout: Layout, output: string, time: number): Promise<string> {
@@ -162,30 +195,44 @@ async function targetOf(layout: Layout, output: string, time: number): Promise<s
   throw notMade(`there is no folder ${output.endsWith('/') ? output : dirname(output)}`, 'Make it, or mount the disk')
 }
 
-/** In a folder that somebody else can change, they could put a link in the place of what root is about to write. */
+/**
+ * In a folder that somebody else can change, they could put a link in the place of what root is about to write, or read what is there; and
+ * who can change a folder above can put another one in its place.
+ */
 function mustBeRoots(folder: string): void {
-  const { uid, mode } = statSync(folder)
-  const isOpen = (mode & 0o022) !== 0 && (mode & 0o1000) === 0
-  if (uid === 0 && !isOpen) return
-  throw notMade(
-    `${folder} ${uid === 0 ? 'can be written to by others' : `belongs to user id ${uid}`}, not to root alone`,
-    `Make it root's: sudo chown root: ${folder} && sudo chmod go-w ${folder}`,
-  )
+  for (let place = folder; ; place = dirname(place)) {
+    const { uid, gid, mode } = statSync(place)
+    const isOpen = (mode & 0o002) !== 0 || ((mode & 0o020) !== 0 && gid !== 0)
+    if (uid !== 0 || isOpen) throw notRoots(folder, place, uid)
+    if (place === dirname(place)) return
+  }
 }
 
-async function roomIn(folder: string, homes: readonly number[], layout: Layout): Promise<Room> {
-  const { bavail, blocks, bsize } = await statfs(folder)
-  let left = (bavail - blocks * reserve) * bsize
+function notRoots(folder: string, place: string, uid: number): ProblemError {
+  const why = `${place} ${uid === 0 ? 'can be written to by others' : `belongs to user id ${uid}`}, not to root alone`
+  const another = 'Name a folder that only root can write to, in folders that only root can write to'
+  if (place !== folder) return notMade(`${why}, and ${folder} is in it`, another)
+  const isShared = (statSync(place).mode & 0o1000) !== 0
+  return notMade(why, isShared ? another : `Make it root's: sudo chown root: ${folder} && sudo chmod go-w ${folder}`)
+}
+
+/** For what must be in every backup. */
+async function mustHaveRoom(folder: string, layout: Layout): Promise<void> {
+  const left = await freeIn(folder)
   const database = (await stat(stateFile(layout)).catch(() => undefined))?.size ?? 0
-  // Homes are compressed, and removed when they are in the archive, so the biggest is there twice.
-  const needed = database * 2 + homes.reduce((sum, size) => sum + size, 0) + Math.max(0, ...homes)
-  if (needed > left) throw full(folder, needed, left)
-  return {
-    take(bytes) {
-      left -= bytes
-      if (left < 0) throw Object.assign(new Error('the backup would fill the disk'), { code: 'ENOSPC' })
-    },
-  }
+  // As a copy, and compressed.
+  if (database * 2 > left) throw full(folder, database * 2, left)
+}
+
+async function roomForHomes(folder: string, small: readonly Source[]): Promise<Room> {
+  const sizes = await Promise.all(small.map(async ({ file }) => (await stat(file)).size))
+  return createRoom((await freeIn(folder)) - sizes.reduce((sum, size) => sum + size, 0))
+}
+
+/** In bytes. */
+async function freeIn(folder: string): Promise<number> {
+  const { bavail, blocks, bsize } = await statfs(folder)
+  return (bavail - blocks * reserve) * bsize
 }
 
 async function stageConfig({ configFile }: Layout, staging: string, report: (line: string) => void): Promise<Source[]> {
@@ -199,7 +246,7 @@ async function stageState(layout: Layout, staging: string, report: (line: string
   const isLeftOut = (name: string) => name.startsWith(basename(stateFile(layout)))
   const others = await stageFolder(state, { staging, as: 'state', isLeftOut, report })
   const file = join(staging, 'hub.sqlite')
-  return (await copyState(layout, file)) ? [{ name: 'state/hub.sqlite', file }, ...others] : others
+  return (await copyState(layout, file)) ? [{ name: databaseMember, file }, ...others] : others
 }
 
 interface Staging {
@@ -210,7 +257,7 @@ interface Staging {
   report(line: string): void
 }
 
-/** Copies ordinary files. The folder may be somebody's who is not root, so no link is followed. */
+/** Copies ordinary files that are not large. The folder may be somebody's who is not root, so no link is followed. */
 async function stageFolder(folder: string, { staging, as, isLeftOut, report }: Staging): Promise<Source[]> {
   const sources: Source[] = []
   const found = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
@@ -219,7 +266,7 @@ async function stageFolder(folder: string, { staging, as, isLeftOut, report }: S
     const name = `${as}/${relative(folder, path)}`
     if (entry.isDirectory() || isLeftOut(entry.name)) continue
     const copy = join(staging, `${as}-${sources.length}`)
-    const isKept = entry.isFile() && /^[A-Za-z0-9._/-]{1,99}$/.test(name) && (await copyFile(path, copy))
+    const isKept = entry.isFile() && isMemberName(name) && (await copyFile(path, copy))
     if (isKept) sources.push({ name, file: copy })
     else report(`left out: ${JSON.stringify(path)}`)
   }
@@ -228,11 +275,13 @@ async function stageFolder(folder: string, { staging, as, isLeftOut, report }: S
 
 async function copyFile(from: string, to: string): Promise<boolean> {
   try {
-    const handle = await open(from, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-    const isOrdinary = (await handle.stat()).isFile()
-    if (isOrdinary) await pipeline(handle.createReadStream(), createWriteStream(to, { mode: 0o600 }))
-    else await handle.close()
-    return isOrdinary
+    await using handle = await open(from, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+    const found = await handle.stat()
+    if (!found.isFile() || found.size > mostSmall) return false
+    await using target = await open(to, 'wx', 0o600)
+    if (await copyAtMost(handle, target, mostSmall)) return true
+    await rm(to)
+    return false
   } catch (error) {
     // It has gone meanwhile, or is a link.
     if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ELOOP')) return false
@@ -255,8 +304,8 @@ async function stageHomes(
   accounts: readonly BackedUpAccount[],
   place: Parameters<typeof keepHome>[1],
   report: (line: string) => void,
-): Promise<Awaited<ReturnType<typeof keepHome>>[]> {
-  const kept = []
+): Promise<Kept[]> {
+  const kept: Kept[] = []
   for (const account of accounts) {
     if (!(await lstat(join('/home', account.name)).catch(() => undefined))) continue
     const one = await keepHome(account, place)
@@ -307,7 +356,7 @@ async function flush(folder: string): Promise<void> {
 }
 
 async function wordsFor(cause: unknown, folder: string): Promise<unknown> {
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+  const code = codeOf(cause)
   if (code === 'EROFS' || code === 'EACCES') {
     return notMade(
       `${folder} cannot be written to (${code})`,
@@ -315,17 +364,24 @@ async function wordsFor(cause: unknown, folder: string): Promise<unknown> {
       cause,
     )
   }
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return cause
+  if (!isFull(cause)) return cause
   const { bavail, bsize } = await statfs(folder)
   return full(folder, undefined, bavail * bsize)
 }
 
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined
+}
+
+function isFull(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes(String(codeOf(error)))
+}
+
 function full(folder: string, needed: number | undefined, left: number): ProblemError {
-  const megabytes = (bytes: number) => `${Math.max(0, Math.ceil(bytes / 1024 ** 2))} MB`
-  const wants = needed === undefined ? 'it grew beyond what is free' : `it may take ${megabytes(needed)}`
+  const wants = needed === undefined ? 'it grew beyond what is free' : `it may take ${inWords(needed)}`
   return new ProblemError('BACKUP_FULL', {
     what: 'No backup was made',
-    why: `${wants}, and ${folder} has ${megabytes(left)} for it (a twentieth of the disk stays free for the hub)`,
+    why: `${wants}, and ${folder} has ${inWords(left)} for it (a twentieth of the disk stays free for the hub)`,
     fix: `Make room (df -h ${folder}), or name a folder on another disk: backup.folder, or --output. The older backups are as they were`,
   })
 }

@@ -6,31 +6,32 @@
  * and its names never become arguments or paths of ours. The list and the file belong to root, and tar gets them opened. Files that change or
  * vanish meanwhile are no failure; what cannot be read is noted. A home that cannot be kept does not keep the others from being.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { copyFileSync, createWriteStream, existsSync, lstatSync, readFileSync } from 'node:fs'
-import { chmod, chown, type FileHandle, mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
+import { existsSync, lstatSync, readFileSync, statSync } from 'node:fs'
+import { chown, mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Readable, Transform } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
-import { constants, createZstdCompress } from 'node:zlib'
 import { runCommand } from '../../commands.ts'
-import type { BackedUpAccount, BackedUpHome, Parent, Source } from './archive.ts'
+import type { Source } from './archive.ts'
+import { copyAtMost } from './bounded-copy.ts'
+import {
+  accountPrefix,
+  type BackedUpAccount,
+  type BackedUpHome,
+  firstUid,
+  homeMember,
+  isHubAccount,
+  type Parent,
+} from './manifest.ts'
+import { inWords, type Room } from './room.ts'
+import { asOwner, pack } from './tar.ts'
 
 /** A backup builds on so many before it at most: of nightly ones, one a week is whole. */
 const mostIncrements = 6
-/** Somebody can stop a program of their own. */
-const stallMs = 10 * 60_000
+/** Of a list, in bytes: about two million files. A larger one is somebody's mischief, and that home is kept whole each time. */
+const mostList = 256 * 1024 ** 2
+/** Counting files may take so long, in seconds; somebody can stop a program of their own. */
+const mostCountingS = 300
 const mostLeftOut = 20
-/** Below are the system's own accounts, see login.defs(5). */
-const firstUid = 1000
-const accountPrefix = 'jupyter-'
 const comment = 'JupyterHub user '
-
-/** Counts down what may still be written; throws an error with the code ENOSPC below zero. */
-export interface Room {
-  take(bytes: number): void
-}
 
 export interface KeptHome {
   home: BackedUpHome
@@ -38,8 +39,15 @@ export interface KeptHome {
   source: Source | undefined
 }
 
-/** The hub's accounts on this machine. */
+interface Place {
+  folder: string
+  staging: string
+  room: Room
+}
+
+/** The hub's accounts on this machine. `report` is told of others that only look like them. */
 export function hubAccounts(
+  report: (line: string) => void,
   passwd = readFileSync('/etc/passwd', 'utf8'),
   group = readFileSync('/etc/group', 'utf8'),
 ): BackedUpAccount[] {
@@ -47,11 +55,19 @@ export function hubAccounts(
   return passwd.split('\n').flatMap(line => {
     const [name = '', , uid = '', gid = '', about = ''] = line.split(':')
     if (!name.startsWith(accountPrefix) || !(Number(uid) >= firstUid)) return []
-    const user = about.startsWith(comment) ? about.slice(comment.length) : name.slice(accountPrefix.length)
+    // Whoever changes room or telephone number with chfn(1) gets them behind a comma.
+    const [whose = ''] = about.split(',')
+    const numbers = { uid: Number(uid), gid: Number(gid) >= firstUid ? Number(gid) : Number(uid) }
+    const users = [whose.startsWith(comment) ? whose.slice(comment.length) : '', name.slice(accountPrefix.length)]
+    const user = users.find(user => isHubAccount({ name, user, ...numbers }))
+    if (user === undefined) {
+      report(`left out: the account ${name}, which is none that the hub makes`)
+      return []
+    }
     const memberOf = groups.flatMap(([group = '', , , members = '']) =>
       members.split(',').includes(name) ? [group] : [],
     )
-    return [{ name, user, uid: Number(uid), gid: Number(gid), groups: memberOf }]
+    return [{ name, user, ...numbers, groups: memberOf }]
   })
 }
 
@@ -59,53 +75,94 @@ export function homeOf(account: string): string {
   return join('/home', account)
 }
 
-/** What the homes' files take that will be kept whole, in bytes: each, because none is written before there is room for it. */
-export async function homeSizes(accounts: readonly BackedUpAccount[], folder: string): Promise<number[]> {
-  const sizes: number[] = []
-  for (const account of accounts) {
-    if (unusable(account) !== undefined || parentsOf(account.name, folder).length) continue
-    const du = asOwner(account.name, [
-      'du',
-      '--summarize',
-      '--one-file-system',
-      '--block-size=1',
-      '--',
-      homeOf(account.name),
-    ])
-    const { stdout } = await runCommand('setpriv', du, { timeoutMs: 3600_000 })
-    sizes.push(Number.parseInt(stdout, 10) || 0)
+/**
+ * Writes `staging/ACCOUNT.tar.zst`, and the list for the next time beside it. What goes wrong with one home is a `problem` of that one, so
+ * that nobody can keep the others, or the hub's passwords, from being backed up.
+ */
+export async function keepHome(account: BackedUpAccount, place: Place): Promise<KeptHome> {
+  const unkept = (problem: string) => ({ home: withoutHome(account.name, problem), source: undefined })
+  const why = unusable(account)
+  if (why !== undefined) return unkept(why)
+  const parents = parentsOf(account.name, place.folder)
+  const file = join(place.staging, `${account.name}.tar.zst`)
+  let isKept = false
+  try {
+    let kept = await attempt(account, parents, file, place)
+    // A list that somebody has spoilt is not to be the end of it.
+    if (kept.isSpoilt && parents.length) kept = await attempt(account, [], file, place)
+    if (typeof kept.home === 'string') return unkept(kept.home)
+    isKept = true
+    const name = homeMember(account.name)
+    return { home: { ...kept.home, member: name }, source: { name, file } }
+  } catch (error) {
+    const isFull = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
+    if (!isFull) throw error
+    return unkept(`there is not enough room for it: ${error.message}`)
+  } finally {
+    place.room.end(isKept)
+    if (!isKept) await rm(file, { force: true })
   }
-  return sizes
 }
 
-/** Writes `staging/ACCOUNT.tar.zst`, and the list for the next time beside it. Throws only where the disk is full. */
-export async function keepHome(
-  account: BackedUpAccount,
-  { folder, staging, room }: { folder: string; staging: string; room: Room },
-): Promise<KeptHome> {
-  const home: BackedUpHome = { account: account.name, parents: parentsOf(account.name, folder), bytes: 0, leftOut: [] }
-  const problem = unusable(account)
-  if (problem !== undefined) return { home: { ...home, parents: [], problem }, source: undefined }
-  const file = join(staging, `${account.name}.tar.zst`)
+export function withoutHome(account: string, problem: string): BackedUpHome {
+  return { account, parents: [], bytes: 0, leftOut: [], problem }
+}
+
+interface Attempt {
+  /** Or why it could not be kept. */
+  home: BackedUpHome | string
+  /** It might be another matter without the list of last time. */
+  isSpoilt: boolean
+}
+
+async function attempt(account: BackedUpAccount, parents: Parent[], file: string, place: Place): Promise<Attempt> {
+  const { folder, staging, room } = place
+  room.end(false)
+  await rm(file, { force: true })
+  const size = parents.length ? 0 : await sizeOf(account.name)
+  const lacking = room.lacking(size)
+  if (lacking !== undefined) {
+    const why = `it may take ${inWords(size)}, and ${folder} has ${inWords(lacking)} for it`
+    return { home: why, isSpoilt: false }
+  }
   const list = join(staging, `${account.name}.snapshot`)
-  if (home.parents.length) copyFileSync(listOf(account.name, folder), list)
-  else await writeFile(list, '', { mode: 0o600 })
-  await chmod(list, 0o600)
-  // It is opened once more, by the name in /proc, for which it must be the owner's; its folder is root's.
-  await chown(list, account.uid, account.gid)
-  const handle = await open(list, 'r+')
+  await rm(list, { force: true })
+  // The owner's inode is gone when tar(1) has ended, and what is kept is a copy of root's own: who holds it open could make it as large as
+  // they like.
+  const lent = join(staging, `${account.name}.lent`)
+  await using handle = await open(lent, 'wx+', 0o600)
   try {
-    const end = await pack(account.name, file, handle, room)
-    if (end.code > 2 || end.stalled) {
-      const why = end.stalled ? `nothing came from it for ${stallMs / 60_000} minutes` : end.lines.at(-1)
-      return { home: { ...home, parents: [], problem: `tar did not end as it should: ${why}` }, source: undefined }
+    if (parents.length) {
+      await using last = await open(listOf(account.name, folder))
+      await copyAtMost(last, handle, mostList)
     }
-    const member = `homes/${account.name}.tar.zst`
-    const leftOut = end.code === 2 ? end.lines.slice(0, mostLeftOut) : []
-    return { home: { ...home, member, bytes: end.bytes, leftOut }, source: { name: member, file } }
+    // It is opened once more, by the name in /proc, for which it must be the owner's; its folder is root's.
+    await chown(lent, account.uid, account.gid)
+    const end = await pack(homeOf(account.name), account.name, file, handle, room)
+    if (end.problem !== undefined)
+      return { home: `tar did not end as it should: ${end.problem}`, isSpoilt: end.isSpoilt }
+    await using kept = await open(list, 'wx', 0o600)
+    if (!(await copyAtMost(handle, kept, mostList))) await rm(list)
+    return {
+      home: { account: account.name, parents, bytes: end.bytes, leftOut: end.lines.slice(0, mostLeftOut) },
+      isSpoilt: false,
+    }
   } finally {
-    await handle.close()
-    await chown(list, 0, 0)
+    await rm(lent, { force: true })
+  }
+}
+
+/** What the files of a home take that will be kept whole, in bytes; 0 where that cannot be told. */
+async function sizeOf(account: string): Promise<number> {
+  const du = ['du', '--summarize', '--one-file-system', '--block-size=1', '--', homeOf(account)]
+  // A stopped program ends by no signal but this one; and timeout(1) is root's, which they cannot stop.
+  const limited = ['--signal=KILL', String(mostCountingS), 'setpriv', ...asOwner(account, du)]
+  try {
+    const { stdout } = await runCommand('timeout', limited, { timeoutMs: (mostCountingS + 30) * 1000 })
+    const size = Number.parseInt(stdout, 10)
+    return Number.isSafeInteger(size) && size > 0 ? size : 0
+  } catch {
+    return 0
   }
 }
 
@@ -120,8 +177,10 @@ export async function rememberHomes(
     const place = join(lists, account)
     // Without it, the next backup has the whole home, whatever happens in between.
     await rm(`${place}.json`, { force: true })
-    if (member === undefined) continue
-    await rename(join(staging, `${account}.snapshot`), listOf(account, folder))
+    await rm(listOf(account, folder), { force: true })
+    const list = join(staging, `${account}.snapshot`)
+    if (member === undefined || !existsSync(list)) continue
+    await rename(list, listOf(account, folder))
     const chain: Parent[] = [...parents, { file, id, member }]
     await writeFile(`${place}.json.new`, JSON.stringify(chain), { mode: 0o600, flush: true })
     await rename(`${place}.json.new`, `${place}.json`)
@@ -136,8 +195,8 @@ function listOf(account: string, folder: string): string {
 function parentsOf(account: string, folder: string): Parent[] {
   try {
     const chain = JSON.parse(readFileSync(join(folder, 'homes', `${account}.json`), 'utf8')) as Parent[]
-    const isThere = chain.every(({ file }) => existsSync(join(folder, file))) && existsSync(listOf(account, folder))
-    return isThere && chain.length <= mostIncrements ? chain : []
+    const isThere = chain.every(({ file }) => existsSync(join(folder, file)))
+    return isThere && statSync(listOf(account, folder)).size <= mostList && chain.length <= mostIncrements ? chain : []
   } catch {
     return []
   }
@@ -149,74 +208,4 @@ function unusable({ name, uid }: BackedUpAccount): string | undefined {
   if (!home) return `there is no ${homeOf(name)}: the server was never started`
   if (!home.isDirectory()) return `${homeOf(name)} is no folder`
   return home.uid === uid ? undefined : `${homeOf(name)} belongs to user id ${home.uid}, and the account has ${uid}`
-}
-
-/** The arguments of setpriv(1) for a program with the rights of an account, and no way to more. */
-export function asOwner(account: string, argv: readonly string[]): string[] {
-  return [`--reuid=${account}`, `--regid=${account}`, '--init-groups', '--no-new-privs', '--', ...argv]
-}
-
-interface Ending {
-  code: number
-  bytes: number
-  lines: string[]
-  stalled: boolean
-}
-
-async function pack(account: string, file: string, list: FileHandle, room: Room): Promise<Ending> {
-  const options = ['--create', '--file=-', '--sparse', '--one-file-system', '--numeric-owner', '--no-check-device']
-  const place = ['--listed-incremental=/proc/self/fd/3', `--directory=${homeOf(account)}`, '.']
-  const tar = spawn('setpriv', asOwner(account, ['tar', ...options, ...place]), {
-    stdio: ['ignore', 'pipe', 'pipe', list.fd],
-    env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C.UTF-8' },
-  })
-  const { stdout, stderr } = tar
-  if (!stdout || !stderr) throw new Error('tar was started without its outputs')
-  const ended = once(tar, 'close')
-  const lines = complaintsOf(stderr)
-  const watch = watchFor(tar)
-  let bytes = 0
-  const counted = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      watch.sawLife()
-      bytes += chunk.length
-      done(null, chunk)
-    },
-  })
-  const written = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      try {
-        room.take(chunk.length)
-        done(null, chunk)
-      } catch (error) {
-        done(error instanceof Error ? error : new Error(String(error)))
-      }
-    },
-  })
-  try {
-    const compress = createZstdCompress({ params: { [constants.ZSTD_c_checksumFlag]: 1 } })
-    await pipeline(stdout, counted, compress, written, createWriteStream(file, { mode: 0o600, flush: true }))
-    const [code] = await ended
-    return { code: code ?? 255, bytes, lines: await lines, stalled: watch.hasFired() }
-  } finally {
-    watch.end()
-    tar.kill('SIGKILL')
-  }
-}
-
-/** What tar(1) says, as long as it is not too much. */
-export async function complaintsOf(stderr: Readable): Promise<string[]> {
-  let text = ''
-  for await (const chunk of stderr) text = text.length < 64 * 1024 ? text + chunk : text
-  return text.split('\n').filter(line => line.startsWith('tar: '))
-}
-
-/** Kills a program of somebody else's rights when nothing is heard of it for long. */
-export function watchFor(child: ChildProcess) {
-  let hasFired = false
-  const timer = setTimeout(() => {
-    hasFired = true
-    child.kill('SIGKILL')
-  }, stallMs)
-  return { sawLife: () => void timer.refresh(), hasFired: () => hasFired, end: () => clearTimeout(timer) }
 }

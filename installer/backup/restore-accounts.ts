@@ -5,46 +5,72 @@
 import { lstatSync, readFileSync } from 'node:fs'
 import { runCommand } from '../../commands.ts'
 import { ProblemError } from '../../problem.ts'
-import type { BackedUpAccount } from './archive.ts'
 import { homeOf } from './homes.ts'
+import { type BackedUpAccount, firstUid } from './manifest.ts'
 
 export interface AccountPlan {
   account: BackedUpAccount
+  /** It was there before the restore, and stays as it is. */
   isThere: boolean
   /** Undefined: the next that is free. */
   uid: number | undefined
   gid: number | undefined
+  groups: string[]
+  /** Groups of the backup that it does not get. */
+  dropped: string[]
   /** A home that is there belongs to a number that is another account's by now; it gets the new one. */
   takesHomeOf: number | undefined
 }
 
-const firstUid = 1000
+/** What the hub gives to every account of its own. */
+const usersGroup = 'jupyterhub-users'
+/** The hub gives it to whom the configuration names, and nobody else does. */
+const adminsGroup = 'jupyterhub-admins'
+const groupName = /^[a-z_][a-z0-9_-]*$/
+/** With which one becomes root or reads everybody's password, whatever a configuration says. */
+const neverGroups = new Set(['root', 'sudo', 'wheel', 'admin', 'shadow', 'disk', 'kmem', 'tljh-hub'])
 const commentPrefix = 'JupyterHub user '
 
-export function planAccounts(accounts: readonly BackedUpAccount[]): AccountPlan[] {
+/**
+ * @param groupsOfConfig the groups of the machine that the backed-up configuration names; nobody gets into any other
+ * @param begun accounts that an earlier run of the same restore has begun to make
+ */
+export function planAccounts(
+  accounts: readonly BackedUpAccount[],
+  groupsOfConfig: Iterable<string>,
+  begun: readonly string[],
+): AccountPlan[] {
   const passwd = table('/etc/passwd')
   const group = table('/etc/group')
   const isTaken = (numbers: string[][], number: number) => numbers.some(([, , id]) => id === String(number))
+  const given = new Set([usersGroup, ...groupsOfConfig])
+  const isGiven = (name: string) => given.has(name) && groupName.test(name) && !neverGroups.has(name)
   // Two of the backup's own may want the same, where a home has another owner than the account had.
-  const promised = new Set<number>()
+  const promised = { uids: new Set<number>(), gids: new Set<number>() }
   return accounts.map(account => {
-    const isThere = passwd.some(([name]) => name === account.name)
+    const entry = passwd.find(([name]) => name === account.name)
+    const isThere = entry !== undefined && !begun.includes(account.name)
     const owner = lstatSync(homeOf(account.name), { throwIfNoEntry: false })?.uid
     const wanted = [owner, account.uid].filter(uid => uid !== undefined && uid >= firstUid)
-    const uid = wanted.find(uid => uid !== undefined && !isTaken(passwd, uid) && !promised.has(uid))
-    if (uid !== undefined) promised.add(uid)
-    const gid = isTaken(group, account.gid) ? undefined : account.gid
-    const takesHomeOf = owner === account.uid && uid !== owner ? owner : undefined
-    return { account, isThere, uid, gid, takesHomeOf: isThere ? undefined : takesHomeOf }
+    const free = wanted.find(uid => uid !== undefined && !isTaken(passwd, uid) && !promised.uids.has(uid))
+    const uid = entry ? Number(entry[2]) : free
+    const gid = isTaken(group, account.gid) || promised.gids.has(account.gid) ? undefined : account.gid
+    if (!isThere && uid !== undefined) promised.uids.add(uid)
+    if (!isThere && gid !== undefined) promised.gids.add(gid)
+    const takesHomeOf = !isThere && owner === account.uid && uid !== owner ? owner : undefined
+    const groups = isThere ? [] : account.groups.filter(isGiven)
+    const dropped = isThere ? [] : account.groups.filter(name => !isGiven(name) && name !== adminsGroup)
+    return { account, isThere, uid, gid, groups, dropped, takesHomeOf }
   })
 }
 
-/** Makes what is missing. Throws `RESTORE_ACCOUNT`. */
+/** Makes what is missing of an account that was not there. Throws `RESTORE_ACCOUNT`. */
 export async function makeAccount(
-  { account, uid, gid, takesHomeOf }: AccountPlan,
+  { account, isThere, uid, gid, groups, takesHomeOf }: AccountPlan,
   report: (line: string) => void,
 ): Promise<void> {
-  const { name, user, groups } = account
+  if (isThere) return
+  const { name, user } = account
   const home = homeOf(name)
   if (!isIn('/etc/group', name)) {
     await must(name, 'groupadd', [...(gid === undefined ? [] : [`--gid=${gid}`]), name])
@@ -57,7 +83,7 @@ export async function makeAccount(
   }
   if (!isIn('/etc/shadow', name)) await must(name, 'usermod', ['--password', '*', name])
   for (const group of groups) {
-    if (!isIn('/etc/group', group)) report(`${name} was in the group ${group}, which this machine does not have`)
+    if (!isIn('/etc/group', group)) report(`${name} was in the group ${group}, which this machine does not have yet`)
     else await must(name, 'gpasswd', ['--add', name, group])
   }
   if (takesHomeOf !== undefined) {

@@ -3,7 +3,6 @@
  * in it reaches anything else, and renamed when it is whole. A home that is there is kept under another name.
  */
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { lstatSync } from 'node:fs'
 import { chmod, chown, lstat, mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -12,55 +11,92 @@ import { createZstdDecompress } from 'node:zlib'
 import { runCommand } from '../../commands.ts'
 import { ProblemError } from '../../problem.ts'
 import { escapeUnitName, unitName } from '../../systemd/units.ts'
-import { type BackedUpHome, readArchive } from './archive.ts'
-import { asOwner, complaintsOf, homeOf, watchFor } from './homes.ts'
+import { readArchive } from './archive.ts'
+import { homeOf } from './homes.ts'
+import { accountPrefix, type BackedUpHome } from './manifest.ts'
+import { asOwner, complaintsOf, isTooLate, watchFor } from './tar.ts'
 
 /** One of the files in which homes are; `id` is what its manifest says. */
 export interface HomeArchive {
   file: string
   id: string
+  /** It is the one that was named, not one that it builds on. */
+  isNamed: boolean
 }
 
-const accountPrefix = 'jupyter-'
+/** A home that is about to be renamed, or was. */
+export interface Placing {
+  account: string
+  /** By which it is told from any other folder that has its name: device and inode. */
+  folder: string
+}
 
-/** The name under which a home that is there is kept; undefined where there is none. */
+/** The name under which a home that is there is kept, which nothing else has; undefined where there is none. */
 export function besideFor(account: string, stamp: string): string | undefined {
   const home = homeOf(account)
-  return lstatSync(home, { throwIfNoEntry: false }) ? `${home}.before-restore-${stamp}` : undefined
+  if (!isThere(home)) return undefined
+  const name = `${home}.before-restore-${stamp}`
+  // A restore that was cut off may have used it, and then somebody has logged in.
+  let place = name
+  for (let number = 2; isThere(place); number++) place = `${name}-${number}`
+  return place
+}
+
+/** Whether a home is in its place, where the restore was cut off before it could note so. */
+export function isInPlace({ account, folder }: Placing): boolean {
+  return isThere(homeOf(account)) && folderId(homeOf(account)) === folder
+}
+
+interface Following {
+  stamp: string
+  report: (line: string) => void
+  placing: (one: Placing) => void
+  done: (account: string) => void
 }
 
 /**
- * Unpacks the homes from `archives`, of which those that others build on come first. `report` gets what could not be put back; `done` is
- * told of each home that is in its place. Throws `RESTORE_HOME` and `BACKUP_DAMAGED`.
+ * Unpacks the homes from `archives`, of which those that others build on come first. `report` gets what could not be put back; `placing`
+ * is told of each home before it is renamed, and `done` when it is in its place. Throws `RESTORE_HOME` and `BACKUP_DAMAGED`.
  */
 export async function putHomes(
   homes: readonly BackedUpHome[],
   archives: readonly HomeArchive[],
-  { stamp, report, done }: { stamp: string; report: (line: string) => void; done: (account: string) => void },
+  { stamp, report, placing, done }: Following,
 ): Promise<void> {
-  for (const { account } of homes) await makeRoom(account)
-  for (const { file, id } of archives) {
+  for (const { account } of homes) await inOrder(account, () => makeRoom(account))
+  for (const archive of archives) {
     const wanted = new Map<string, string>()
     for (const home of homes) {
-      const member = memberIn(home, id)
+      const member = memberIn(home, archive)
       if (member !== undefined) wanted.set(member, home.account)
     }
-    await readArchive(file, async ({ name }, content) => {
+    await readArchive(archive.file, async ({ name }, content) => {
       const account = wanted.get(name)
       if (account === undefined) for await (const _chunk of content);
       else await unpack(account, content, report)
     })
   }
   for (const { account } of homes) {
-    await putInPlace(account, stamp)
+    await inOrder(account, async () => {
+      placing({ account, folder: folderId(besideHome(account)) })
+      await putInPlace(account, stamp)
+    })
     done(account)
   }
 }
 
-/** The last archive of a home is the one that was named; its own id is in no list of parents. */
-function memberIn({ parents, member }: BackedUpHome, id: string): string | undefined {
-  const parent = parents.find(one => one.id === id)
-  return parent ? parent.member : member
+/** Undefined where nothing of that home is in it. */
+function memberIn({ parents, member }: BackedUpHome, { id, isNamed }: HomeArchive): string | undefined {
+  return isNamed ? member : parents.find(one => one.id === id)?.member
+}
+
+function isThere(file: string): boolean {
+  return lstatSync(file, { throwIfNoEntry: false }) !== undefined
+}
+
+function folderId(folder: string): string {
+  const { dev, ino } = lstatSync(folder)
+  return `${dev}:${ino}`
 }
 
 function besideHome(account: string): string {
@@ -83,9 +119,8 @@ async function unpack(account: string, content: AsyncIterable<Buffer>, report: (
     stdio: ['pipe', 'ignore', 'pipe'],
     env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C.UTF-8' },
   })
-  const ended = once(tar, 'close')
   const lines = complaintsOf(tar.stderr)
-  const watch = watchFor(tar)
+  const watch = watchFor(tar, [tar.stderr])
   async function* seen(): AsyncGenerator<Buffer> {
     for await (const chunk of content) {
       watch.sawLife()
@@ -95,9 +130,10 @@ async function unpack(account: string, content: AsyncIterable<Buffer>, report: (
   try {
     // tar(1) ends at the end of the archive, with some padding still to come.
     await pipeline(seen(), createZstdDecompress(), tar.stdin).catch(error => {
-      if (!(error instanceof Error && 'code' in error && (error.code === 'EPIPE' || isTooLate(error.code)))) throw error
+      const hasEnded = error instanceof Error && 'code' in error && error.code === 'EPIPE'
+      if (!hasEnded && !isTooLate(error)) throw error
     })
-    const [code] = await ended
+    const code = await watch.over
     if (code === 0) return
     const said = await lines
     if (code !== 2 || said.some(line => line.includes('No space left'))) {
@@ -108,10 +144,6 @@ async function unpack(account: string, content: AsyncIterable<Buffer>, report: (
     watch.end()
     tar.kill('SIGKILL')
   }
-}
-
-function isTooLate(code: unknown): boolean {
-  return code === 'ERR_STREAM_PREMATURE_CLOSE' || code === 'ERR_STREAM_DESTROYED'
 }
 
 async function putInPlace(account: string, stamp: string): Promise<void> {
@@ -128,16 +160,28 @@ async function putInPlace(account: string, stamp: string): Promise<void> {
   await rename(besideHome(account), home)
 }
 
+/** What the disk says against it, in words. */
+async function inOrder(account: string, change: () => Promise<void>): Promise<void> {
+  try {
+    await change()
+  } catch (cause) {
+    throw cause instanceof ProblemError
+      ? cause
+      : notPut(account, cause instanceof Error ? cause.message : String(cause), cause)
+  }
+}
+
 async function must(account: string, file: string, args: readonly string[]) {
   const result = await runCommand(file, args, { timeoutMs: 3600_000 })
   if (result.code === 0) return result
   throw notPut(account, result.stderr || `${file} ended with code ${result.code}`)
 }
 
-function notPut(account: string, why: string): ProblemError {
+function notPut(account: string, why: string, cause?: unknown): ProblemError {
   return new ProblemError('RESTORE_HOME', {
     what: `The home of ${account} was not put back`,
     why,
     fix: 'See whether the disk is full (df -h /home), and give the same command again: it goes on where it was',
+    cause,
   })
 }

@@ -3,6 +3,7 @@
  * checksums, what is small is laid out in a folder of root's, and the rest is decided by what there is on this machine.
  */
 import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -12,19 +13,27 @@ import type { Layout } from '../../config/paths.ts'
 import { planChange } from '../../config/plan.ts'
 import { ProblemError } from '../../problem.ts'
 import { frozenPackages } from '../class-packages.ts'
-import { type BackedUpHome, backupFormat, damaged, type Manifest, readArchive, readManifest } from './archive.ts'
+import { damaged, readArchive, readManifest } from './archive.ts'
 import { productVersion } from './backup.ts'
+import { type BackedUpHome, backupFormat, type Manifest } from './manifest.ts'
 import { type AccountPlan, planAccounts } from './restore-accounts.ts'
-import { besideFor, type HomeArchive } from './restore-homes.ts'
+import { besideFor, type HomeArchive, isInPlace, type Placing } from './restore-homes.ts'
+import { inWords } from './room.ts'
 
 /** What was done by a run that was cut off; it is beside what is laid out. */
 export interface Progress {
   id: string
-  /** For names: when it was begun. */
+  /** When it was begun, in milliseconds since 1970. */
+  time: number
+  /** The same, for names. */
   stamp: string
   /** The backup of what was there before. */
   before: string | undefined
+  /** Accounts whose homes are in place. */
   homes: string[]
+  placing: Placing | undefined
+  /** Accounts that were not there when it was begun. */
+  accounts: string[]
 }
 
 export interface RestorePlan {
@@ -42,6 +51,8 @@ export interface RestorePlan {
   lines: string[]
 }
 
+/** What was put back longer ago may have been worked with since. In milliseconds. */
+const progressMs = 24 * 3600_000
 const smallMember = /^(?:config|state|environment)\//
 
 export function restoreFolder({ prefix }: Layout): string {
@@ -58,27 +69,45 @@ export async function planRestore(layout: Layout, file: string, hasHomes: boolea
   const archives = await verifyParents(file, manifest.id, homes)
   const configText = textOf(join(folder, 'content/config/config.yaml')) ?? '{}\n'
   const config = parseConfig(configText)
-  const accounts = planAccounts(manifest.accounts)
+  const accounts = planAccounts(manifest.accounts, config.unixGroups.keys(), progress.accounts)
   const packages = textOf(join(folder, 'content/environment/requirements.lock'))
   const hasOtherPackages = packages !== undefined && packages !== (await frozenPackages(layout))
   const plan = { file, manifest, folder, progress, configText, accounts, homes, archives, hasOtherPackages }
-  return { ...plan, lines: [...linesFor(plan, layout, config, hasHomes)] }
+  return { ...plan, lines: [...linesFor(plan, layout, config, hasHomes)].map(printable) }
 }
 
 /** Reads the whole archive, and lays out what is small in `content`. */
 async function layOut(layout: Layout, file: string): Promise<Manifest> {
-  mustBeOurs(file, await readManifest(file))
+  const first = await readManifest(file)
+  mustBeOurs(file, first)
   const folder = restoreFolder(layout)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
+  await mustHaveRoom(file, folder, first)
   const content = join(folder, 'content')
   rmSync(content, { recursive: true, force: true })
-  return await readArchive(file, async ({ name }, bytes) => {
+  const manifest = await readArchive(file, async ({ name }, bytes) => {
     if (!smallMember.test(name)) {
       for await (const _chunk of bytes);
       return
     }
     mkdirSync(dirname(join(content, name)), { recursive: true, mode: 0o700 })
     await pipeline(Readable.from(bytes), createWriteStream(join(content, name), { mode: 0o600, flush: true }))
+  })
+  // Somebody else's folder could hold another file of that name by now.
+  mustBeOurs(file, manifest)
+  return manifest
+}
+
+/** The hub's database may be as large as it likes, but nothing that is small may fill the disk. */
+async function mustHaveRoom(file: string, folder: string, { members }: Manifest): Promise<void> {
+  const needed = members.reduce((sum, { name, size }) => sum + (smallMember.test(name) ? size : 0), 0)
+  const { bavail, bsize } = await statfs(folder)
+  // It is there twice, when the hub gets it.
+  if (needed * 2 <= bavail * bsize) return
+  throw new ProblemError('RESTORE_FULL', {
+    what: `${basename(file)} was not restored`,
+    why: `what is in it beside the homes takes ${inWords(needed * 2)}, and ${folder} has ${inWords(bavail * bsize)}`,
+    fix: `Make room (df -h ${folder}). Nothing was changed`,
   })
 }
 
@@ -94,11 +123,27 @@ function mustBeOurs(file: string, { format, version }: Manifest): void {
   })
 }
 
+/** What is to be completed; a restore of another backup, or of long ago, is not. */
 function progressOf(layout: Layout, id: string): Progress {
-  const text = textOf(join(restoreFolder(layout), 'progress.json'))
-  const known = text === undefined ? undefined : (JSON.parse(text) as Progress)
-  const stamp = new Date().toISOString().replace(/:|\.\d+/g, '')
-  return known?.id === id ? known : { id, stamp, before: undefined, homes: [] }
+  const now = Date.now()
+  const stamp = new Date(now).toISOString().replace(/:|\.\d+/g, '')
+  const begun = { id, time: now, stamp, before: undefined, homes: [], placing: undefined, accounts: [] }
+  const known = knownProgress(join(restoreFolder(layout), 'progress.json'))
+  // An older version did not note the time.
+  const isOurs = known?.id === id && now - (known.time ?? 0) < progressMs && known.time <= now
+  if (!known || !isOurs) return begun
+  const { homes, placing } = known
+  const isPlaced = placing !== undefined && !homes.includes(placing.account) && isInPlace(placing)
+  return { ...begun, ...known, homes: isPlaced ? [...homes, placing.account] : homes, placing: undefined }
+}
+
+function knownProgress(file: string): Progress | undefined {
+  const text = textOf(file)
+  try {
+    return text === undefined ? undefined : (JSON.parse(text) as Progress)
+  } catch {
+    return undefined
+  }
 }
 
 /** The files in which the homes are, those first that others build on. */
@@ -110,10 +155,10 @@ async function verifyParents(file: string, id: string, homes: readonly BackedUpH
     if (!existsSync(path)) throw incomplete(file, parent.file)
     const manifest = await readArchive(path)
     if (manifest.id !== parent.id) throw damaged(path, `${basename(file)} builds on another backup of that name`)
-    found.set(parent.id, { archive: { file: path, id: parent.id }, time: manifest.time })
+    found.set(parent.id, { archive: { file: path, id: parent.id, isNamed: false }, time: manifest.time })
   }
   const parents = [...found.values()].toSorted((a, b) => a.time - b.time)
-  return homes.length ? [...parents.map(({ archive }) => archive), { file, id }] : []
+  return homes.length ? [...parents.map(({ archive }) => archive), { file, id, isNamed: true }] : []
 }
 
 function incomplete(file: string, parent: string): ProblemError {
@@ -141,9 +186,15 @@ function* linesFor(
   yield made.length
     ? `Accounts that are made: ${made.map(({ account }) => account.name).join(', ')}`
     : 'Accounts: all are there.'
-  for (const { account, uid } of made) {
-    if (uid === account.uid) continue
-    yield `  ${account.name} had the number ${account.uid}, which is not free here, and gets ${uid ?? 'a new one'}`
+  for (const { account, uid, groups, dropped } of made) {
+    if (uid !== account.uid)
+      yield `  ${account.name} had the number ${account.uid}, which is not free here, and gets ${uid ?? 'a new one'}`
+    if (groups.length) yield `  ${account.name} gets into ${groups.join(', ')}`
+    if (dropped.length)
+      yield `  ${account.name} does not get into ${dropped.join(', ')}: the configuration of the backup does not give that`
+  }
+  for (const account of progress.homes) {
+    if (hasHomes) yield `Home of ${account}: is in place since the restore that was cut off, and is not touched`
   }
   for (const home of homes) {
     const beside = besideFor(home.account, progress.stamp)
@@ -155,7 +206,9 @@ function* linesFor(
   }
   if (!homes.length) yield hasHomes && !manifest.homes ? 'Homes: none are in the backup.' : 'Homes: not touched.'
   if (plan.hasOtherPackages) yield 'The class environment gets the packages of the backup (this needs the network).'
-  yield `Before that, a backup of what is here is made in ${layout.backups}.`
+  yield progress.before !== undefined && existsSync(progress.before)
+    ? `A backup of what was here before is in ${progress.before}.`
+    : `Before that, a backup of what is here is made in ${layout.backups}.`
 }
 
 function readInForce(configFile: string): Config {
@@ -164,6 +217,11 @@ function readInForce(configFile: string): Config {
   } catch {
     return newestGood(configFile) ?? parseConfig('')
   }
+}
+
+/** What a backup says could have signs that a terminal obeys. */
+function printable(line: string): string {
+  return line.replace(/\p{Cc}|\p{Cf}/gu, '?')
 }
 
 function textOf(file: string): string | undefined {

@@ -6,14 +6,11 @@
  * The hub goes on until all is there, and is then restarted behind its sockets; it takes the database over itself (hub/state.ts,
  * `adoptState`).
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
-import { chown, open, readdir } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { misused, readCommandLine, type Surroundings } from '../../command-line.ts'
-import { runCommand } from '../../commands.ts'
 import { applyConfig } from '../../config/apply.ts'
 import { addVersion, type Version, versions } from '../../config/history.ts'
 import { lockConfig } from '../../config/lock.ts'
@@ -25,7 +22,7 @@ import { installPackages } from '../class-packages.ts'
 import { oneAtATime } from '../one-at-a-time.ts'
 import { startServices } from '../units.ts'
 import { ailment } from '../upgrade/health.ts'
-import { restoreState } from '../upgrade/state-copy.ts'
+import { putAsHub, restoreState } from '../upgrade/state-copy.ts'
 import { makeBackup, productVersion } from './backup.ts'
 import { makeAccount } from './restore-accounts.ts'
 import { putHomes } from './restore-homes.ts'
@@ -104,17 +101,24 @@ interface Doing {
   say(line: string): void
 }
 
+/** Answers 1 where something could not be put back; all the rest is there. */
 async function carryOut(plan: RestorePlan, doing: Doing): Promise<number> {
   const { layout, say } = doing
   const content = join(plan.folder, 'content')
+  let isWhole = true
+  const notAll = (line: string) => {
+    isWhole = false
+    say(line)
+  }
   await keepWhatIsHere(plan, doing)
-  for (const account of plan.accounts) await makeAccount(account, say)
+  await putAccounts(plan, say)
   if (plan.homes.length) {
     say('homes')
     await putHomes(plan.homes, plan.archives, {
       stamp: plan.progress.stamp,
-      report: say,
-      done: account => note(plan, { homes: [...plan.progress.homes, account] }),
+      report: notAll,
+      placing: placing => note(plan, { placing }),
+      done: account => note(plan, { homes: [...plan.progress.homes, account], placing: undefined }),
     })
   }
   say('configuration')
@@ -124,16 +128,23 @@ async function carryOut(plan: RestorePlan, doing: Doing): Promise<number> {
   if (plan.hasOtherPackages) {
     say('packages of the class environment')
     const why = await installPackages(layout, join(content, 'environment/requirements.lock'), doing.environment)
-    if (why !== undefined) say(packagesProblem(content, layout, why))
+    if (why !== undefined) notAll(packagesProblem(content, layout, why))
   }
+  // From here on, the same command is a new restore: it must not pass over homes in which somebody has worked since.
+  rmSync(plan.folder, { recursive: true, force: true })
   say('services')
   await startServices(layout)
   const why = await ailment(layout, productVersion(), startTimeoutMs)
-  if (why !== undefined)
-    throw notDone(why, `Mend that and give the same command again. What was here: ${plan.progress.before}`)
-  rmSync(plan.folder, { recursive: true, force: true })
-  say(`Restored. What was here before is in ${plan.progress.before}`)
-  return 0
+  if (why !== undefined) throw notUp(why, plan.progress.before)
+  say(`Restored${isWhole ? '' : ', but for what is said above'}. What was here before is in ${plan.progress.before}`)
+  return isWhole ? 0 : 1
+}
+
+/** Those that are missing are noted first, so that one that is half made is known for one of them. */
+async function putAccounts(plan: RestorePlan, say: (line: string) => void): Promise<void> {
+  const missing = plan.accounts.filter(({ isThere }) => !isThere)
+  note(plan, { accounts: missing.map(({ account }) => account.name) })
+  for (const account of missing) await makeAccount(account, say)
 }
 
 async function keepWhatIsHere(plan: RestorePlan, { layout, say }: Doing): Promise<void> {
@@ -186,23 +197,6 @@ async function putState(layout: Layout, folder: string): Promise<void> {
   }
 }
 
-/** By a program with the hub's rights, which gets the file opened: whatever the hub has put in the way, it could have written there itself. */
-async function putAsHub(from: string, to: string): Promise<void> {
-  const { stdout } = await runCommand('getent', ['passwd', 'tljh-hub'])
-  const [, , uid = 0, gid = 0] = stdout.split(':').map(Number)
-  await chown(from, uid, gid)
-  const handle = await open(from)
-  try {
-    const rights = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--no-new-privs', '--']
-    const copy = ['install', '-D', '--mode=600', '--no-target-directory', '/dev/stdin', to]
-    const child = spawn('setpriv', [...rights, ...copy], { stdio: [handle.fd, 'ignore', 'inherit'] })
-    const [code] = await once(child, 'close')
-    if (code !== 0) throw notDone(`${to} could not be written`, 'Mend that and give the same command again')
-  } finally {
-    await handle.close()
-  }
-}
-
 async function filesIn(folder: string): Promise<string[]> {
   const found = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
   return found.flatMap(entry => (entry.isFile() ? [relative(folder, join(entry.parentPath, entry.name))] : []))
@@ -223,6 +217,14 @@ function mustBePossible({ configFile }: Layout, args: readonly string[]): void {
     'there is no hub on this machine yet',
     'Install it first, with any administrator; that one is replaced: sudo tljh-ts install --admin NAME',
   )
+}
+
+function notUp(why: string, before: string | undefined): ProblemError {
+  return new ProblemError('RESTORE_SERVICES', {
+    what: 'All of the backup was put in place, but the hub is not up',
+    why,
+    fix: `Mend that, and start it: sudo systemctl restart tljh-hub tljh-spawner. What was here before: ${before}`,
+  })
 }
 
 function notDone(why: string, fix: string): ProblemError {

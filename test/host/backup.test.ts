@@ -186,12 +186,63 @@ test('nightly ones are made by a timer, and as many are kept as the configuratio
   assert.ok(kept.every(name => !made.includes(name)))
 })
 
-test('a disk without room for it is said before, and loses nothing', async () => {
+test('a list of last time that is huge or spoilt only makes that home whole again', async () => {
+  const { host } = classroom
+  await backup(classroom, '--include-homes')
+  const lists = join(backups, 'homes')
+  await host.run(['truncate', '--size=1T', join(lists, 'jupyter-ann.snapshot')])
+  await host.writeFile(join(lists, 'jupyter-bob.snapshot'), 'GNU tar-1.34-2\nrubbish', { mode: 0o600 })
+  const { homes } = await backup(classroom, '--include-homes')
+  assert.deepEqual(
+    homes?.map(({ parents, problem }) => [parents.length, problem]),
+    [
+      [0, undefined],
+      [0, undefined],
+    ],
+  )
+  const { stdout } = await host.run(['sh', '-c', `cd ${lists}; stat -c '%U %a' *; find . -size +1M; ls -A ..`])
+  assert.match(stdout, /^(?:root 600\n){4}(?!\.\/)/)
+  assert.doesNotMatch(stdout, /\.new-/)
+})
+
+test('a restore that was cut off passes over the home that was just put in place, and not a day later', async () => {
+  const { host } = classroom
+  const { file } = await backup(classroom, '--include-homes')
+  const chain = JSON.parse(await host.readFile(join(backups, 'homes/jupyter-ann.json'))) as { id: string }[]
+  const folder = (await host.run(['stat', '-c', '%d:%i', '/home/jupyter-ann'])).stdout.trim()
+  const dryRunAfter = async (hours: number) => {
+    const placing = { account: 'jupyter-ann', folder }
+    const about = { id: chain.at(-1)?.id, time: Date.now() - hours * 3600_000, stamp: 'then', homes: [], accounts: [] }
+    await host.writeFile('/opt/tljh/restoring/progress.json', JSON.stringify({ ...about, placing }), { mode: 0o600 })
+    return (await tljh(classroom, 'restore', file, '--dry-run')).stdout
+  }
+  await host.run(['mkdir', '--parents', '--mode=700', '/opt/tljh/restoring'])
+  await host.run(['mkdir', '/home/jupyter-bob.before-restore-then'])
+
+  const soon = await dryRunAfter(1)
+  assert.match(soon, /Home of jupyter-ann: is in place since the restore that was cut off/)
+  assert.match(soon, /Home of jupyter-bob: replaced; .*before-restore-then-2/)
+  assert.match(await dryRunAfter(30), /Home of jupyter-ann: replaced; .*before-restore-\d/)
+
+  await host.run(['rm', '-r', '/opt/tljh/restoring', '/home/jupyter-bob.before-restore-then'])
+})
+
+test('a disk without room for a home still gets the passwords, and says whose home is not there', async () => {
   const { host } = classroom
   await host.run(['sh', '-c', 'head -c 20M /dev/urandom >/home/jupyter-ann/data'], { user: 'jupyter-ann' })
-  await host.run(['sh', '-c', 'mkdir /mnt/small && mount -t tmpfs -o size=8m none /mnt/small'])
+  await host.run(['sh', '-c', 'mkdir /mnt/small && mount -t tmpfs -o size=8m,mode=755 none /mnt/small'])
   const { code, stderr } = await tljh(classroom, 'backup', '--include-homes', '--output', '/mnt/small')
   assert.equal(code, 1)
-  assert.match(stderr, /it may take \d+ MB, and \/mnt\/small has \d+ MB for it/)
-  assert.deepEqual(await listing(classroom, '/mnt/small'), [])
+  assert.match(stderr, /the home of ann is not in it: it may take \d+ MB, and \/mnt\/small has \d+ MB for it/)
+  assert.match((await listing(classroom, '/mnt/small')).join(), /^homes,tljh-ts-[^,]+\.tar\.zst$/)
+})
+
+test('a folder that others can change is no place for a backup', async () => {
+  const { host } = classroom
+  await host.run(['mkdir', '--mode=700', '/tmp/mine'])
+  for (const folder of ['/tmp', '/tmp/mine']) {
+    const { code, stderr } = await tljh(classroom, 'backup', '--output', folder)
+    assert.equal(code, 1)
+    assert.match(stderr, /\/tmp can be written to by others/)
+  }
 })

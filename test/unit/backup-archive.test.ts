@@ -6,21 +6,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { zstdDecompressSync } from 'node:zlib'
-import {
-  backupFormat,
-  type Manifest,
-  measure,
-  readArchive,
-  readManifest,
-  type Source,
-  writeArchive,
-} from '../../installer/backup/archive.ts'
+import { parseUserName, unixName } from '../../config/names.ts'
+import { measure, readArchive, readManifest, type Source, writeArchive } from '../../installer/backup/archive.ts'
+import { backupFormat, type Manifest } from '../../installer/backup/manifest.ts'
+import { planAccounts } from '../../installer/backup/restore-accounts.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tljh-backup-'))
 after(() => rmSync(folder, { recursive: true }))
 
 /** An archive of files with that content. */
-async function archiveOf(name: string, contents: Record<string, Uint8Array>): Promise<string> {
+async function archiveOf(name: string, contents: Record<string, Uint8Array>, more: object = {}): Promise<string> {
   const sources: Source[] = Object.entries(contents).map(([member, content], index) => {
     const file = join(folder, `${name}-${index}`)
     writeFileSync(file, content)
@@ -28,7 +23,7 @@ async function archiveOf(name: string, contents: Record<string, Uint8Array>): Pr
   })
   const members = await Promise.all(sources.map(measure))
   const about = { version: '0.1.0', time: 1_700_000_000_000, host: 'here', python: '3.11.2', accounts: [] }
-  const manifest: Manifest = { format: backupFormat, id: name, ...about, members }
+  const manifest: Manifest = { format: backupFormat, id: name, ...about, members, ...more }
   const file = join(folder, `${name}.tar.zst`)
   await writeArchive(file, manifest, sources)
   return file
@@ -81,4 +76,61 @@ test('a member cannot have a name that leads elsewhere', async () => {
   for (const name of ['../up', 'a/../../b', 'line\nbreak']) {
     await assert.rejects(async () => readArchive(await archiveOf(`name-${name.length}`, { [name]: Buffer.from('x') })))
   }
+})
+
+const ann = { name: 'jupyter-ann', user: 'ann', uid: 1001, gid: 1001, groups: ['jupyterhub-users'] }
+const member = 'homes/jupyter-ann.tar.zst'
+const home = { account: ann.name, member, parents: [], bytes: 10, leftOut: [] }
+const long = `${'a'.repeat(30)}`
+
+test('a manifest names only accounts that the hub could have made, and only their homes', async () => {
+  let number = 0
+  const read = async (more: object) =>
+    (await readManifest(await archiveOf(`manifest-${number++}`, { [member]: Buffer.from('x') }, more))).accounts.length
+  assert.equal(await read({ accounts: [ann], homes: [home] }), 1)
+  assert.equal(await read({ accounts: [{ ...ann, user: long, name: unixName(parseUserName(long)) }] }), 1)
+
+  const accounts = [
+    { ...ann, name: 'root', user: 'root' },
+    { ...ann, name: 'jupyter-bob' },
+    { ...ann, name: 'jupyter-x/../../srv', user: 'x/../../srv' },
+    { ...ann, user: '-o' },
+    { ...ann, uid: 0 },
+    { ...ann, gid: 27 },
+    { ...ann, uid: '1001' },
+    { ...ann, groups: 'sudo' },
+    null,
+  ]
+  for (const account of accounts) {
+    await assert.rejects(read({ accounts: [account] }), { code: 'BACKUP_DAMAGED' }, JSON.stringify(account))
+  }
+  const homes = [
+    { ...home, account: 'x/../../srv/victim' },
+    { ...home, account: 'jupyter-bob' },
+    { ...home, member: 'config/config.yaml' },
+    { ...home, member: undefined },
+    { ...home, parents: [{ file: '../other.tar.zst', id: 'a', member }] },
+    { ...home, parents: [{ file: 'other.tar.zst', id: 'a', member: 'homes/jupyter-bob.tar.zst' }] },
+  ]
+  for (const one of homes) {
+    await assert.rejects(read({ accounts: [ann], homes: [one] }), { code: 'BACKUP_DAMAGED' }, JSON.stringify(one))
+  }
+  await assert.rejects(read({ accounts: [ann, ann] }), { code: 'BACKUP_DAMAGED' })
+  await assert.rejects(read({ accounts: [ann], homes: [home, home] }), { code: 'BACKUP_DAMAGED' })
+})
+
+test('what is small in it has a limit, so that no short file unpacks to more than the disk has', async () => {
+  const members = [{ name: 'config/config.yaml', size: 65 * 1024 ** 2, sha256: '' }]
+  await assert.rejects(readManifest(await archiveOf('bomb', {}, { members })), { code: 'BACKUP_DAMAGED' })
+})
+
+test('nobody gets into a group that the configuration of the backup does not name, nor ever into one of root', () => {
+  const groups = ['jupyterhub-users', 'chemists', 'physics', 'sudo', 'docker', 'x y']
+  const nobody = { ...ann, name: 'jupyter-nobody-of-this-machine', groups, gid: 29_321 }
+  const other = { ...nobody, name: `${nobody.name}-2` }
+  const [plan, next] = planAccounts([nobody, other], ['chemists', 'sudo', 'x y'], [])
+  assert.deepEqual(plan?.groups, ['jupyterhub-users', 'chemists'])
+  assert.deepEqual(plan?.dropped, ['physics', 'sudo', 'docker', 'x y'])
+  assert.equal(plan?.gid, 29_321)
+  assert.equal(next?.gid, undefined, 'the first has it')
 })
