@@ -31,8 +31,13 @@ Started by systemd:
 const commands: Record<string, (args: string[]) => Promise<number | undefined>> = {
   async hub() {
     const { runHub } = await import('./hub/hub.ts')
-    await runHub(installedLayout, process.env, log)
-    // WebSockets are still open, and end with the process.
+    // WebSockets are still open, or after a failure half of what it is made of, and end with the process.
+    try {
+      await runHub(installedLayout, process.env, log)
+    } catch (error) {
+      tell(error)
+      process.exit(1)
+    }
     process.exit()
   },
   async spawner() {
@@ -132,13 +137,14 @@ async function main(): Promise<void> {
     const exitCode = await command(args)
     if (exitCode !== undefined) process.exitCode = exitCode
   } catch (error) {
-    if (error instanceof ProblemError) {
-      log(`${error.what}\n  why: ${error.why}\n  what to do: ${error.fix}`)
-    } else {
-      log(error instanceof Error ? String(error.stack) : String(error))
-    }
+    tell(error)
     process.exitCode = 1
   }
+}
+
+function tell(error: unknown): void {
+  if (error instanceof ProblemError) log(`${error.what}\n  why: ${error.why}\n  what to do: ${error.fix}`)
+  else log(error instanceof Error ? String(error.stack) : String(error))
 }
 
 await main()

@@ -42,7 +42,7 @@ export function createAccess(config: ConfigFile, sessions: Sessions, origins: Or
     if (kind !== 'shared' && kind !== 'hub') return []
     const { name } = sessionCookieFor(request, '/')
     return cookieValues(request.headers.cookie, name, mostSessionCookies).flatMap(token => {
-      const session = sessions.find(token)
+      const session = sessions.find(token, isSecure(request))
       return session && counts(session) ? [session] : []
     })
   }

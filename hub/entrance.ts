@@ -5,6 +5,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { addressOf, ownPath, sessionCookieFor } from './access.ts'
 import type { Hub } from './answers.ts'
 import { type Arrival, arrivalCookie, arrivalSeconds } from './arrivals.ts'
+import { isSecure } from './cookies.ts'
 import { type Session, sessionAgeSeconds } from './sessions.ts'
 import { xsrfCookie } from './xsrf.ts'
 
@@ -18,7 +19,7 @@ export function letIn(hub: Hub, request: FastifyRequest, reply: FastifyReply, ar
     return goOn(hub, reply, arrival)
   }
   const options = { path: `${baseUrl}hub/`, httpOnly: true, sameSite: 'lax', maxAge: arrivalSeconds } as const
-  reply.setCookie(arrivalCookie, arrivals.add(arrival), options)
+  reply.setCookie(arrivalCookie, arrivals.add(arrival), { ...options, secure: isSecure(request.raw) })
   return reply.redirect(`${baseUrl}hub/second-factor`, 303)
 }
 
@@ -37,7 +38,8 @@ export function startSession(
   // One that somebody has planted in this browser as well.
   for (const old of access.sessionsIn(request.raw)) sessions.end(old)
   const cookie = sessionCookieFor(request.raw, baseUrl)
-  reply.setCookie(cookie.name, sessions.start(user, way), { ...cookie.options, maxAge: sessionAgeSeconds })
+  const token = sessions.start(user, way, isSecure(request.raw))
+  reply.setCookie(cookie.name, token, { ...cookie.options, maxAge: sessionAgeSeconds })
   // It belonged to nobody's session; the next form gets one that belongs to this.
   reply.clearCookie(xsrfCookie, { path: `${baseUrl}hub/` })
   logins.add(user, way)

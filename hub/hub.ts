@@ -75,6 +75,8 @@ export async function runHub(
   const servers = followServers(spawner, stopped.signal, log)
   const { http, visitPort } = config.current()
   const tls = http.tls && createTls({ config: config.current, folder: join(layout.state, 'certificates'), log })
+  // Browsers go on sending their cookies to port 80, and passes for other origins (hub/visits.ts) are as good as their sessions.
+  if (tls) sessions.endPlain()
   servers.onConfig(() => {
     const inForce = config.current()
     tls?.refresh()

@@ -18,7 +18,7 @@ import type { Config } from '../config/config.ts'
 import { isUserName, type UserName } from '../config/names.ts'
 import type { ProblemError } from '../problem.ts'
 import { isSecure } from './cookies.ts'
-import { ambiguousAddress, misdirected, noPage, tlsInFront } from './refusals.ts'
+import { ambiguousAddress, misdirected, noPage, tlsAlone, tlsInFront } from './refusals.ts'
 import { challengePath } from './tls/challenges.ts'
 
 /** Where a request has arrived. */
@@ -53,6 +53,8 @@ export interface Asked {
   isSecure: boolean
   /** Whether something in between says that the browser speaks TLS with it. */
   isSecureInFront?: boolean
+  /** The address of this machine that the connection came to. */
+  localAddress?: string
   /** Whether a person waits for a page. */
   isNavigation: boolean
   isUpgrade: boolean
@@ -112,6 +114,7 @@ export function createOrigins(
     isOnVisitPort: visitPort !== undefined && request.socket.localPort === visitPort,
     isSecure: isSecure(request),
     isSecureInFront: /^https$/i.test(String(request.headers['x-forwarded-proto'] ?? '')),
+    localAddress: request.socket.localAddress?.replace(/^::ffff:/, '') ?? '',
     isNavigation,
     isUpgrade: request.headers.upgrade !== undefined,
   })
@@ -208,9 +211,16 @@ function steerToTls({ baseUrl, hubPort }: Arrangement, tls: TlsNames, asked: Ask
   // It would come back as it is, again and again.
   if (asked.isSecureInFront) return { kind: 'refuse', problem: tlsInFront() }
   const { name } = written(asked)
-  const to = name !== '' && tls.isOurs(name) ? name : tls.mainName()
-  if (to === '' || !url.startsWith('/')) return { kind: 'refuse', problem: misdirected() }
-  return { kind: 'redirect', to: `https://${to}${hubPort === 443 ? '' : `:${hubPort}`}${url}`, isPermanent: true }
+  const isHere = name !== '' && name.replace(/^\[|\]$/g, '') === asked.localAddress
+  const known = name !== '' && tls.isOurs(name) ? name : tls.mainName()
+  const to = known || (isHere ? name : '')
+  if (!url.startsWith('/')) return { kind: 'refuse', problem: misdirected() }
+  if (to === '') return { kind: 'refuse', problem: tlsAlone() }
+  return {
+    kind: 'redirect',
+    to: `https://${to}${hubPort === 443 ? '' : `:${hubPort}`}${url}`,
+    isPermanent: known !== '',
+  }
 }
 
 /** Whose server the address is of; undefined for everything that is not below `user/NAME`. */

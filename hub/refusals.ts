@@ -59,6 +59,7 @@ const statuses: Record<string, number> = {
   NO_PAGE: 404,
   MISDIRECTED: 421,
   TLS_IN_FRONT: 421,
+  TLS_ALONE: 421,
   VISIT_NEEDED: 403,
   ENTER_VOID: 403,
   ADDRESS: 400,
@@ -177,6 +178,15 @@ export function misdirected(): ProblemError {
     what: 'This is not the place for that',
     why: 'the hub is called by another name, and each user’s server has a host of its own',
     fix: 'Start from the hub’s own address. Programs: follow the redirect of a GET first, and go on at the host to which it leads',
+  })
+}
+
+/** The name that was asked for is none that the hub can vouch for, and it knows no other to lead to. */
+export function tlsAlone(): ProblemError {
+  return new ProblemError('TLS_ALONE', {
+    what: 'This page is there by https alone',
+    why: 'your browser asked without, and the hub cannot lead it there, because no certificate with its name is in force yet',
+    fix: 'Write https:// in front of the address. Administrators: see sudo tljh-ts status',
   })
 }
 

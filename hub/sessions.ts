@@ -1,5 +1,7 @@
 /**
  * Who is logged in. The browser holds a random token; the file holds its hash, so a stolen file opens no session.
+ *
+ * A session that began without TLS has sent its token in the clear, and counts on no connection with TLS; nor the other way round.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
@@ -17,9 +19,10 @@ export interface Session {
 }
 
 export interface Sessions {
-  /** Starts one, and returns the token for the browser. */
-  start(user: UserName, way: AuthenticatorKind): string
-  find(token: string | undefined): Session | undefined
+  /** Starts one, and returns the token for the browser. `isSecure`: the browser speaks TLS with us. */
+  start(user: UserName, way: AuthenticatorKind, isSecure: boolean): string
+  /** One that began over a connection of the same kind. */
+  find(token: string | undefined, isSecure: boolean): Session | undefined
   /** Whether it has neither been ended nor grown too old. */
   isOpen(session: Session): boolean
   /** When one of that user was last asked for in this process, in milliseconds since 1970; 0 for never. */
@@ -29,6 +32,8 @@ export interface Sessions {
   endAllOf(user: UserName): void
   /** Ends all of a user but this one. */
   endOthers(session: Session): void
+  /** Ends those that began without TLS: for a hub that has it. */
+  endPlain(): void
   /** Ends those of every user and way in of whom `isIn` says no. */
   keepOnly(isIn: (user: UserName, way: AuthenticatorKind) => boolean): void
   /** Calls `listener` after a session was ended here. */
@@ -39,8 +44,10 @@ export interface Sessions {
 export const sessionAgeSeconds = 14 * 24 * 3600
 
 export function createSessions(db: DatabaseSync): Sessions {
-  const insert = db.prepare('INSERT INTO sessions (id, user, expires, way, started) VALUES (?, ?, ?, ?, ?)')
-  const select = db.prepare('SELECT user, way, started FROM sessions WHERE id = ? AND expires > ?')
+  const insert = db.prepare(
+    'INSERT INTO sessions (id, user, expires, way, started, is_secure) VALUES (?, ?, ?, ?, ?, ?)',
+  )
+  const select = db.prepare('SELECT user, way, started, is_secure FROM sessions WHERE id = ? AND expires > ?')
   const remove = db.prepare('DELETE FROM sessions WHERE id = ?')
   const removeAllOf = db.prepare('DELETE FROM sessions WHERE user = ?')
   const selectAny = db.prepare('SELECT 1 FROM sessions WHERE user = ? AND expires > ?')
@@ -50,21 +57,22 @@ export function createSessions(db: DatabaseSync): Sessions {
   const selectKinds = db.prepare('SELECT DISTINCT user, way FROM sessions')
   const removeKind = db.prepare('DELETE FROM sessions WHERE user = ? AND way = ?')
   const removeOthers = db.prepare('DELETE FROM sessions WHERE user = ? AND id <> ?')
+  const removePlain = db.prepare('DELETE FROM sessions WHERE is_secure = 0')
   const removeExpired = db.prepare('DELETE FROM sessions WHERE expires <= ?')
 
   return {
-    start(user, way) {
+    start(user, way, isSecure) {
       const now = Date.now()
       const token = randomBytes(32).toString('base64url')
       removeExpired.run(now)
-      insert.run(hashOf(token), user, now + sessionAgeSeconds * 1000, way, now)
+      insert.run(hashOf(token), user, now + sessionAgeSeconds * 1000, way, now, isSecure ? 1 : 0)
       return token
     },
-    find(token) {
+    find(token, isSecure) {
       if (!token) return undefined
       const id = hashOf(token)
       const row = select.get(id, Date.now())
-      if (!row) return undefined
+      if (!row || (row.is_secure === 1) !== isSecure) return undefined
       const { user, way, started } = row
       seen.set(String(user), Date.now())
       return {
@@ -91,6 +99,10 @@ export function createSessions(db: DatabaseSync): Sessions {
     },
     endOthers({ id, user }) {
       removeOthers.run(user, Buffer.from(id, 'hex'))
+      for (const listener of listeners) listener()
+    },
+    endPlain() {
+      if (removePlain.run().changes === 0) return
       for (const listener of listeners) listener()
     },
     keepOnly(isIn) {

@@ -54,6 +54,8 @@ const migrations = [
      at INTEGER NOT NULL,     -- of the last one, in milliseconds since 1970
      way TEXT NOT NULL
    ) STRICT, WITHOUT ROWID;`,
+  // Those from before are taken for plain ones: whoever came by TLS logs in once more.
+  `ALTER TABLE sessions ADD COLUMN is_secure INTEGER NOT NULL DEFAULT 0; -- 1: it began over TLS with the hub itself`,
 ]
 
 /** Of a file that this version has opened. */

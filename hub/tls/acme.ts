@@ -20,6 +20,8 @@ export interface Issuance {
   challenges: Challenges
   /** The ways that are open, the best first. */
   kindsOf: ReadonlyMap<string, readonly ChallengeKind[]>
+  /** Called before anything that the server counts. What it throws ends the attempt. */
+  beforeOrder(): void
 }
 
 const requestTimeoutMs = 30_000
@@ -32,7 +34,13 @@ export async function newAccountKey(): Promise<string> {
 }
 
 /** Throws `AcmeError`. */
-export async function issue({ settings, accountKey, challenges, kindsOf }: Issuance): Promise<KeyAndChain> {
+export async function issue({
+  settings,
+  accountKey,
+  challenges,
+  kindsOf,
+  beforeOrder,
+}: Issuance): Promise<KeyAndChain> {
   const { directoryUrl, email, domains } = settings
   const agent = agentFor(settings)
   await askDirectory(settings, agent)
@@ -41,7 +49,7 @@ export async function issue({ settings, accountKey, challenges, kindsOf }: Issua
   const client = new library.Client({ directoryUrl, accountKey, ...polling })
   try {
     await client.createAccount({ termsOfServiceAgreed: true, ...(email ? { contact: [`mailto:${email}`] } : {}) })
-    const order = await authorized(library, client, { domains, challenges, kindsOf })
+    const order = await authorized(library, client, { domains, challenges, kindsOf, beforeOrder })
     const ownKey = await library.crypto.createPrivateEcdsaKey()
     const [key, csr] = await library.crypto.createCsr({ altNames: [...domains] }, ownKey)
     const chain = await client.getCertificate(await client.finalizeOrder(order, csr))
@@ -65,7 +73,7 @@ function prepare({ axios }: Library, agent: Agent | undefined): { retryAfterMs: 
   return seen
 }
 
-interface Proving extends Pick<Issuance, 'challenges' | 'kindsOf'> {
+interface Proving extends Pick<Issuance, 'challenges' | 'kindsOf' | 'beforeOrder'> {
   domains: readonly string[]
 }
 
@@ -74,6 +82,7 @@ async function authorized(library: Library, client: Client, proving: Proving): P
   const { domains, kindsOf } = proving
   const ways = Math.max(...domains.map(domain => kindsOf.get(domain)?.length ?? 0))
   for (let way = 0; ; way++) {
+    proving.beforeOrder()
     const order = await client.createOrder({ identifiers: domains.map(value => ({ type: 'dns', value })) })
     try {
       for (const one of await client.getAuthorizations(order)) await prove(library, client, one, way, proving)

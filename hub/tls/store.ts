@@ -1,13 +1,16 @@
 /**
  * What is kept of certificates over a restart, in a folder of the hub's own: keys of accounts, certificates with their keys, and what
  * came of the last attempts. Each file is replaced as a whole, and is for the hub alone.
+ *
+ * Nothing in here throws: a disk that is full must neither take the hub down nor have it forget what it knows. A file is read once;
+ * what was to be kept since counts from memory, also where it could not be written, and is written as soon as that is possible.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Certificate, readCertificate } from './certificate.ts'
 import type { KeyAndChain } from './self-signed.ts'
-import type { FailureKind } from './waits.ts'
+import { type FailureKind, longestWaitMs } from './waits.ts'
 
 /** What has failed since the last success. */
 export interface Attempts {
@@ -23,41 +26,68 @@ export interface Attempts {
   problem: { what: string; why: string; fix: string }
 }
 
+/** What keeps something answers whether it is on the disk. */
 export interface Store {
   accountKey(directoryUrl: string): string | undefined
-  keepAccountKey(directoryUrl: string, key: string): void
+  keepAccountKey(directoryUrl: string, key: string): boolean
   /** Undefined where there is none that could be used. */
   certificate(directoryUrl: string): Certificate | undefined
-  keepCertificate(directoryUrl: string, pair: KeyAndChain): void
+  keepCertificate(directoryUrl: string, pair: KeyAndChain): boolean
   attempts(): Attempts | undefined
-  keepAttempts(attempts: Attempts | undefined): void
+  keepAttempts(attempts: Attempts | undefined): boolean
   /** For programs beside the hub, such as `tljh-ts status`. */
   keepStatus(status: unknown): void
+  /** Writes what could not be written before; answers whether all is on the disk now. */
+  isKept(): boolean
 }
 
-export function openStore(folder: string): Store {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+export function openStore(folder: string, log: (line: string) => void): Store {
+  /** By name. Undefined: there is none. */
+  const known = new Map<string, string | undefined>()
+  const unwritten = new Set<string>()
   const of = (what: string, directoryUrl: string) =>
     `${what}-${createHash('sha256').update(directoryUrl).digest('hex').slice(0, 16)}.pem`
 
   function read(name: string): string | undefined {
+    if (!known.has(name)) known.set(name, readFile(name))
+    return known.get(name)
+  }
+
+  function readFile(name: string): string | undefined {
     try {
       return readFileSync(join(folder, name), 'utf8')
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-      throw error
+      const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT'
+      if (!isMissing) log(`${join(folder, name)} cannot be read, and counts as if it were not there: ${String(error)}`)
+      return undefined
     }
   }
 
-  function write(name: string, content: string): void {
+  function keep(name: string, content: string): boolean {
+    known.set(name, content)
+    const wasWritten = unwritten.size === 0
     const file = join(folder, name)
-    writeFileSync(`${file}.new`, content, { mode: 0o600, flush: true })
-    renameSync(`${file}.new`, file)
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o700 })
+      writeFileSync(`${file}.new`, content, { mode: 0o600, flush: true })
+      renameSync(`${file}.new`, file)
+      unwritten.delete(name)
+      return true
+    } catch (error) {
+      unwritten.add(name)
+      discard(`${file}.new`)
+      // Once, until all is written again: it is tried every few minutes.
+      if (wasWritten)
+        log(`nothing can be kept in ${folder}: ${String(error)}. See whether the disk is full: df -h ${folder}`)
+      return false
+    }
   }
+
+  let attempts = asAttempts(read('attempts.json'))
 
   return {
     accountKey: directoryUrl => read(of('account', directoryUrl)),
-    keepAccountKey: (directoryUrl, key) => write(of('account', directoryUrl), key),
+    keepAccountKey: (directoryUrl, key) => keep(of('account', directoryUrl), key),
     certificate(directoryUrl) {
       // Key and chain are in one file, so they always belong together.
       const both = read(of('certificate', directoryUrl))
@@ -70,20 +100,36 @@ export function openStore(folder: string): Store {
         return undefined
       }
     },
-    keepCertificate: (directoryUrl, { key, chain }) =>
-      write(of('certificate', directoryUrl), `${key.trim()}\n${chain}`),
-    attempts: () => asAttempts(read('attempts.json')),
-    keepAttempts: attempts => write('attempts.json', JSON.stringify(attempts ?? null)),
-    keepStatus: status => write('status.json', `${JSON.stringify(status, undefined, 2)}\n`),
+    keepCertificate: (directoryUrl, { key, chain }) => keep(of('certificate', directoryUrl), `${key.trim()}\n${chain}`),
+    attempts: () => attempts,
+    keepAttempts(now) {
+      attempts = now
+      return keep('attempts.json', JSON.stringify(now ?? null))
+    },
+    keepStatus: status => void keep('status.json', `${JSON.stringify(status, undefined, 2)}\n`),
+    isKept() {
+      for (const name of [...unwritten]) keep(name, known.get(name) ?? '')
+      return unwritten.size === 0
+    },
   }
 }
 
+function discard(file: string): void {
+  try {
+    rmSync(file, { force: true })
+  } catch {
+    // It was only in the way, and the next attempt to write says what is wrong.
+  }
+}
+
+/** Of a time that no wait is long enough for, a clock was wrong when it was written. */
 function asAttempts(text: string | undefined): Attempts | undefined {
   try {
     const attempts = JSON.parse(text ?? 'null') as Attempts | null
-    return attempts && Number.isFinite(attempts.nextAttempt) && typeof attempts.about === 'string'
-      ? attempts
-      : undefined
+    const isWhole =
+      Number.isFinite(attempts?.nextAttempt) && typeof attempts?.about === 'string' && attempts.problem !== undefined
+    if (!attempts || !isWhole) return undefined
+    return { ...attempts, nextAttempt: Math.min(attempts.nextAttempt, Date.now() + longestWaitMs) }
   } catch {
     return undefined
   }

@@ -4,6 +4,7 @@
  * There is always one. A certificate that fails to load, to come or to be renewed leaves the one before in force; until there was any,
  * it is one that the hub has signed itself.
  */
+import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import type { TLSSocket } from 'node:tls'
 import { isDeepStrictEqual } from 'node:util'
@@ -14,7 +15,7 @@ import { readCertificate } from './certificate.ts'
 import { type Challenges, createChallenges } from './challenges.ts'
 import { watchFiles } from './files.ts'
 import { createTlsEnd, type TlsEnd } from './listener.ts'
-import { keepRenewed, type Renewal } from './renewal.ts'
+import { type InTurn, keepRenewed, type Renewal } from './renewal.ts'
 import { selfSigned } from './self-signed.ts'
 import { type CertificateState, certificateState, type Source } from './status.ts'
 import { openStore } from './store.ts'
@@ -46,7 +47,7 @@ const remindEveryMs = 24 * 3600_000
 const statusEveryMs = 3600_000
 
 export function createTls({ config, folder, log }: TlsOptions): Tls {
-  const store = openStore(folder)
+  const store = openStore(folder, log)
   const challenges = createChallenges()
   const listening = config().http
   let settings = config().https
@@ -58,6 +59,11 @@ export function createTls({ config, folder, log }: TlsOptions): Tls {
   let hasBegun = false
   let stopSource: () => void = () => undefined
   let reminded = 0
+  let lastTurn: Promise<void> = Promise.resolve()
+  const inTurn: InTurn = work => {
+    lastTurn = lastTurn.then(work).catch(error => log(`a certificate could not be seen to: ${String(error)}`))
+    return lastTurn
+  }
 
   function serve(certificate: Certificate, from: Source): void {
     if (certificate.fingerprint !== served.fingerprint) {
@@ -92,7 +98,8 @@ export function createTls({ config, folder, log }: TlsOptions): Tls {
       })
     } else if (letsencrypt) {
       const onCertificate = (certificate: Certificate) => serve(certificate, 'letsencrypt')
-      renewal = keepRenewed({ settings: letsencrypt, store, challenges, onCertificate, onProblem: report, log })
+      const events = { onCertificate, onProblem: report, log }
+      renewal = keepRenewed({ settings: letsencrypt, store, challenges, inTurn, ...events })
       if (hasBegun) renewal.begin()
       stopSource = () => renewal?.close()
     }
@@ -145,7 +152,8 @@ export function createTls({ config, folder, log }: TlsOptions): Tls {
     isOurs(name) {
       const { userDomains } = config()
       const isOfUsers = userDomains !== '' && (name === userDomains || name.endsWith(`.${userDomains}`))
-      return isOfUsers || namesIn(config()).includes(name) || (source !== 'self-signed' && served.covers(name))
+      const isCovered = source !== 'self-signed' && served.covers(name.replace(/^\[|\]$/g, ''))
+      return isOfUsers || namesIn(config()).includes(name) || isCovered
     },
     mainName: () => mainName(config(), source === 'self-signed' ? [] : served.names),
     state,
@@ -162,7 +170,8 @@ function namesIn({ userDomains, https }: Config): string[] {
   return names.length ? names : [hostname()]
 }
 
+/** No address: whoever came by another would be led from one machine to the number of another. */
 function mainName({ userDomains, https }: Config, certified: readonly string[]): string {
   const known = [userDomains, ...(https.letsencrypt?.domains ?? []), ...certified]
-  return known.find(name => name !== '' && !name.startsWith('*')) ?? ''
+  return known.find(name => name !== '' && !name.startsWith('*') && isIP(name) === 0) ?? ''
 }

@@ -18,6 +18,8 @@ const waits: Readonly<Record<FailureKind, { first: number; most: number }>> = {
   unreachable: { first: 10_000, most: hourMs },
   refused: { first: 30 * minuteMs, most: 12 * hourMs },
 }
+/** Whatever a server says: Let's Encrypt's own limits count by the week at most. */
+export const longestWaitMs = 7 * dayMs
 /** Of a wait: many hubs that failed together do not come back together. */
 const jitter = 0.1
 /** Of a certificate's life. */
@@ -35,7 +37,7 @@ export function waitAfter(
 ): number {
   const { first, most } = waits[kind]
   const wait = Math.min(most, first * 2 ** Math.min(failures - 1, 20))
-  return Math.max(retryAfterMs, Math.round(wait * (1 + jitter * random)))
+  return Math.max(Math.min(retryAfterMs, longestWaitMs), Math.round(wait * (1 + jitter * random)))
 }
 
 type Life = Pick<Certificate, 'from' | 'until' | 'fingerprint'>

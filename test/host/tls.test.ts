@@ -16,9 +16,13 @@ const folder = '/etc/ssl/hub'
 const files = { key: `${folder}/key.pem`, cert: `${folder}/cert.pem` }
 
 let product: Product
+/** The token of ann's session of the time when there was no https: anybody on the way could have read it. */
+let plainSession = ''
 
 before(async () => {
   product = await bootProduct({ config: `users:\n  allowed: [ann, bob]\n${claiming}` })
+  const ann = await logIn(http(), 'ann', studentPassword)
+  plainSession = ann.cookies.get('tljh-session') ?? ''
   await put(first, folder)
   await configure('https.tls.key', files.key)
   await configure('https.tls.cert', files.cert)
@@ -122,6 +126,13 @@ test('cookies are for https alone, and only this host can have set them', async 
   )
 })
 
+test('a session from before https is none any more', async () => {
+  assert.notEqual(plainSession, '')
+  const cookie = `__Host-tljh-session=${plainSession}; tljh-session=${plainSession}`
+  const { status: code, location } = await https().request('/hub/home', { headers: { cookie } })
+  assert.deepEqual([code, location.split('?')[0]], [302, '/hub/login'])
+})
+
 test('a certificate that is renewed is taken up, and connections go on', async t => {
   const ann = https()
   await logIn(ann, 'ann', studentPassword)
@@ -190,6 +201,22 @@ test('the port for visits has TLS as well, and leads back to the hub', async () 
   const admin = await logIn(https(), product.admin, product.adminPassword)
   const { location } = await admin.request('/user/ann/lab')
   assert.match(location, /^https:\/\/hub\.test:8081\/user\/ann\/lab|^\/hub\/visit\/ann/)
+})
+
+test('a hub whose folder for certificates is full starts all the same, and says so', async () => {
+  const { host } = product
+  const where = '/opt/tljh/state/certificates'
+  await host.run(['systemctl', 'stop', 'tljh-hub'])
+  await host.run(['mount', '-t', 'tmpfs', '-o', 'size=4k,mode=700,uid=tljh-hub', 'tmpfs', where])
+  await host.run(['sh', '-c', `head -c 4096 /dev/zero >${where}/full`])
+  await host.run(['systemctl', 'start', 'tljh-hub'])
+  await said(host, 'tljh-hub', /nothing can be kept in .*certificates: .*ENOSPC/)
+  assert.equal((await https().request('/hub/health')).status, 200)
+  assert.deepEqual(await served(), derOf(first.chain))
+  await host.run(['systemctl', 'stop', 'tljh-hub'])
+  await host.run(['umount', where])
+  await host.run(['systemctl', 'start', 'tljh-hub'])
+  assert.equal((await status()).source, 'files')
 })
 
 test('without https, the hub is what it was', async () => {

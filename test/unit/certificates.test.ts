@@ -1,14 +1,21 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
 import { parseConfig, readConfig } from '../../config/config.ts'
 import { checkMachine } from '../../config/machine.ts'
 import { planChange } from '../../config/plan.ts'
 import { readConfigText } from '../../config/text.ts'
 import { type Arrangement, type Asked, steer } from '../../hub/origins.ts'
-import { millisecondsIn } from '../../hub/tls/authority.ts'
+import type { Issuance } from '../../hub/tls/acme.ts'
+import { AcmeError, millisecondsIn } from '../../hub/tls/authority.ts'
 import { readCertificate } from '../../hub/tls/certificate.ts'
+import { createChallenges } from '../../hub/tls/challenges.ts'
+import { type InTurn, keepRenewed } from '../../hub/tls/renewal.ts'
 import { selfSigned } from '../../hub/tls/self-signed.ts'
 import { certificateState, type Source } from '../../hub/tls/status.ts'
+import { openStore } from '../../hub/tls/store.ts'
 import { type FailureKind, renewalTime, waitAfter } from '../../hub/tls/waits.ts'
 import { ProblemError } from '../../problem.ts'
 
@@ -46,6 +53,7 @@ test('what an authority counts stays below five failures an hour, with two for e
 
 test('a server that says when to come back is not asked before', () => {
   assert.equal(waitAfter('unreachable', 1, 7 * hourMs), 7 * hourMs)
+  assert.equal(waitAfter('refused', 1, 365 * dayMs), 7 * dayMs, 'nor given up, whatever it says')
   const now = Date.parse('2026-01-01T00:00:00Z')
   assert.equal(millisecondsIn('120', now), 120_000)
   assert.equal(millisecondsIn('Thu, 01 Jan 2026 01:00:00 GMT', now), hourMs)
@@ -60,6 +68,177 @@ test('a certificate is renewed at two thirds of its life, and not all at the sam
   })
   for (const time of times) assert.ok(time >= 60 * dayMs && time <= 65 * dayMs, String(time / dayMs))
   assert.ok(new Set(times).size > 10)
+})
+
+/** Where nothing can be written or read until there is room; what a full disk is to the hub. */
+function fullFolder(t: TestContext) {
+  const root = mkdtempSync(join(tmpdir(), 'tljh-certificates-'))
+  t.after(() => rmSync(root, { recursive: true }))
+  const folder = join(root, 'certificates')
+  const fill = () => {
+    rmSync(folder, { recursive: true, force: true })
+    writeFileSync(folder, '')
+  }
+  const makeRoom = () => {
+    rmSync(folder)
+    mkdirSync(folder)
+  }
+  fill()
+  return { folder, fill, makeRoom }
+}
+
+test('what cannot be written counts all the same, is complained of once, and is written when there is room', t => {
+  const { folder, makeRoom } = fullFolder(t)
+  const lines: string[] = []
+  const store = openStore(folder, line => void lines.push(line))
+  lines.length = 0
+  const pair = selfSigned(['hub.test'])
+  assert.equal(store.keepCertificate('https://ca.test', pair), false)
+  store.keepStatus({})
+  store.keepStatus({})
+  assert.equal(lines.length, 1)
+  assert.match(lines[0] ?? '', /nothing can be kept in .*full/)
+  assert.deepEqual(store.certificate('https://ca.test')?.names, ['hub.test'])
+  assert.equal(store.isKept(), false)
+  makeRoom()
+  assert.equal(store.isKept(), true)
+  const again = openStore(folder, line => void lines.push(line))
+  assert.deepEqual(again.certificate('https://ca.test')?.names, ['hub.test'])
+  assert.equal(lines.length, 1)
+})
+
+const settings = { directoryUrl: 'https://ca.test', email: '', domains: ['hub.test'], ca: '' }
+
+/** A renewal whose authority is `issue`, up to the end of its first attempt. */
+async function firstAttempt(
+  t: TestContext,
+  folder: string,
+  issue: (issuance: Issuance) => Promise<{ key: string; chain: string }>,
+) {
+  const store = openStore(folder, () => undefined)
+  const served: string[][] = []
+  const problems: (string | undefined)[] = []
+  const ended = Promise.withResolvers<void>()
+  let turns = 0
+  // The first turn is for what somebody else may have left.
+  const inTurn: InTurn = async work => {
+    await work()
+    if (++turns === 2) ended.resolve()
+  }
+  const renewal = keepRenewed({
+    ...{ settings, store, challenges: createChallenges(), inTurn, issue, log: () => undefined },
+    preflight: async () => ['http-01'],
+    onCertificate: ({ names }) => void served.push(names),
+    onProblem: problem => void problems.push(problem?.message),
+  })
+  t.after(() => renewal.close())
+  // Its timer keeps no process alive.
+  const alive = setInterval(() => undefined, minuteMs)
+  renewal.begin()
+  await ended.promise
+  clearInterval(alive)
+  return { store, served, problem: problems.at(-1), waitMs: renewal.nextAttempt() - Date.now() }
+}
+
+test('nothing is ordered where it could not be kept, and it is tried again soon', async t => {
+  let hasOrdered = false
+  const { problem, waitMs } = await firstAttempt(t, fullFolder(t).folder, async ({ beforeOrder }) => {
+    beforeOrder()
+    hasOrdered = true
+    return selfSigned(['hub.test'])
+  })
+  assert.equal(hasOrdered, false)
+  assert.match(problem ?? '', /can write nothing .*df -h/)
+  assert.ok(waitMs > 0 && waitMs < minuteMs, String(waitMs))
+})
+
+test('a certificate that cannot be stored is served all the same, and is not asked for again before its time', async t => {
+  const { folder, makeRoom, fill } = fullFolder(t)
+  makeRoom()
+  const { store, served, problem, waitMs } = await firstAttempt(t, folder, async ({ beforeOrder }) => {
+    beforeOrder()
+    fill()
+    return selfSigned(['hub.test'])
+  })
+  assert.deepEqual(served, [['hub.test']])
+  assert.match(problem ?? '', /is served, but could not be stored/)
+  assert.ok(waitMs > 30 * dayMs, String(waitMs / dayMs))
+  assert.equal(store.attempts()?.kind, 'refused')
+})
+
+test('whatever fails after an order counts, and that an order was made is on the disk before it is made', async t => {
+  const { folder, makeRoom } = fullFolder(t)
+  makeRoom()
+  let kept = ''
+  const { waitMs, store } = await firstAttempt(t, folder, async ({ beforeOrder }) => {
+    beforeOrder()
+    kept = readFileSync(join(folder, 'attempts.json'), 'utf8')
+    throw new AcmeError('unreachable', { what: 'It broke', why: 'it did', fix: 'Wait' })
+  })
+  assert.ok(JSON.parse(kept).nextAttempt > Date.now() + 25 * minuteMs)
+  assert.match(JSON.parse(kept).problem.what, /cut short/)
+  assert.ok(waitMs > 25 * minuteMs, String(waitMs))
+  assert.equal(store.attempts()?.failures, 1, 'it is one failure')
+  assert.ok((openStore(folder, () => undefined).attempts()?.nextAttempt ?? 0) > Date.now() + 25 * minuteMs)
+})
+
+test('a renewal for new settings waits for the attempt of the old ones, and takes what came of it', async t => {
+  const { folder, makeRoom } = fullFolder(t)
+  makeRoom()
+  const store = openStore(folder, () => undefined)
+  let last: Promise<void> = Promise.resolve()
+  const inTurn: InTurn = work => {
+    last = last.then(work)
+    return last
+  }
+  const begun = Promise.withResolvers<void>()
+  const answered = Promise.withResolvers<void>()
+  const served: string[] = []
+  let orders = 0
+  const begin = (email: string) => {
+    const renewal = keepRenewed({
+      ...{ settings: { ...settings, email }, store, inTurn, challenges: createChallenges(), log: () => undefined },
+      preflight: async () => ['http-01'],
+      async issue({ beforeOrder }) {
+        beforeOrder()
+        orders++
+        begun.resolve()
+        await answered.promise
+        return selfSigned(['hub.test'])
+      },
+      onCertificate: () => void served.push(email),
+      onProblem: () => undefined,
+    })
+    renewal.begin()
+    t.after(() => renewal.close())
+    return renewal
+  }
+  const alive = setInterval(() => undefined, minuteMs)
+  const old = begin('old@example.org')
+  await begun.promise
+  old.close()
+  begin('new@example.org')
+  answered.resolve()
+  assert.deepEqual(served, [])
+  await last
+  clearInterval(alive)
+  assert.deepEqual(served, ['new@example.org'])
+  assert.equal(orders, 1)
+  assert.equal(store.attempts(), undefined)
+})
+
+test('a time that is too far away is not waited for: a clock was wrong', t => {
+  const { folder, makeRoom } = fullFolder(t)
+  makeRoom()
+  const attempts = {
+    about: 'x',
+    kind: 'refused',
+    failures: 1,
+    askedBlindly: 0,
+    problem: { what: '', why: '', fix: '' },
+  }
+  writeFileSync(join(folder, 'attempts.json'), JSON.stringify({ ...attempts, nextAttempt: 1e300 }))
+  assert.ok((openStore(folder, () => undefined).attempts()?.nextAttempt ?? 0) <= Date.now() + 7 * dayMs)
 })
 
 const from = Date.parse('2026-01-01T00:00:00Z')
@@ -136,7 +315,13 @@ test('what comes without TLS is led to https, to names of ours alone', () => {
   assert.equal(led('hub.test', 'http://evil.example/'), 'MISDIRECTED')
   assert.equal(led('hub.test', '/', {}, { ...tls, hubPort: 8443 }), 'https://hub.test:8443/')
   const nameless: Arrangement = { ...tls, tls: { isOurs: () => false, mainName: () => '' } }
-  assert.equal(led('hub.test', '/', {}, nameless), 'MISDIRECTED')
+  assert.equal(led('hub.test', '/', {}, nameless), 'TLS_ALONE')
+  const localAddress = '192.0.2.7'
+  assert.equal(led('192.0.2.7', '/hub/', { localAddress }, nameless), 'https://192.0.2.7/hub/')
+  assert.equal(led('[2001:db8::7]', '/', { localAddress: '2001:db8::7' }, nameless), 'https://[2001:db8::7]/')
+  assert.equal(led('192.0.2.8', '/', { localAddress }, nameless), 'TLS_ALONE')
+  assert.equal(led('', '/', { localAddress: '' }, nameless), 'TLS_ALONE')
+  assert.equal(led('192.0.2.7', '/', { localAddress }), 'https://hub.test/', 'a name is better than a number')
   assert.equal(led('hub.test', '/hub/login', { isSecureInFront: true }), 'TLS_IN_FRONT')
   assert.equal(led('hub.test', '/hub/login', { isSecure: true }), 'served')
 })
@@ -171,9 +356,7 @@ test('https needs one whole way to a certificate', () => {
   assert.match(problems('https: {letsencrypt: {directory_url: "http://x"}}'), /does not begin|begins with https/)
 })
 
-test('with hosts for users, a certificate that is not for all of them is refused', async t => {
-  const { mkdtempSync, rmSync, writeFileSync } = await import('node:fs')
-  const { tmpdir } = await import('node:os')
+test('with hosts for users, a certificate that is not for all of them is refused', t => {
   const folder = mkdtempSync(`${tmpdir()}/tljh-wildcard-`)
   t.after(() => rmSync(folder, { recursive: true }))
   const says = (names: string[]) => {

@@ -22,20 +22,46 @@ function stateFile(t: TestContext) {
 
 test('sessions outlive a hub that was killed, and end when they are ended', t => {
   const { open } = stateFile(t)
-  const token = createSessions(open()).start(ann, 'first-use')
+  const token = createSessions(open()).start(ann, 'first-use', false)
   // No `close` in between: as after kill -9.
   const sessions = createSessions(open())
-  const session = sessions.find(token)
+  const session = sessions.find(token, false)
   assert.equal(session?.user, 'ann')
-  assert.equal(sessions.find(`${token}x`), undefined)
-  assert.equal(sessions.find(''), undefined)
+  assert.equal(sessions.find(`${token}x`, false), undefined)
+  assert.equal(sessions.find('', false), undefined)
   if (session) sessions.end(session)
-  assert.equal(sessions.find(token), undefined)
+  assert.equal(sessions.find(token, false), undefined)
+})
+
+test('a session counts on connections of the kind that it began on: a token that was seen without TLS opens nothing with it', t => {
+  const { open } = stateFile(t)
+  const sessions = createSessions(open())
+  const [plain, secure] = [sessions.start(ann, 'first-use', false), sessions.start(bob, 'first-use', true)]
+  assert.equal(sessions.find(plain, false)?.user, 'ann')
+  assert.equal(sessions.find(plain, true), undefined)
+  assert.equal(sessions.find(secure, true)?.user, 'bob')
+  assert.equal(sessions.find(secure, false), undefined)
+
+  const session = sessions.find(plain, false)
+  sessions.endPlain()
+  assert.equal(session && sessions.isOpen(session), false, 'nor by a pass that was made of it')
+  assert.equal(sessions.find(secure, true)?.user, 'bob')
+})
+
+test('a session of a version that did not know of TLS counts as a plain one', t => {
+  const { open } = stateFile(t)
+  const db = open()
+  const token = createSessions(db).start(ann, 'first-use', true)
+  db.exec('ALTER TABLE sessions DROP COLUMN is_secure; PRAGMA user_version = 2')
+  db.close()
+  const sessions = createSessions(open())
+  assert.equal(sessions.find(token, true), undefined)
+  assert.equal(sessions.find(token, false)?.user, 'ann')
 })
 
 test('a stolen state file opens no session', t => {
   const db = stateFile(t).open()
-  const token = createSessions(db).start(ann, 'first-use')
+  const token = createSessions(db).start(ann, 'first-use', false)
   const row = db.prepare('SELECT id FROM sessions').get()
   assert.doesNotMatch(Buffer.from(row?.id as Uint8Array).toString('latin1'), new RegExp(token))
 })
@@ -44,8 +70,8 @@ test('a form’s token belongs to one session, and to the browser that has its c
   const db = stateFile(t).open()
   const sessions = createSessions(db)
   const [anns, bobs] = [
-    sessions.find(sessions.start(ann, 'first-use')),
-    sessions.find(sessions.start(bob, 'first-use')),
+    sessions.find(sessions.start(ann, 'first-use', false), false),
+    sessions.find(sessions.start(bob, 'first-use', false), false),
   ]
   const xsrf = createXsrf(db)
   const { token, isNew } = xsrf.tokenFor(anns, undefined)
