@@ -79,8 +79,9 @@ if (problems.length > 0) process.exitCode ||= 1
 /** The files to run. A name that leads nowhere ends the program: a typing error must not pass for a success. */
 function testFiles(names: readonly string[]): string[] {
   if (names.length === 0) {
-    const bench = resolve(CHECKOUT, 'test/bench/')
-    return filesBelow(resolve(CHECKOUT, 'test')).filter(file => !file.startsWith(`${bench}/`))
+    // Virtual machines, emulated in software, have commands of their own that crash now and then: see CONTRIBUTING.md.
+    const apart = ['bench', 'vm'].map(name => `${resolve(CHECKOUT, 'test', name)}/`)
+    return filesBelow(resolve(CHECKOUT, 'test')).filter(file => !apart.some(folder => file.startsWith(folder)))
   }
   return names.flatMap(name => {
     const path = resolve(name)

@@ -22,6 +22,8 @@ const PACKAGES = [
   ...['debootstrap', 'nftables', 'iproute2', 'util-linux', 'ca-certificates'],
   // Node.js itself, and a browser with letters to show.
   ...['libatomic1', 'chromium', 'fonts-dejavu-core'],
+  // The keys that sign releases.
+  'openssh-client',
 ]
 
 /** What a person can do something about, and no stack trace helps with. */
