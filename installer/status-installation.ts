@@ -49,13 +49,13 @@ function lookAtVersion(layout: Layout): StatusLine {
 async function lookAtConfiguration(layout: Layout): Promise<StatusLine> {
   const { configFile: file } = layout
   const name = 'configuration'
-  const edit = 'sudo tljh-ts config edit, or an earlier one: sudo tljh-ts config history'
+  const edit = 'sudo tljh-ts config edit, or an earlier one: sudo tljh-ts config log'
   if (!isThere(file)) {
     return bad(
       name,
       `${file} is not there`,
       'somebody has moved or removed it',
-      'sudo tljh-ts config history shows earlier ones',
+      'sudo tljh-ts config log shows earlier ones',
     )
   }
   const bytes = readFileSync(file)

@@ -4,6 +4,7 @@
  */
 import { misused, readCommandLine, type Surroundings } from '../command-line.ts'
 import { openTerminal } from '../config/terminal.ts'
+import { certificateChecks } from './status-certificate.ts'
 import { installationChecks } from './status-installation.ts'
 import { type Health, runChecks, type StatusLine } from './status-lines.ts'
 import { machineChecks } from './status-machine.ts'
@@ -28,7 +29,8 @@ export async function runStatus(args: string[], { layout, streams, environment }
     return 0
   }
   if (process.getuid?.() !== 0) throw misused('journals and configuration are root’s to read', 'Start it with sudo')
-  const lines = await runChecks([...installationChecks(layout), ...serviceChecks(layout), ...machineChecks(layout)])
+  const ofHub = [...serviceChecks(layout), ...certificateChecks(layout)]
+  const lines = await runChecks([...installationChecks(layout), ...ofHub, ...machineChecks(layout)])
   const isWell = lines.every(({ health }) => health !== 'bad')
   if (given.values.json) terminal.print(JSON.stringify({ ok: isWell, lines }, null, 2))
   else terminal.print(lines.map(line => shown(line, terminal.hasColour)).join('\n'))

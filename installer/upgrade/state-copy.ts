@@ -121,7 +121,8 @@ async function takeOver(from: string, to: string): Promise<void> {
   await target.sync()
 }
 
-async function hubRights(): Promise<string[]> {
+/** For setpriv(1): the program behind them runs as the hub. */
+export async function hubRights(): Promise<string[]> {
   const { uid, gid } = await hubOwner()
   return [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--no-new-privs', '--']
 }

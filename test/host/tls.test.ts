@@ -54,6 +54,14 @@ async function status() {
   return certificates[0]
 }
 
+/** Of `tljh-ts status`. */
+async function lineOfStatus(): Promise<string> {
+  const { stdout } = await product.host.run([...TLJH_TS, 'status', '--json'], { check: false })
+  const { lines } = JSON.parse(stdout) as { lines: { name: string; health: string; text: string; why?: string }[] }
+  const { health, text, why = '' } = lines.find(line => line.name === 'certificate') ?? {}
+  return `${health} ${text} ${why}`.trimEnd()
+}
+
 async function handshake(
   options: { port?: number; maxVersion?: 'TLSv1.1' | 'TLSv1.2'; ciphers?: string } = {},
 ): Promise<TLSSocket> {
@@ -80,6 +88,7 @@ test('what is served on port 443 is the file, byte for byte', async () => {
   const { status: code, body } = await https().request('/hub/health')
   assert.equal(code, 200, body)
   assert.equal((await status()).source, 'files')
+  assert.match(await lineOfStatus(), /^good the certificate for hub\.test, 127\.0\.0\.1 is valid until \d{4}-/)
 })
 
 test('port 80 leads to https, under the names of the certificate alone', async () => {
@@ -167,6 +176,7 @@ test('a file that is no good leaves the certificate before in force, and it is s
   await said(product.host, 'tljh-hub', /The certificate cannot be used: the key does not belong to the certificate/)
   assert.deepEqual(await served(), before)
   assert.equal((await status()).problem.why, 'the key does not belong to the certificate')
+  assert.match(await lineOfStatus(), /^warning .*the key does not belong to the certificate$/)
   const ca = `-----BEGIN CERTIFICATE-----\n${before?.toString('base64')}\n-----END CERTIFICATE-----\n`
   const admin = await logIn(https(ca), product.admin, product.adminPassword)
   assert.match((await admin.request('/hub/admin')).body, /the key does not belong to the certificate/)
