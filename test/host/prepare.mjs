@@ -22,8 +22,8 @@ const PACKAGES = [
   ...['debootstrap', 'nftables', 'iproute2', 'util-linux', 'ca-certificates'],
   // Node.js itself, and a browser with letters to show.
   ...['libatomic1', 'chromium', 'fonts-dejavu-core'],
-  // The keys that sign releases.
-  'openssh-client',
+  // What releases are made with: which files are ours, uv out of its wheel, signatures.
+  ...['git', 'python3', 'python3-pip', 'openssh-client'],
 ]
 
 /** What a person can do something about, and no stack trace helps with. */
