@@ -6,9 +6,16 @@ import type { Host } from './host.ts'
 
 const patienceMs = 90_000
 
-/** Resolves with the first line of the unit that matches: one that is there already, or one that comes. */
-export async function said(host: Host, unit: string, pattern: RegExp): Promise<string> {
-  await using follower = await host.start(['journalctl', '-u', unit, '-f', '-n', 'all', '-o', 'cat'])
+/** Where the journal ends now: what a test is about to cause comes after it. */
+export async function journalEnd(host: Host): Promise<string> {
+  const { stdout } = await host.run(['journalctl', '-n', '0', '--show-cursor', '-q'])
+  return stdout.trim().replace(/^-- cursor: /, '')
+}
+
+/** Resolves with the first line of the unit that matches: one that is there already (behind `after`), or one that comes. */
+export async function said(host: Host, unit: string, pattern: RegExp, { after = '' } = {}): Promise<string> {
+  const from = after ? [`--after-cursor=${after}`] : []
+  await using follower = await host.start(['journalctl', '-u', unit, '-f', '-n', 'all', '-o', 'cat', ...from])
   const timer = setTimeout(() => follower.kill(), patienceMs)
   const lines: string[] = []
   try {

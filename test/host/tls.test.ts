@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test'
 import { connect, type TLSSocket } from 'node:tls'
 import { selfSigned } from '../../hub/tls/self-signed.ts'
 import { claiming, studentPassword } from './classroom.ts'
-import { said } from './journal.ts'
+import { journalEnd, said } from './journal.ts'
 import { startKernel } from './kernel.ts'
 import { bootProduct, type Product, TLJH_TS } from './product.ts'
 import { type Visitor, visit } from './visitor.ts'
@@ -182,8 +182,9 @@ test('a file that is no good leaves the certificate before in force, and it is s
   assert.match((await admin.request('/hub/admin')).body, /the key does not belong to the certificate/)
   const { stdout, stderr } = await product.host.run([...TLJH_TS, 'config', 'validate'], { check: false })
   assert.match(stdout + stderr, /https\.tls\.key is[\s\S]*it does not belong to the certificate/)
+  const after = await journalEnd(product.host)
   await put(first, folder)
-  await said(product.host, 'tljh-hub', /serving the certificate for hub\.test, 127\.0\.0\.1/)
+  await said(product.host, 'tljh-hub', /serving the certificate for hub\.test, 127\.0\.0\.1/, { after })
 })
 
 test('a key that the hub cannot reach is refused before anything happens', async () => {
