@@ -1,4 +1,9 @@
-/** Files that are held by flock(1). */
+/**
+ * Files that are held by flock(1), a small program that ends when this one does, so the kernel gives the lock back whatever happens to the
+ * holder.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, closeSync, openSync } from 'node:fs'
 
 /** Makes it where it is missing, for root alone: whoever may open a file can hold its lock, and keep everybody else waiting. Answers its path. */
@@ -6,4 +11,26 @@ export function lockFile(path: string): string {
   closeSync(openSync(path, 'a', 0o600))
   chmodSync(path, 0o600)
   return path
+}
+
+/** Disposing of the result gives the lock back. Undefined: it is held, or the file cannot be opened. With `waits`, the former is waited for. */
+export async function holdLock(file: string, { waits } = { waits: false }): Promise<AsyncDisposable | undefined> {
+  const how = waits ? ['--no-fork'] : ['--nonblock', '--no-fork']
+  const child = spawn('flock', [...how, file, 'sh', '-c', 'echo; exec cat >/dev/null'], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+    // A Ctrl-C in the terminal is for others, and must not take the lock away from what goes on.
+    detached: true,
+  })
+  const ended = once(child, 'close')
+  const isHeld = await Promise.race([once(child.stdout, 'data').then(() => true), ended.then(() => false)])
+  if (!isHeld) return undefined
+  child.unref()
+  return {
+    async [Symbol.asyncDispose]() {
+      // Else nothing would keep this process waiting for it, and it would end in the middle of what it does.
+      child.ref()
+      child.stdin.end()
+      await ended
+    },
+  }
 }

@@ -1,12 +1,7 @@
-/**
- * One change of the configuration at a time. The lock is flock(2), held by a small program that ends when this one does,
- * so the kernel gives it back whatever happens to the holder; who holds it since when is written in the file, for the
- * others to read.
- */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+/** One change of the configuration at a time. Who holds the lock since when is written in the file, for the others to read. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { holdLock } from '../lock-file.ts'
 import { ProblemError } from '../problem.ts'
 
 export interface Holder {
@@ -22,24 +17,10 @@ export interface Holder {
 export async function lockConfig(configFile: string, holder: Omit<Holder, 'pid' | 'since'>): Promise<AsyncDisposable> {
   const file = join(dirname(configFile), 'config.lock')
   mkdirSync(dirname(file), { recursive: true, mode: 0o750 })
-  const child = spawn('flock', ['--nonblock', '--no-fork', file, 'sh', '-c', 'echo; exec cat >/dev/null'], {
-    stdio: ['pipe', 'pipe', 'ignore'],
-    // A Ctrl-C in the terminal is for the editor, and must not take the lock away.
-    detached: true,
-  })
-  const ended = once(child, 'close')
-  const isHeld = await Promise.race([once(child.stdout, 'data').then(() => true), ended.then(() => false)])
-  if (!isHeld) throw locked(readHolder(file))
-  child.unref()
+  const lock = await holdLock(file)
+  if (!lock) throw locked(readHolder(file))
   writeFileSync(file, JSON.stringify({ ...holder, pid: process.pid, since: Date.now() } satisfies Holder))
-  return {
-    async [Symbol.asyncDispose]() {
-      // Else nothing would keep this process waiting for it, and it would end in the middle of what it does.
-      child.ref()
-      child.stdin.end()
-      await ended
-    },
-  }
+  return lock
 }
 
 function readHolder(file: string): Holder | undefined {

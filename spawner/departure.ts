@@ -11,15 +11,13 @@
  *
  * The configuration must no longer let the user in; that is the caller's to see to.
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { chmod, lstat, mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { runCommand } from '../commands.ts'
 import { type UnixName, type UserName, unixName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
-import { lockFile } from '../lock-file.ts'
+import { holdLock, lockFile } from '../lock-file.ts'
 import { ProblemError } from '../problem.ts'
 import { type ClearableUnits, clearUnit } from '../systemd/clearing.ts'
 import { type Account, findAccount } from './accounts.ts'
@@ -187,23 +185,11 @@ async function isThere(path: string): Promise<boolean> {
 export async function takeTurn(run: string, lock = 'accounts.lock'): Promise<AsyncDisposable> {
   // Without the folder there is no lock, and flock(1) says so.
   const file = existsSync(run) ? lockFile(join(run, lock)) : join(run, lock)
-  const child = spawn('flock', ['--no-fork', file, 'sh', '-c', 'echo; exec cat >/dev/null'], {
-    stdio: ['pipe', 'pipe', 'ignore'],
-    detached: true,
+  const turn = await holdLock(file, { waits: true })
+  if (turn) return turn
+  throw new ProblemError('ACCOUNTS_LOCK', {
+    what: 'No account was changed',
+    why: `the lock ${join(run, lock)} could not be taken`,
+    fix: 'See whether the hub is installed and runs: sudo systemctl status tljh-spawner',
   })
-  const ended = once(child, 'close')
-  const isHeld = await Promise.race([once(child.stdout, 'data').then(() => true), ended.then(() => false)])
-  if (!isHeld) {
-    throw new ProblemError('ACCOUNTS_LOCK', {
-      what: 'No account was changed',
-      why: `the lock ${join(run, lock)} could not be taken`,
-      fix: 'See whether the hub is installed and runs: sudo systemctl status tljh-spawner',
-    })
-  }
-  return {
-    async [Symbol.asyncDispose]() {
-      child.stdin.end()
-      await ended
-    },
-  }
 }
