@@ -15,6 +15,11 @@ export interface ProblemText {
   cause?: unknown
 }
 
+/** Whether the system has refused to write because the disk is full, or somebody's share of it. */
+export function isDiskFull(error: unknown): error is Error {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
+}
+
 export class ProblemError extends Error {
   /** For programs: stable, upper case, never shown alone. */
   readonly code: string

@@ -17,6 +17,11 @@ async function ownAddress(): Promise<string> {
   return stdout.split(' ')[0]?.trim() || hostname()
 }
 
+/** Where a program of this machine reaches what listens on `address`. */
+export function hostFromHere(address: string): string {
+  return address === '' || address === '0.0.0.0' || address === '::' ? '127.0.0.1' : address
+}
+
 /** The page on which somebody with a one-time code chooses a password. */
 export function welcomeLink(address: string, user: string, code: string): string {
   return `${address}hub/welcome?${new URLSearchParams({ user, code })}`

@@ -6,7 +6,7 @@
  */
 import { isIP } from 'node:net'
 import { authenticatorKind, authenticatorNames } from './authenticators.ts'
-import { isUserName } from './names.ts'
+import { adminsGroup, isUserName, usersGroup } from './names.ts'
 import { readBytes, readCpus } from './quantities.ts'
 
 export interface Format {
@@ -97,8 +97,8 @@ export const formats: Readonly<Record<string, Format>> = {
 }
 
 /** Of the hub's own, and those with which one becomes root or reads everybody's password. */
-const keptGroups = new Set([
-  ...['tljh-hub', 'jupyterhub-users', 'jupyterhub-admins'],
+export const keptGroups: ReadonlySet<string> = new Set([
+  ...['tljh-hub', usersGroup, adminsGroup],
   ...['root', 'sudo', 'wheel', 'admin', 'shadow', 'disk', 'kmem'],
 ])
 

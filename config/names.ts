@@ -51,6 +51,13 @@ export function isTemporaryName(user: UserName): boolean {
   return temporaryName.test(user)
 }
 
+/** Everybody with an account of the hub's is in it. The names are TLJH's. */
+export const usersGroup = 'jupyterhub-users'
+/** And whom the configuration makes an administrator, in this one. */
+export const adminsGroup = 'jupyterhub-admins'
+/** Before the user's name in the comment of an account that the hub made: tells whose it is where a long name was cut. */
+export const accountComment = 'JupyterHub user '
+
 const prefix = 'jupyter-'
 const longestKept = 25
 const cutLength = 26

@@ -9,6 +9,7 @@ import { readFileSync, statSync } from 'node:fs'
 import type { AuthenticatorKind } from './authenticators.ts'
 import type { Config } from './config.ts'
 import type { UserName } from './names.ts'
+import { accountComment } from './names.ts'
 
 /** Somebody's account of the machine, which the hub neither made nor manages. */
 export interface OrdinaryAccount {
@@ -27,7 +28,6 @@ const isMadeUp = (uid: number) => uid >= 61184 && uid <= 65535
 const closedShells = /\/(?:nologin|false|true|sync|shutdown|halt|git-shell)$/
 /** Of accounts that the hub made, see spawner/accounts.ts. */
 const ours = /^(?:jupyter-|tljh-)/
-const ourComment = 'JupyterHub user '
 
 const passwdFile = '/etc/passwd'
 
@@ -65,6 +65,6 @@ function personOf(line: string): Omit<OrdinaryAccount, 'name'> | undefined {
   const id = Number(uid)
   const isOrdinary = /^\d+$/.test(uid) && id >= firstUid && id <= lastUid && !isMadeUp(id)
   const canLogIn = home.startsWith('/') && !closedShells.test(shell)
-  const isOurs = ours.test(name) || comment.startsWith(ourComment)
+  const isOurs = ours.test(name) || comment.startsWith(accountComment)
   return isOrdinary && canLogIn && !isOurs ? { uid: id, gid: Number(gid), home } : undefined
 }

@@ -3,7 +3,7 @@
  */
 import type { DatabaseSync } from 'node:sqlite'
 import { type Config, mayEnter } from '../config/config.ts'
-import { isUserName, type UserName, unixName } from '../config/names.ts'
+import { accountComment, isUserName, type UserName, unixName } from '../config/names.ts'
 import type { Server } from '../spawner/protocol.ts'
 import { namedIn } from './lists.ts'
 import { dayOf } from './sheet.ts'
@@ -121,7 +121,7 @@ function accountsIn(passwd: string): Map<string, { owner: string | undefined }> 
   return new Map(
     lines.map(line => {
       const [name = '', , , , comment = ''] = line.split(':')
-      return [name, { owner: /^JupyterHub user (.*)$/.exec(comment)?.[1] }]
+      return [name, { owner: comment.startsWith(accountComment) ? comment.slice(accountComment.length) : undefined }]
     }),
   )
 }

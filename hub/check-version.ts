@@ -12,9 +12,9 @@ import { pathToFileURL } from 'node:url'
 import { readCommandLine, type Surroundings } from '../command-line.ts'
 import { parseConfig, readConfig } from '../config/config.ts'
 import { codeFolder } from '../config/paths.ts'
+import { ownVersion } from '../config/version.ts'
 import { loadAssets } from './assets.ts'
 import { openState, schemaVersion } from './state.ts'
-import { ownVersion } from './version.ts'
 
 export interface VersionCheck {
   version: string

@@ -3,6 +3,7 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { storingKinds } from '../config/authenticators.ts'
+import { ownVersion } from '../config/version.ts'
 import { ProblemError, type ProblemText } from '../problem.ts'
 import { addressOf, isOwnLink, ownPath, sessionCookieFor } from './access.ts'
 import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress } from './answers.ts'
@@ -10,7 +11,6 @@ import { endSession, letIn } from './entrance.ts'
 import type { Doors } from './pages.ts'
 import { notRepeated, statusOf } from './refusals.ts'
 import { signUpIsOpen } from './sign-up.ts'
-import { ownVersion } from './version.ts'
 import { xsrfCookie } from './xsrf.ts'
 
 interface LoginForm {

@@ -27,7 +27,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { runCommand } from '../commands.ts'
-import { ProblemError } from '../problem.ts'
+import { isDiskFull, ProblemError } from '../problem.ts'
 
 /** What was at a path; `null`: nothing. Content is in base64. */
 export type Former = { link: string } | { content: string; mode: number; uid: number; gid: number } | null
@@ -334,7 +334,7 @@ function attempt<Result>(path: string, work: () => Result): Result {
     return work()
   } catch (cause) {
     if (cause instanceof ProblemError) throw cause
-    const isFull = cause instanceof Error && 'code' in cause && (cause.code === 'ENOSPC' || cause.code === 'EDQUOT')
+    const isFull = isDiskFull(cause)
     throw notChanged(
       path,
       isFull ? 'the disk is full' : cause instanceof Error ? cause.message : String(cause),

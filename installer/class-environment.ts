@@ -59,7 +59,7 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
   const place = layout.classEnvironment
   const unfinished = `${place}.unfinished`
   const ownPython = join(place, 'bin/python')
-  const env = uvEnvironment(environment, readIfThere('/etc/pip.conf'))
+  const env = networkSettings(environment)
   /** An earlier run has left a change half done. */
   const wasChanging = readIfThere(unfinished) === changing
 
@@ -160,6 +160,11 @@ async function checkPython(): Promise<void> {
     isThere ? `${python} is older than Python ${oldestPython}` : `there is no ${python}`,
     'Use one of the systems that README names, and see: sudo apt-get install python3',
   )
+}
+
+/** `uvEnvironment` with what pip is told on this machine. */
+export function networkSettings(environment: NodeJS.ProcessEnv): Record<string, string> {
+  return uvEnvironment(environment, readIfThere('/etc/pip.conf'))
 }
 
 /** What uv gets of the process's variables, and what follows from those that only pip knows. */

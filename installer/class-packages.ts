@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { runCommand } from '../commands.ts'
 import type { Layout } from '../config/paths.ts'
-import { alone } from './class-environment.ts'
+import { alone, networkSettings } from './class-environment.ts'
 
 const readTimeoutMs = 120_000
 /** A big one, over a slow network. */
@@ -35,7 +35,10 @@ export async function frozenPackages(layout: Layout): Promise<string | undefined
   return code === 0 ? stdout : undefined
 }
 
-/** Installs what such a list names. Answers why it could not. */
+/**
+ * Installs what such a list names. Answers why it could not.
+ * @param environment of the process: proxies, indexes and certificates are taken from it
+ */
 export async function installPackages(
   layout: Layout,
   listFile: string,
@@ -57,12 +60,8 @@ export async function installPackages(
         listFile,
       ]
   const [file, args] = alone(layout, program)
-  const { code, stderr } = await runCommand(file, args, { timeoutMs: installTimeoutMs, env: networkOf(environment) })
+  const ofPip = Object.fromEntries(Object.entries(environment).filter(([name]) => name.startsWith('PIP_')))
+  const env = { ...ofPip, ...networkSettings(environment) }
+  const { code, stderr } = await runCommand(file, args, { timeoutMs: installTimeoutMs, env })
   return code === 0 ? undefined : (stderr.split('\n').findLast(line => line.trim() !== '') ?? `code ${code}`)
-}
-
-/** How to reach out: proxies, and a package index of one's own. */
-function networkOf(environment: NodeJS.ProcessEnv): Record<string, string | undefined> {
-  const isNetwork = (name: string) => /^(?:https?_proxy|no_proxy|all_proxy|SSL_CERT_FILE|(?:PIP|UV)_.+)$/i.test(name)
-  return { HOME: '/root', ...Object.fromEntries(Object.entries(environment).filter(([name]) => isNetwork(name))) }
 }

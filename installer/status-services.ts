@@ -1,6 +1,7 @@
 /** Whether systemd runs what it should, and whether hub and spawner answer. */
 import { readFileSync } from 'node:fs'
 import { runCommand } from '../commands.ts'
+import { hostFromHere } from '../config/address.ts'
 import type { Layout } from '../config/paths.ts'
 import { readBytes, showBytes } from '../config/quantities.ts'
 import { bad, type Check, good, type StatusLine, warning } from './status-lines.ts'
@@ -75,8 +76,7 @@ async function lineOf(name: string, unit: Properties): Promise<StatusLine> {
 
 async function lookAtHub(layout: Layout): Promise<StatusLine> {
   const { http, baseUrl } = await configInForce(layout)
-  const isAny = ['', '0.0.0.0', '::'].includes(http.address)
-  const host = isAny ? '127.0.0.1' : http.address
+  const host = hostFromHere(http.address)
   const where = `${host.includes(':') ? `[${host}]` : host}:${http.port}`
   const fix = 'sudo systemctl restart tljh-hub.socket tljh-hub. Why: sudo journalctl --unit=tljh-hub'
   let version: string | undefined

@@ -6,7 +6,7 @@
  * off. What a step changes outside of our own folder it notes first (installer/changes.ts), which is how it is undone.
  */
 import type { Streams } from '../config/terminal.ts'
-import { ProblemError } from '../problem.ts'
+import { isDiskFull, ProblemError } from '../problem.ts'
 
 export interface Step {
   /** One word, for whoever reads the lines. */
@@ -69,7 +69,7 @@ async function inWords(step: Step): Promise<boolean> {
     return await step.run()
   } catch (cause) {
     if (cause instanceof ProblemError) throw cause
-    const isFull = cause instanceof Error && 'code' in cause && (cause.code === 'ENOSPC' || cause.code === 'EDQUOT')
+    const isFull = isDiskFull(cause)
     const again = 'start the same command again; it goes on where it was'
     throw new ProblemError(isFull ? 'INSTALL_DISK_FULL' : 'INSTALL_STEP', {
       what: `The installation stopped at this: ${step.title}`,

@@ -16,6 +16,7 @@ import pLimit from 'p-limit'
 import { misused, readCommandLine, type Surroundings } from '../command-line.ts'
 import { runCommand } from '../commands.ts'
 import { readConfig } from '../config/config.ts'
+import { accountComment, usersGroup } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import { Interrupted, openTerminal, type Terminal } from '../config/terminal.ts'
 import { ProblemError } from '../problem.ts'
@@ -36,7 +37,6 @@ Takes the hub off this machine, after showing what goes and what stays. Homes an
 `
 
 const usersSlice = 'tljh-users.slice'
-const usersGroup = 'jupyterhub-users'
 /** Of du, for one home and for all of them; the size of the others is not shown. */
 const measureTimeoutMs = 60_000
 const measureAllTimeoutMs = 5 * 60_000
@@ -223,7 +223,7 @@ function usersAccounts(): Account[] {
   const members = groups.find(line => line.startsWith(`${usersGroup}:`))?.split(':')[3] ?? ''
   return allAccounts().filter(
     ({ name, uid, comment }) =>
-      comment.startsWith('JupyterHub user ') ||
+      comment.startsWith(accountComment) ||
       (name.startsWith('jupyter-') && uid >= 1000 && members.split(',').includes(name)),
   )
 }

@@ -38,8 +38,7 @@ export async function ensureUnits(layout: Layout, changes: Changes): Promise<boo
     done.push(await changes.writeFile(join(unitFolder, name), text, 0o644))
   }
   done.push(await removeFormerUnits(changes))
-  const node = join(layout.hub, 'node_modules/node/bin/node')
-  const program = `exec ${node} --disable-warning=ExperimentalWarning ${join(layout.hub, 'tljh-ts.ts')}`
+  const program = `exec ${programIn(layout.hub).join(' ')}`
   const bin = '/usr/local/bin'
   done.push(await changes.writeFile(join(bin, 'tljh-ts'), `#!/bin/sh\n${program} "$@"\n`, 0o755))
   // What TLJH's users type, and the place where their scripts look for it.
@@ -85,6 +84,12 @@ async function removeFormerUnits(changes: Changes): Promise<boolean> {
     isChanged = true
   }
   return isChanged
+}
+
+/** The command line of the code in a folder, with its own Node.js. */
+export function programIn(folder: string): [file: string, ...args: string[]] {
+  const node = join(folder, 'node_modules/node/bin/node')
+  return [node, '--disable-warning=ExperimentalWarning', join(folder, 'tljh-ts.ts')]
 }
 
 /** Somebody else's file is there: TLJH has one of its own, which stays until it is taken over. */

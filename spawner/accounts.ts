@@ -11,7 +11,7 @@ import { existsSync, type Stats } from 'node:fs'
 import { chmod, lstat, mkdir, rename, rm } from 'node:fs/promises'
 import { runCommand } from '../commands.ts'
 import type { UnixName, UserName } from '../config/names.ts'
-import { unixName } from '../config/names.ts'
+import { accountComment, adminsGroup, unixName, usersGroup } from '../config/names.ts'
 import type { OrdinaryAccount } from '../config/unix-accounts.ts'
 import { ProblemError } from '../problem.ts'
 import { createTurns } from './turns.ts'
@@ -41,12 +41,8 @@ export interface Wanted {
   memberships: ReadonlyMap<string, boolean>
 }
 
-const usersGroup = 'jupyterhub-users'
-const adminsGroup = 'jupyterhub-admins'
 /** Below are the system's own accounts, see login.defs(5). */
 const firstUid = 1000
-/** Put into the account's comment: tells whose it is where a long name was cut. */
-const comment = 'JupyterHub user '
 
 /** @param ownAccountOf tells the account of the machine that a user works in, if it is none of ours */
 export function createAccounts(ownAccountOf: (user: UserName) => OrdinaryAccount | undefined): Accounts {
@@ -103,10 +99,10 @@ export async function findAccount(user: UserName, name: UnixName): Promise<Accou
       fix: `An administrator can rename or delete it: sudo userdel ${name}`,
     })
   }
-  if (owner.startsWith(comment) && owner !== `${comment}${user}`) {
+  if (owner.startsWith(accountComment) && owner !== `${accountComment}${user}`) {
     throw new ProblemError('ACCOUNT_TAKEN', {
       what: `The account ${name} of this machine cannot be ${user}'s`,
-      why: `it belongs to ${owner.slice(comment.length)}, whose name is cut to the same ${name.length} characters`,
+      why: `it belongs to ${owner.slice(accountComment.length)}, whose name is cut to the same ${name.length} characters`,
       fix: 'Give one of the two a shorter name',
     })
   }
@@ -126,7 +122,7 @@ async function addAccount(user: UserName, name: UnixName): Promise<Account> {
     `--home-dir=${home}`,
     `--gid=${name}`,
     '--shell=/bin/bash',
-    `--comment=${comment}${user}`,
+    `--comment=${accountComment}${user}`,
     ...(keptUid === undefined ? [] : [`--uid=${keptUid}`]),
     // Not in /var/log/lastlog, which the spawner may not write.
     '--no-log-init',

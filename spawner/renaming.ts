@@ -7,7 +7,7 @@
 import { existsSync, lstatSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { runCommand } from '../commands.ts'
-import { isUserName, type UserName, unixName } from '../config/names.ts'
+import { accountComment, isUserName, type UserName, unixName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import { replaceFile } from '../config/replace.ts'
 import { ProblemError } from '../problem.ts'
@@ -94,7 +94,7 @@ async function renameAccount(from: UserName, to: UserName): Promise<void> {
       '--home',
       newHome,
       '--comment',
-      `JupyterHub user ${to}`,
+      `${accountComment}${to}`,
       '--badname',
       '--',
       oldName,

@@ -6,13 +6,14 @@
  * Memory stays flat, whatever the homes hold. The hub and all servers run on.
  */
 import { randomUUID } from 'node:crypto'
-import { constants, existsSync, lstatSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { constants, existsSync, lstatSync, realpathSync, statSync } from 'node:fs'
 import { lstat, mkdir, open, readdir, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { basename, dirname, join, relative } from 'node:path'
 import { openConfigFile } from '../../config/file.ts'
-import { codeFolder, type Layout } from '../../config/paths.ts'
-import { ProblemError } from '../../problem.ts'
+import type { Layout } from '../../config/paths.ts'
+import { ownVersion } from '../../config/version.ts'
+import { isDiskFull, ProblemError } from '../../problem.ts'
 import { classPython, frozenPackages } from '../class-packages.ts'
 import { oneAtATime } from '../one-at-a-time.ts'
 import { copyState, stateFile } from '../upgrade/state-copy.ts'
@@ -67,11 +68,6 @@ const reserve = 0.05
 /** The folder in which backups are kept where no other is named. */
 export function backupFolder(layout: Layout): string {
   return openConfigFile(layout.configFile, () => undefined).current().backup.folder || layout.backups
-}
-
-/** Of tljh-ts. */
-export function productVersion(): string {
-  return (JSON.parse(readFileSync(join(codeFolder, 'package.json'), 'utf8')) as { version: string }).version
 }
 
 /** The newest whole backup in the usual folder; undefined where there is none. */
@@ -153,14 +149,14 @@ async function writeAll(
   for (const source of sources) members.push(await measure(source))
   const homes = kept?.map(({ home }) => home)
   const manifest: Manifest = {
-    ...{ format: backupFormat, id: randomUUID(), version: productVersion(), time, host: hostname() },
+    ...{ format: backupFormat, id: randomUUID(), version: ownVersion(), time, host: hostname() },
     ...{ python: (await classPython(layout)) ?? '', members, accounts, ...(homes ? { homes } : {}) },
   }
   const beside = join(staging, 'archive')
   try {
     await writeArchive(beside, manifest, sources)
   } catch (error) {
-    if (!ofHomes.length || !isFull(error)) throw error
+    if (!ofHomes.length || !isDiskFull(error)) throw error
     for (const file of [beside, ...ofHomes.map(source => source.file)]) await rm(file, { force: true })
     options.report('no homes are in it: the disk became full while it was written')
     const without = (home: BackedUpHome) =>
@@ -364,17 +360,13 @@ async function wordsFor(cause: unknown, folder: string): Promise<unknown> {
       cause,
     )
   }
-  if (!isFull(cause)) return cause
+  if (!isDiskFull(cause)) return cause
   const { bavail, bsize } = await statfs(folder)
   return full(folder, undefined, bavail * bsize)
 }
 
 function codeOf(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined
-}
-
-function isFull(error: unknown): boolean {
-  return ['ENOSPC', 'EDQUOT'].includes(String(codeOf(error)))
 }
 
 function full(folder: string, needed: number | undefined, left: number): ProblemError {

@@ -10,6 +10,8 @@ import { existsSync, lstatSync, readFileSync, statSync } from 'node:fs'
 import { chown, mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { runCommand } from '../../commands.ts'
+import { accountComment } from '../../config/names.ts'
+import { isDiskFull } from '../../problem.ts'
 import type { Source } from './archive.ts'
 import { copyAtMost } from './bounded-copy.ts'
 import {
@@ -31,7 +33,6 @@ const mostList = 256 * 1024 ** 2
 /** Counting files may take so long, in seconds; somebody can stop a program of their own. */
 const mostCountingS = 300
 const mostLeftOut = 20
-const comment = 'JupyterHub user '
 
 export interface KeptHome {
   home: BackedUpHome
@@ -58,7 +59,10 @@ export function hubAccounts(
     // Whoever changes room or telephone number with chfn(1) gets them behind a comma.
     const [whose = ''] = about.split(',')
     const numbers = { uid: Number(uid), gid: Number(gid) >= firstUid ? Number(gid) : Number(uid) }
-    const users = [whose.startsWith(comment) ? whose.slice(comment.length) : '', name.slice(accountPrefix.length)]
+    const users = [
+      whose.startsWith(accountComment) ? whose.slice(accountComment.length) : '',
+      name.slice(accountPrefix.length),
+    ]
     const user = users.find(user => isHubAccount({ name, user, ...numbers }))
     if (user === undefined) {
       report(`left out: the account ${name}, which is none that the hub makes`)
@@ -95,8 +99,7 @@ export async function keepHome(account: BackedUpAccount, place: Place): Promise<
     const name = homeMember(account.name)
     return { home: { ...kept.home, member: name }, source: { name, file } }
   } catch (error) {
-    const isFull = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
-    if (!isFull) throw error
+    if (!isDiskFull(error)) throw error
     return unkept(`there is not enough room for it: ${error.message}`)
   } finally {
     place.room.end(isKept)

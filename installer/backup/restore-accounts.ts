@@ -4,6 +4,8 @@
  */
 import { lstatSync, readFileSync } from 'node:fs'
 import { runCommand } from '../../commands.ts'
+import { keptGroups } from '../../config/formats.ts'
+import { accountComment, adminsGroup, usersGroup } from '../../config/names.ts'
 import { ProblemError } from '../../problem.ts'
 import { homeOf } from './homes.ts'
 import { type BackedUpAccount, firstUid } from './manifest.ts'
@@ -22,14 +24,7 @@ export interface AccountPlan {
   takesHomeOf: number | undefined
 }
 
-/** What the hub gives to every account of its own. */
-const usersGroup = 'jupyterhub-users'
-/** The hub gives it to whom the configuration names, and nobody else does. */
-const adminsGroup = 'jupyterhub-admins'
 const groupName = /^[a-z_][a-z0-9_-]*$/
-/** With which one becomes root or reads everybody's password, whatever a configuration says. */
-const neverGroups = new Set(['root', 'sudo', 'wheel', 'admin', 'shadow', 'disk', 'kmem', 'tljh-hub'])
-const commentPrefix = 'JupyterHub user '
 
 /**
  * @param groupsOfConfig the groups of the machine that the backed-up configuration names; nobody gets into any other
@@ -43,8 +38,9 @@ export function planAccounts(
   const passwd = table('/etc/passwd')
   const group = table('/etc/group')
   const isTaken = (numbers: string[][], number: number) => numbers.some(([, , id]) => id === String(number))
-  const given = new Set([usersGroup, ...groupsOfConfig])
-  const isGiven = (name: string) => given.has(name) && groupName.test(name) && !neverGroups.has(name)
+  const ofConfig = new Set(groupsOfConfig)
+  const isGiven = (name: string) =>
+    name === usersGroup || (ofConfig.has(name) && groupName.test(name) && !keptGroups.has(name))
   // Two of the backup's own may want the same, where a home has another owner than the account had.
   const promised = { uids: new Set<number>(), gids: new Set<number>() }
   return accounts.map(account => {
@@ -78,7 +74,7 @@ export async function makeAccount(
   if (!isIn('/etc/passwd', name)) {
     await must(name, 'useradd', [
       ...['--no-create-home', `--home-dir=${home}`, `--gid=${name}`, '--shell=/bin/bash', '--no-log-init', '--badname'],
-      ...[`--comment=${commentPrefix}${user}`, ...(uid === undefined ? [] : [`--uid=${uid}`]), name],
+      ...[`--comment=${accountComment}${user}`, ...(uid === undefined ? [] : [`--uid=${uid}`]), name],
     ])
   }
   if (!isIn('/etc/shadow', name)) await must(name, 'usermod', ['--password', '*', name])

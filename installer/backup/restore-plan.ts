@@ -11,10 +11,10 @@ import { type Config, parseConfig } from '../../config/config.ts'
 import { newestGood } from '../../config/history.ts'
 import type { Layout } from '../../config/paths.ts'
 import { planChange } from '../../config/plan.ts'
+import { ownVersion } from '../../config/version.ts'
 import { ProblemError } from '../../problem.ts'
 import { frozenPackages } from '../class-packages.ts'
 import { damaged, readArchive, readManifest } from './archive.ts'
-import { productVersion } from './backup.ts'
 import { type BackedUpHome, backupFormat, type Manifest } from './manifest.ts'
 import { type AccountPlan, planAccounts } from './restore-accounts.ts'
 import { besideFor, type HomeArchive, isInPlace, type Placing } from './restore-homes.ts'
@@ -112,7 +112,7 @@ async function mustHaveRoom(file: string, folder: string, { members }: Manifest)
 }
 
 function mustBeOurs(file: string, { format, version }: Manifest): void {
-  const ours = productVersion()
+  const ours = ownVersion()
   const minor = (text: string) => text.split('.').slice(0, 2).map(Number)
   const [[major = 0, less = 0], [ourMajor = 0, ourLess = 0]] = [minor(version), minor(ours)]
   if (format <= backupFormat && (major < ourMajor || (major === ourMajor && less <= ourLess))) return

@@ -17,13 +17,14 @@ import { lockConfig } from '../../config/lock.ts'
 import type { Layout } from '../../config/paths.ts'
 import { replaceFile } from '../../config/replace.ts'
 import { Interrupted, openTerminal } from '../../config/terminal.ts'
+import { ownVersion } from '../../config/version.ts'
 import { ProblemError } from '../../problem.ts'
 import { installPackages } from '../class-packages.ts'
 import { oneAtATime } from '../one-at-a-time.ts'
 import { startServices } from '../units.ts'
 import { ailment } from '../upgrade/health.ts'
 import { putAsHub, restoreState } from '../upgrade/state-copy.ts'
-import { makeBackup, productVersion } from './backup.ts'
+import { makeBackup } from './backup.ts'
 import { makeAccount } from './restore-accounts.ts'
 import { putHomes } from './restore-homes.ts'
 import { type Progress, planRestore, type RestorePlan, restoreFolder } from './restore-plan.ts'
@@ -134,7 +135,7 @@ async function carryOut(plan: RestorePlan, doing: Doing): Promise<number> {
   rmSync(plan.folder, { recursive: true, force: true })
   say('services')
   await startServices(layout)
-  const why = await ailment(layout, productVersion(), startTimeoutMs)
+  const why = await ailment(layout, ownVersion(), startTimeoutMs)
   if (why !== undefined) throw notUp(why, plan.progress.before)
   say(`Restored${isWhole ? '' : ', but for what is said above'}. What was here before is in ${plan.progress.before}`)
   return isWhole ? 0 : 1

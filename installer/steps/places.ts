@@ -5,12 +5,13 @@ import { existsSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync
 import { chmod, chown, lstat, mkdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { runCommand } from '../../commands.ts'
+import { adminsGroup, usersGroup } from '../../config/names.ts'
 import { codeFolder, type Layout } from '../../config/paths.ts'
 import { ProblemError } from '../../problem.ts'
 import type { Changes } from '../changes.ts'
 
 export const hubAccount = 'tljh-hub'
-export const groups = [hubAccount, 'jupyterhub-users', 'jupyterhub-admins']
+export const groups = [hubAccount, usersGroup, adminsGroup]
 /** Downloads that can be taken up again, and uv's packages. */
 export const cacheFolder = '/var/cache/tljh-ts'
 

@@ -5,12 +5,13 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type CommandResult, runCommand } from '../../commands.ts'
+import { hostFromHere } from '../../config/address.ts'
 import { storingKinds } from '../../config/authenticators.ts'
 import { type Config, parseConfig } from '../../config/config.ts'
 import type { UserName } from '../../config/names.ts'
 import type { Layout } from '../../config/paths.ts'
 import { ProblemError } from '../../problem.ts'
-import { runningUnits, startServices } from '../units.ts'
+import { programIn, runningUnits, startServices } from '../units.ts'
 
 export interface NamedAdmin {
   name: UserName
@@ -53,7 +54,7 @@ export async function ensureServices(
 /** Waits until the hub answers at its address. Throws `INSTALL_HUB_SILENT`, with the last lines of the journal. */
 export async function hubAnswers(config: Config): Promise<void> {
   const { address, port } = config.http
-  const host = address === '' || address === '0.0.0.0' || address === '::' ? '127.0.0.1' : address
+  const host = hostFromHere(address)
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}${config.baseUrl}hub/health`
   const deadline = Date.now() + answerTimeoutMs
   let why = ''
@@ -151,6 +152,6 @@ async function tljhTs(layout: Layout, args: readonly string[], input: string): P
 
 /** What needs the hub's or the spawner's code is a command of its own. */
 function runTljhTs({ hub }: Layout, args: readonly string[], input: string, timeoutMs: number): Promise<CommandResult> {
-  const program = ['--disable-warning=ExperimentalWarning', join(hub, 'tljh-ts.ts'), ...args]
-  return runCommand(join(hub, 'node_modules/node/bin/node'), program, { input, timeoutMs })
+  const [node, ...program] = programIn(hub)
+  return runCommand(node, [...program, ...args], { input, timeoutMs })
 }

@@ -7,6 +7,7 @@ import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { runCommand } from '../../commands.ts'
+import { hostFromHere } from '../../config/address.ts'
 import { type Config, parseConfig } from '../../config/config.ts'
 import { newestGood } from '../../config/history.ts'
 import type { Layout } from '../../config/paths.ts'
@@ -76,8 +77,7 @@ async function lookAtSpawner(layout: Layout): Promise<Ailment | undefined> {
 
 async function lookAtHub(layout: Layout, version: string): Promise<Ailment | undefined> {
   const { http, baseUrl } = await configInForce(layout)
-  const isAny = http.address === '' || http.address === '0.0.0.0' || http.address === '::'
-  const host = isAny ? '127.0.0.1' : http.address
+  const host = hostFromHere(http.address)
   try {
     const body = await get({ host, port: http.port, path: `${baseUrl}hub/health` })
     const answered = (JSON.parse(body) as { version?: string }).version

@@ -19,7 +19,7 @@ import { lockFile } from '../../lock-file.ts'
 import { ProblemError } from '../../problem.ts'
 import { openChanges } from '../changes.ts'
 import { ensureVersion, versionInForce } from '../steps/places.ts'
-import { ensureUnits, runningUnits, services } from '../units.ts'
+import { ensureUnits, programIn, runningUnits, services } from '../units.ts'
 import { ailment, lastWords, runningServers } from './health.ts'
 import { type Passage, readJournal, writeJournal } from './journal.ts'
 import { forgetDownloads } from './releases.ts'
@@ -125,13 +125,6 @@ export async function layOutOwn(layout: Layout): Promise<void> {
   for (const unit of others) await must('systemctl', ['start', unit], restartTimeoutMs)
 }
 
-/** The command line of a version that lies on the disk, with its own Node.js. */
-export function programOf({ versions }: Layout, version: string): [file: string, ...args: string[]] {
-  const folder = join(versions, version)
-  const node = join(folder, 'node_modules/node/bin/node')
-  return [node, '--disable-warning=ExperimentalWarning', join(folder, 'tljh-ts.ts')]
-}
-
 /** Answers why it does not work; undefined where it does. */
 async function putInForce(version: string, restore: string | undefined, options: SwitchOptions) {
   const { layout, report } = options
@@ -198,7 +191,7 @@ async function prune({ versions }: Layout, keep: readonly string[], copy: string
 
 async function layOut(layout: Layout, version: string): Promise<void> {
   // It holds the lock itself, so that it is known to be at work also where this process is killed.
-  const command = [...programOf(layout, version), 'upgrade', '--put-in-force']
+  const command = [...programIn(join(layout.versions, version)), 'upgrade', '--put-in-force']
   await must('flock', ['--no-fork', layOutLock(layout), ...command], layOutTimeoutMs)
 }
 

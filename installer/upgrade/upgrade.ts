@@ -12,11 +12,12 @@ import { runCommand } from '../../commands.ts'
 import type { Layout } from '../../config/paths.ts'
 import { ProblemError } from '../../problem.ts'
 import { versionInForce } from '../steps/places.ts'
+import { programIn } from '../units.ts'
 import { releaseIn, signersIn } from './identity.ts'
 import { readJournal } from './journal.ts'
 import { downloadsFolder, openSite, type Site } from './releases.ts'
 import { copyState, schemaInForce, stateFile } from './state-copy.ts'
-import { programOf, type SwitchOptions, switchVersion } from './switch.ts'
+import { type SwitchOptions, switchVersion } from './switch.ts'
 import { compareVersions, mustBeNear, resolveVersion } from './versions.ts'
 
 export interface UpgradePlan {
@@ -148,7 +149,7 @@ async function checkVersion(layout: Layout, version: string, { hasState } = { ha
   const copy = join(layout.versions, `../state-before-${version}.sqlite.check`)
   try {
     const isCopied = hasState && (await copyState(layout, copy))
-    const [node, ...program] = programOf(layout, version)
+    const [node, ...program] = programIn(join(layout.versions, version))
     const state = isCopied ? ['--state', copy] : []
     const args = [...program, 'check-version', '--config', layout.configFile, ...state]
     const { code, stdout, stderr } = await runCommand(node, args, { timeoutMs: checkTimeoutMs }).catch(error => ({
