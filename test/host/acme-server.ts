@@ -1,10 +1,9 @@
 /**
  * A real ACME server on a test host: Debian's caddy with a certificate authority of its own. It looks for hubs where /etc/hosts says.
  */
-import { rm, symlink } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Host } from './host.ts'
 import type { Layer } from './image.ts'
+import { debianPackages } from './layers.ts'
 
 /** The server's own name, and where it is found. */
 export const acmeName = 'acme.test'
@@ -14,22 +13,9 @@ export const acmeCaFile = '/etc/ssl/acme-ca.pem'
 
 const unit = 'test-acme'
 const storage = '/var/lib/test-acme'
-const packages = ['caddy']
-
 /** The package, and no web server that starts by itself. */
 export function caddyLayer(): Layer {
-  return {
-    name: 'caddy',
-    inputs: { version: 1, packages },
-    async build(root) {
-      const env = { DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' }
-      await symlink('/dev/null', join(root.path, 'etc/systemd/system/caddy.service'))
-      await root.run(['apt-get', 'update', '--quiet'], { env })
-      await root.run(['apt-get', 'install', '--quiet', '--yes', '--no-install-recommends', ...packages], { env })
-      for (const folder of ['var/cache/apt/archives', 'var/lib/apt/lists'])
-        await rm(join(root.path, folder), { recursive: true, force: true })
-    },
-  }
+  return debianPackages('caddy', ['caddy'], ['caddy.service'])
 }
 
 const settings = `{

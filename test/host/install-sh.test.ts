@@ -6,25 +6,14 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type { CommandResult } from './commands.ts'
 import { bootHost, type Host } from './host.ts'
-import type { Layer } from './image.ts'
-import { debian } from './layers.ts'
+import { debian, debianPackages } from './layers.ts'
 import { type ReleaseSite, serveReleases } from './release.ts'
 
 /** What install.sh hands over to, in these tests: it notes how it was called. */
 const recorder = '#!/bin/sh\nprintf "%s\\n" "$@" >/root/handed-over\nenv >/root/environment\necho handed over\n'
 
 /** As on a machine that one logs in to over the network. */
-const opensshClient: Layer = {
-  name: 'openssh-client',
-  inputs: { version: 1 },
-  async build(root) {
-    const env = { DEBIAN_FRONTEND: 'noninteractive' }
-    await root.run(['apt-get', 'update', '--quiet'], { env })
-    await root.run(['apt-get', 'install', '--quiet', '--yes', '--no-install-recommends', 'openssh-client'], { env })
-    for (const folder of ['var/cache/apt/archives', 'var/lib/apt/lists'])
-      await rm(join(root.path, folder), { recursive: true, force: true })
-  },
-}
+const opensshClient = debianPackages('openssh-client', ['openssh-client'])
 
 let host: Host
 let site: ReleaseSite

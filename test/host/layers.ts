@@ -67,6 +67,25 @@ export function debian(): Layer {
   }
 }
 
+/**
+ * Packages of Debian, without those that they only recommend.
+ * @param services what would start by itself, and is not to
+ */
+export function debianPackages(name: string, packages: readonly string[], services: readonly string[] = []): Layer {
+  return {
+    name,
+    inputs: { version: 1, packages },
+    async build(root) {
+      const env = { DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' }
+      for (const service of services) await symlink('/dev/null', join(root.path, 'etc/systemd/system', service))
+      await root.run(['apt-get', 'update', '--quiet'], { env })
+      await root.run(['apt-get', 'install', '--quiet', '--yes', '--no-install-recommends', ...packages], { env })
+      for (const folder of ['var/cache/apt/archives', 'var/lib/apt/lists'])
+        await rm(join(root.path, folder), { recursive: true, force: true })
+    },
+  }
+}
+
 /** The Python environment of the class in /opt/tljh/user, owned by root, made by uv with the root's own Python. */
 export function classEnvironment(): Layer {
   const requirements = readFileSync(join(CHECKOUT, 'installer/class-environment.txt'), 'utf8')

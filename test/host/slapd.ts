@@ -1,10 +1,9 @@
 /**
  * Debian's LDAP server on a test host: people, groups of three kinds, and certificates of a CA of its own.
  */
-import { rm, symlink } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Host } from './host.ts'
 import type { Layer } from './image.ts'
+import { debianPackages } from './layers.ts'
 
 export const ldapPassword = 'the password of the directory'
 export const searcher = { dn: 'cn=hub,dc=example,dc=org', password: 'of the search account' }
@@ -12,22 +11,9 @@ export const searcher = { dn: 'cn=hub,dc=example,dc=org', password: 'of the sear
 export const caFile = '/etc/ldap/test/ca.pem'
 export const otherCaFile = '/etc/ldap/test/other-ca.pem'
 
-const packages = ['slapd', 'ldap-utils']
-
 /** The packages, and no server that starts by itself. */
 export function slapdLayer(): Layer {
-  return {
-    name: 'slapd',
-    inputs: { version: 1, packages },
-    async build(root) {
-      const env = { DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' }
-      await symlink('/dev/null', join(root.path, 'etc/systemd/system/slapd.service'))
-      await root.run(['apt-get', 'update', '--quiet'], { env })
-      await root.run(['apt-get', 'install', '--quiet', '--yes', '--no-install-recommends', ...packages], { env })
-      for (const folder of ['var/cache/apt/archives', 'var/lib/apt/lists'])
-        await rm(join(root.path, folder), { recursive: true, force: true })
-    },
-  }
+  return debianPackages('slapd', ['slapd', 'ldap-utils'], ['slapd.service'])
 }
 
 const settings = `include /etc/ldap/schema/core.schema
