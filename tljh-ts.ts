@@ -55,7 +55,7 @@ const commands: Record<string, (args: string[]) => Promise<number | undefined>> 
   backup: async args => (await import('./installer/backup/command.ts')).runBackup(args, surroundings),
   restore: async args => (await import('./installer/backup/restore.ts')).runRestore(args, surroundings),
   'import-tljh': async args => (await import('./installer/import-tljh/import.ts')).runImportTljh(args, surroundings),
-  status: async args => (await import('./installer/status.ts')).runStatus(args, surroundings),
+  status: async args => (await import('./installer/status/status.ts')).runStatus(args, surroundings),
   'self-test': async args => (await import('./spawner/self-test.ts')).runSelfTest(args, surroundings),
   /** For `upgrade`: what a version that is not in force yet can tell of itself. */
   'check-version': async args => (await import('./hub/check-version.ts')).runCheckVersion(args, surroundings),

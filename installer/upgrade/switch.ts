@@ -18,12 +18,12 @@ import { codeFolder, type Layout } from '../../config/paths.ts'
 import { lockFile } from '../../lock-file.ts'
 import { ProblemError } from '../../problem.ts'
 import { openChanges } from '../changes.ts'
+import { ailment, lastWords, runningServers } from '../health.ts'
+import { copyState, forgetRestored, restoreState, schemaInForce, schemaOf } from '../state-copy.ts'
 import { ensureVersion, versionInForce } from '../steps/places.ts'
 import { ensureUnits, programIn, runningUnits, services } from '../units.ts'
-import { ailment, lastWords, runningServers } from './health.ts'
 import { type Passage, readJournal, writeJournal } from './journal.ts'
 import { forgetDownloads } from './releases.ts'
-import { copyState, forgetRestored, restoreState, schemaInForce, schemaOf } from './state-copy.ts'
 
 export interface SwitchOptions {
   layout: Layout

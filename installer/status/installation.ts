@@ -1,16 +1,16 @@
 /** Whether what was installed is whole: version, configuration, the Python environment of the class, backups. */
 import { readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { runCommand } from '../commands.ts'
-import { parseConfig, portsOf, readConfig, versionOf } from '../config/config.ts'
-import { checkMachine, thisMachine } from '../config/machine.ts'
-import type { Layout } from '../config/paths.ts'
-import { readConfigText } from '../config/text.ts'
-import { lastBackup } from './backup/backup.ts'
-import { bad, type Check, good, type StatusLine, warning } from './status-lines.ts'
-import { versionInForce } from './steps/places.ts'
-import { get } from './upgrade/health.ts'
-import { readJournal } from './upgrade/journal.ts'
+import { runCommand } from '../../commands.ts'
+import { parseConfig, portsOf, readConfig, versionOf } from '../../config/config.ts'
+import { checkMachine, thisMachine } from '../../config/machine.ts'
+import type { Layout } from '../../config/paths.ts'
+import { readConfigText } from '../../config/text.ts'
+import { lastBackup } from '../backup/backup.ts'
+import { get } from '../health.ts'
+import { versionInForce } from '../steps/places.ts'
+import { readJournal } from '../upgrade/journal.ts'
+import { bad, type Check, good, type StatusLine, warning } from './lines.ts'
 
 const hourMs = 3600_000
 /** One night may be missed: the machine was off. */

@@ -3,7 +3,7 @@
  * throws through: what it cannot find out is a line like others, so that a machine on which everything is broken is still told of.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { ProblemError } from '../problem.ts'
+import { ProblemError } from '../../problem.ts'
 
 /** `warning`: it works, and will not for long. */
 export type Health = 'good' | 'warning' | 'bad'

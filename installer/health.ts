@@ -6,11 +6,11 @@ import { readFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
-import { runCommand } from '../../commands.ts'
-import { hostFromHere } from '../../config/address.ts'
-import { type Config, parseConfig } from '../../config/config.ts'
-import { newestGood } from '../../config/history.ts'
-import type { Layout } from '../../config/paths.ts'
+import { runCommand } from '../commands.ts'
+import { hostFromHere } from '../config/address.ts'
+import { type Config, parseConfig } from '../config/config.ts'
+import { newestGood } from '../config/history.ts'
+import type { Layout } from '../config/paths.ts'
 
 /** As spawner/protocol.ts has it. */
 interface Server {

@@ -1,13 +1,13 @@
 /** Whether systemd runs what it should, and whether hub and spawner answer. */
 import { readFileSync } from 'node:fs'
-import { runCommand } from '../commands.ts'
-import { hostFromHere } from '../config/address.ts'
-import type { Layout } from '../config/paths.ts'
-import { readBytes, showBytes } from '../config/quantities.ts'
-import { bad, type Check, good, type StatusLine, warning } from './status-lines.ts'
-import { versionInForce } from './steps/places.ts'
-import { runningUnits } from './units.ts'
-import { configInForce, get } from './upgrade/health.ts'
+import { runCommand } from '../../commands.ts'
+import { hostFromHere } from '../../config/address.ts'
+import type { Layout } from '../../config/paths.ts'
+import { readBytes, showBytes } from '../../config/quantities.ts'
+import { configInForce, get } from '../health.ts'
+import { versionInForce } from '../steps/places.ts'
+import { runningUnits } from '../units.ts'
+import { bad, type Check, good, type StatusLine, warning } from './lines.ts'
 
 const slice = 'tljh-users.slice'
 const properties = ['Id', 'LoadState', 'ActiveState', 'SubState', 'Result', 'NRestarts', 'ExecMainStatus']

@@ -1,8 +1,8 @@
 /** Whether the machine itself is fit: memory, disks, clock. */
 import { existsSync, readFileSync, statfsSync, statSync } from 'node:fs'
-import { runCommand } from '../commands.ts'
-import type { Layout } from '../config/paths.ts'
-import { bad, type Check, good, type StatusLine, warning } from './status-lines.ts'
+import { runCommand } from '../../commands.ts'
+import type { Layout } from '../../config/paths.ts'
+import { bad, type Check, good, type StatusLine, warning } from './lines.ts'
 
 const [megabyte, gigabyte] = [1024 ** 2, 1024 ** 3]
 /** Below that, the hub's database and the journal are about to stop. */

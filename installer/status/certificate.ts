@@ -3,11 +3,11 @@
  * folder, so it is read with the hub's rights, and nothing in it reaches the terminal but letters.
  */
 import { join } from 'node:path'
-import { runCommand } from '../commands.ts'
-import type { Layout } from '../config/paths.ts'
-import { bad, type Check, good, type StatusLine, warning } from './status-lines.ts'
-import { configInForce } from './upgrade/health.ts'
-import { hubRights } from './upgrade/state-copy.ts'
+import { runCommand } from '../../commands.ts'
+import type { Layout } from '../../config/paths.ts'
+import { configInForce } from '../health.ts'
+import { hubRights } from '../state-copy.ts'
+import { bad, type Check, good, type StatusLine, warning } from './lines.ts'
 
 interface Told {
   source?: unknown
