@@ -96,7 +96,7 @@ suite('an upgrade', () => {
     ['whose hub does not start', insert('hub/hub.ts', 'const stopped = new', broken), /tljh-hub.*broken on purpose/s],
     [
       'whose hub is another one',
-      insert('hub/version.ts', 'export function', "return '9.9.9'"),
+      insert('config/version.ts', 'export function', "return '9.9.9'"),
       /it says that it is 9\.9\.9/,
     ],
     [
