@@ -4,8 +4,11 @@ import { runCommand } from '../commands.ts'
 import type { Config } from './config.ts'
 
 /** Ends with a slash. The machine's first address, where the configuration names none. */
-export async function hubAddress(config: Pick<Config, 'baseUrl' | 'http' | 'https' | 'userDomains'>): Promise<string> {
-  const { baseUrl, http, https, userDomains } = config
+export async function hubAddress(
+  config: Pick<Config, 'baseUrl' | 'http' | 'https' | 'userDomains' | 'publicUrl'>,
+): Promise<string> {
+  const { baseUrl, http, https, userDomains, publicUrl } = config
+  if (publicUrl) return `${publicUrl}${baseUrl}`
   const { address, port } = http.tls ?? http
   const host = userDomains || (http.tls && https.letsencrypt?.domains[0]) || address || (await ownAddress())
   const usualPort = http.tls ? 443 : 80

@@ -5,14 +5,17 @@
 import { isIP } from 'node:net'
 import { authenticatorsIn, letsStrangersIn, missingOptions } from './admission.ts'
 import type { Finding } from './findings.ts'
+import { isLoopback, readNetwork } from './networks.ts'
 import { type ConfigText, mostFindings } from './text.ts'
 
 const userLists = ['allowed', 'banned', 'admin'] as const
 
 export function checkMeaning(read: ConfigText): Finding[] {
-  return [doubled, bannedElsewhere, emptyGroups, limitsOfNobody, waysIn, ownOrigins, certificateSource].flatMap(
-    check => [...Iterator.from(check(read)).take(mostFindings)],
-  )
+  const checks = [
+    ...[doubled, bannedElsewhere, emptyGroups, limitsOfNobody, waysIn],
+    ...[ownOrigins, certificateSource, webServerInFront, publicAddress],
+  ]
+  return checks.flatMap(check => [...Iterator.from(check(read)).take(mostFindings)])
 }
 
 function* doubled({ content, finding }: ConfigText): Iterable<Finding> {
@@ -175,4 +178,53 @@ function* certificateSource({ content, finding }: ConfigText): Iterable<Finding>
       fix: 'Leave https.port at 443 and http.port at 80',
     })
   }
+}
+
+/** What goes together with another web server in front, and what does not. */
+function* webServerInFront({ content, finding }: ConfigText): Iterable<Finding> {
+  const { mode, address, port = 80, trusted_proxies: written } = content.http ?? {}
+  if (mode !== 'behind-proxy') {
+    if (!written?.length) return
+    yield finding('warning', ['http', 'trusted_proxies'], {
+      what: 'http.trusted_proxies is set, and http.mode is direct',
+      why: 'nothing that a web server in front says is believed then',
+      fix: 'Set http.mode to behind-proxy if there is one, or remove the line',
+    })
+    return
+  }
+  if (content.https?.enabled) {
+    yield finding('warning', ['http', 'mode'], {
+      what: 'http.mode is behind-proxy, and https.enabled is true',
+      why: 'both the web server in front and the hub then have TLS, with a certificate each, and what comes to http.port without https is led away',
+      fix: 'Set https.enabled to false: the web server in front has the certificate',
+    })
+  }
+  if (content.admins?.visit_port && !content.https?.user_domains) {
+    yield finding('warning', ['admins', 'visit_port'], {
+      what: `admins.visit_port is ${content.admins.visit_port}, and http.mode is behind-proxy`,
+      why: 'browsers reach the web server in front, and not that port, so it has no effect',
+      fix: 'Have the web server pass on the hosts of https.user_domains, and set that; or remove the line',
+    })
+  }
+  const isHereAlone = (written ?? []).every(text => isLoopback(readNetwork(text) ?? anywhere))
+  const isOpen = !address || address === '0.0.0.0' || address === '::'
+  if (!isHereAlone || !isOpen) return
+  yield finding('warning', ['http', address ? 'address' : 'mode'], {
+    what: `http.mode is behind-proxy, and the hub listens on all addresses, port ${port}`,
+    why: 'whoever asks there directly speaks with the hub without https, and passwords cross the network unprotected',
+    fix: 'Set http.address to 127.0.0.1, where the web server of this machine finds it; or name that of another machine in http.trusted_proxies, and let a firewall keep others from the port',
+  })
+}
+
+const anywhere = { address: '0.0.0.0', prefix: 0, family: 'ipv4' } as const
+
+function* publicAddress({ content, finding }: ConfigText): Iterable<Finding> {
+  const { public_url: url } = content.http ?? {}
+  const { user_domains: domain } = content.https ?? {}
+  if (!url || !domain || URL.parse(url)?.hostname === domain.toLowerCase()) return
+  yield finding('error', ['http', 'public_url'], {
+    what: `http.public_url is ${url}, and https.user_domains is ${domain}`,
+    why: 'with https.user_domains the hub is found under that name',
+    fix: `Write it like https://${domain}, or remove the line`,
+  })
 }

@@ -9,6 +9,7 @@ import { checkMeaning } from './checks.ts'
 import type { Finding } from './findings.ts'
 import { hasErrors } from './findings.ts'
 import { isTemporaryName, type UserName } from './names.ts'
+import { type Network, readNetwork, readOrigin } from './networks.ts'
 import { type Bytes, type Cpus, readBytes, readCpus } from './quantities.ts'
 import { type ConfigContent, readConfigText } from './text.ts'
 
@@ -36,6 +37,10 @@ export interface Config {
   userLimits: ReadonlyMap<UserName, Partial<Limits>>
   http: Listening
   https: Https
+  /** Undefined: browsers come directly. */
+  frontProxies: FrontProxies | undefined
+  /** Where browsers find the hub, without a slash at the end. Empty: not said. */
+  publicUrl: string
   /** What a server opens first, below its own URL. */
   defaultUrl: '/lab' | '/tree'
   serverEnvironment: Readonly<Record<string, string>>
@@ -43,6 +48,7 @@ export interface Config {
   /** How many earlier configurations are kept. */
   historyLength: number
   backup: Backup
+  spawner: Spawning
 }
 
 /** Where the hub listens. */
@@ -54,12 +60,30 @@ export interface Listening {
   tls?: { address: string; port: number } | undefined
 }
 
+/** The web servers between browsers and the hub, which are believed in what they say of a request. */
+export interface FrontProxies {
+  /** What they ask from. */
+  trusted: readonly Network[]
+  /** The headers that they say it in. */
+  headers: 'x-forwarded' | 'forwarded'
+}
+
 /** How the hub comes by its certificate: from `files`, or else from an ACME server. */
 export interface Https {
   files?: { key: string; cert: string } | undefined
   letsencrypt?: { email: string; domains: readonly string[]; directoryUrl: string; ca: string } | undefined
   /** For how many seconds browsers are to ask in no other way than by https; undefined: nothing is said of it. */
   hstsSeconds: number | undefined
+}
+
+/** How the start of servers is held in bounds. */
+export interface Spawning {
+  /** How many start at a time; undefined: as the machine can. */
+  concurrentSpawnLimit: number | undefined
+  /** How many run; 0: as many as there is memory for. */
+  activeServerLimit: number
+  /** What no start may touch. */
+  memoryReserve: Bytes
 }
 
 /** What the nightly backup does. */
@@ -94,6 +118,9 @@ export interface Limits {
 
 /** A numerical library starts a thread a core for each kernel, so a few hundred are honest use; a fork bomb is not. */
 const defaultTasks = 1000
+
+/** For systemd, the journal and the hub itself. */
+const defaultReserve = (256 * 1024 ** 2) as Bytes
 
 /** Reads any bytes. `config` is there where no finding is an error. */
 export function readConfig(source: string | Uint8Array): { config: Config | undefined; findings: Finding[] } {
@@ -173,7 +200,7 @@ function meaning(file: ConfigContent, version: string): Config {
     baseUrl: file.base_url ?? '/',
     users: { allowed: names(file.users?.allowed), banned: names(file.users?.banned), admin: names(file.users?.admin) },
     adminsOpenServers: file.admins?.open_servers ?? false,
-    visitPort: file.https?.user_domains ? undefined : (file.admins?.visit_port ?? undefined),
+    visitPort: visitPortIn(file),
     userDomains: file.https?.user_domains?.toLowerCase() ?? '',
     groups: new Map(Object.entries(file.groups ?? {}).map(([name, group]) => [name, names(group?.members)])),
     unixGroups: new Map(Object.entries(file.users?.extra_user_groups ?? {}).map(([name, list]) => [name, names(list)])),
@@ -187,12 +214,15 @@ function meaning(file: ConfigContent, version: string): Config {
     ),
     http: listeningIn(file),
     https: httpsIn(file.https ?? {}),
+    frontProxies: frontProxiesIn(file.http ?? {}),
+    publicUrl: readOrigin(file.http?.public_url ?? '') ?? '',
     defaultUrl: file.user_environment?.default_app === 'classic' ? '/tree' : '/lab',
     serverEnvironment: Object.fromEntries(
       Object.entries(file.server?.environment ?? {}).map(([name, value]) => [name, String(value)]),
     ),
     branding: { title: file.branding?.title ?? '', message: file.branding?.message ?? '' },
     historyLength: file.state?.history ?? 200,
+    spawner: spawningIn(file.spawner ?? {}),
     backup: {
       isEnabled: file.backup?.enabled ?? true,
       keep: file.backup?.keep ?? 14,
@@ -205,6 +235,20 @@ function meaning(file: ConfigContent, version: string): Config {
 function listeningIn({ http, https }: ConfigContent): Listening {
   const plain = { address: http?.address ?? '', port: http?.port ?? 80 }
   return https?.enabled ? { ...plain, tls: { address: https.address ?? '', port: https.port ?? 443 } } : plain
+}
+
+/** Behind another web server nobody reaches a second port. */
+function visitPortIn({ admins, http, https }: ConfigContent): number | undefined {
+  if (https?.user_domains || http?.mode === 'behind-proxy') return undefined
+  return admins?.visit_port ?? undefined
+}
+
+const thisMachine = ['127.0.0.1', '::1']
+
+function frontProxiesIn(http: NonNullable<ConfigContent['http']>): FrontProxies | undefined {
+  if (http.mode !== 'behind-proxy') return undefined
+  const written = http.trusted_proxies?.length ? http.trusted_proxies : thisMachine
+  return { trusted: written.flatMap(text => readNetwork(text) ?? []), headers: http.proxy_headers ?? 'x-forwarded' }
 }
 
 const letsEncrypt = 'https://acme-v02.api.letsencrypt.org/directory'
@@ -246,6 +290,14 @@ function leastPasswordLength(options: Auth['options']): number {
 type LimitsInFile = Omit<NonNullable<ConfigContent['limits']>, 'groups' | 'users'>
 
 /** A key that is there and empty says 'no limit'; one that is not there says nothing. */
+function spawningIn(file: NonNullable<ConfigContent['spawner']>): Spawning {
+  return {
+    concurrentSpawnLimit: file.concurrent_spawn_limit ?? undefined,
+    activeServerLimit: file.active_server_limit ?? 0,
+    memoryReserve: readBytes(file.memory_reserve ?? defaultReserve) ?? defaultReserve,
+  }
+}
+
 function limitsIn({ memory, cpu, tasks, swap }: LimitsInFile): Partial<Limits> {
   return {
     ...(memory === undefined ? {} : { memory: memory === null ? null : (readBytes(memory) ?? null) }),

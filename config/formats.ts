@@ -7,6 +7,7 @@
 import { isIP } from 'node:net'
 import { authenticatorKind, authenticatorNames } from './authenticators.ts'
 import { adminsGroup, isUserName, usersGroup } from './names.ts'
+import { readNetwork, readOrigin } from './networks.ts'
 import { readBytes, readCpus } from './quantities.ts'
 
 export interface Format {
@@ -63,6 +64,16 @@ export const formats: Readonly<Record<string, Format>> = {
     accepts: text(value => value === '' || isIP(value) !== 0),
     why: 'it is not an address of the internet protocol',
     fix: 'Write it like 192.0.2.7 or ::1, or leave it empty for all addresses of the machine',
+  },
+  network: {
+    accepts: text(value => readNetwork(value) !== undefined),
+    why: 'it is no address of the internet protocol, and no network of less than all of them',
+    fix: 'Write it like 192.0.2.7 or ::1, or a network like 10.1.0.0/16',
+  },
+  origin: {
+    accepts: text(value => readOrigin(value) !== undefined),
+    why: 'it is not an address that begins with https:// or http:// and ends with the name of a machine',
+    fix: 'Write it like https://hub.example.org, and what stands behind that in base_url',
   },
   domain: {
     accepts: text(value => domain.test(value)),

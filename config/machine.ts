@@ -32,7 +32,12 @@ export function thisMachine(configFile: string, ...ownPorts: (number | undefined
 }
 
 export function checkMachine(read: ConfigText, machine: Machine): Finding[] {
-  return [...tooMuchMemory(read, machine), ...takenPort(read, machine), ...certificates(read, machine)]
+  return [
+    ...tooMuchMemory(read, machine),
+    ...tooMuchReserve(read, machine),
+    ...takenPort(read, machine),
+    ...certificates(read, machine),
+  ]
 }
 
 function* tooMuchMemory({ content, finding }: ConfigText, { memoryBytes }: Machine): Iterable<Finding> {
@@ -58,6 +63,17 @@ function* tooMuchMemory({ content, finding }: ConfigText, { memoryBytes }: Machi
       fix: 'Write less, so that one user cannot take the machine from all others',
     })
   }
+}
+
+function* tooMuchReserve({ content, finding }: ConfigText, { memoryBytes }: Machine): Iterable<Finding> {
+  const value = content.spawner?.memory_reserve
+  const bytes = value === undefined ? undefined : readBytes(value)
+  if (value === undefined || bytes === undefined || bytes < memoryBytes) return
+  yield finding('error', ['spawner', 'memory_reserve'], {
+    what: `spawner.memory_reserve is ${JSON.stringify(value)}`,
+    why: 'this machine does not have more than that, so no server would ever start',
+    fix: 'Write what systemd and the hub need beside the servers, such as 256M',
+  })
 }
 
 function* takenPort({ content, finding }: ConfigText, { portsTaken }: Machine): Iterable<Finding> {

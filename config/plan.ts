@@ -82,6 +82,7 @@ export function planChange(
     ...limitLines(before, after, now, later),
     ...addressLines(before, after, addressChanges, baseUrlChanges),
     ...certificateLines(before, after),
+    ...frontProxyLines(before, after),
     ...originLines(before, after, staying.length),
     ...nextStartLines(before, after, staying.length),
     ...otherLines(before, after),
@@ -209,6 +210,20 @@ function* certificateLines(before: Config, after: Config): Iterable<string> {
     : 'browsers are not told any more to ask by https alone; those that were told keep to it for their time'
 }
 
+function* frontProxyLines({ frontProxies: before }: Config, { frontProxies: after }: Config): Iterable<string> {
+  if (isDeepStrictEqual(before, after)) return
+  if (!after) {
+    yield 'nothing is believed from now on of what a web server in front of the hub says; who came by https through one logs in anew'
+    return
+  }
+  const who = after.trusted.map(({ address, prefix, family }) =>
+    prefix === (family === 'ipv4' ? 32 : 128) ? address : `${address}/${prefix}`,
+  )
+  const names = after.headers === 'forwarded' ? 'Forwarded' : 'X-Forwarded-For, -Proto and -Host'
+  const anew = before ? '' : '; who comes by https through it logs in anew'
+  yield `the web server in front of the hub, at ${listed(who)}, is believed in ${names} from now on${anew}`
+}
+
 function* originLines(before: Config, after: Config, count: number): Iterable<string> {
   if (before.visitPort !== after.visitPort) {
     const what = after.visitPort
@@ -242,6 +257,17 @@ function* otherLines(before: Config, after: Config): Iterable<string> {
   }
   if (before.historyLength !== after.historyLength)
     yield `${after.historyLength} earlier configurations are kept from now on`
+  const { concurrentSpawnLimit, activeServerLimit, memoryReserve } = after.spawner
+  if (before.spawner.concurrentSpawnLimit !== concurrentSpawnLimit) {
+    yield `${concurrentSpawnLimit ?? 'as many servers as the machine can'} start at a time from now on`
+  }
+  if (before.spawner.activeServerLimit !== activeServerLimit) {
+    yield activeServerLimit === 0
+      ? 'as many servers run from now on as there is memory for'
+      : `no server starts from now on while ${activeServerLimit} run; those that run go on`
+  }
+  if (before.spawner.memoryReserve !== memoryReserve)
+    yield `no start takes from the last ${showBytes(memoryReserve)} of memory from now on`
   const { isEnabled, keep, hasHomes } = after.backup
   if (JSON.stringify(before.backup) !== JSON.stringify(after.backup)) {
     yield isEnabled

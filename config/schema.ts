@@ -191,8 +191,38 @@ export const schema = {
         mode: {
           enum: ['direct', 'behind-proxy'],
           default: 'direct',
-          description: 'Whether browsers come directly, or through another web server.',
-          pending: true,
+          description:
+            'Whether browsers come directly, or through another web server, whose word on where they come from, and whether by https, is ' +
+            'then believed (docs/behind-proxy.md).',
+          effect: 'now',
+        },
+        trusted_proxies: {
+          type: ['array', 'null'],
+          items: { type: 'string', format: 'network' },
+          maxItems: 100,
+          description:
+            'With behind-proxy: where that web server asks from, as addresses and networks. Nobody else is believed. Empty: this ' +
+            'machine (127.0.0.1 and ::1).',
+          examples: [['192.0.2.7', '10.1.0.0/16']],
+          effect: 'now',
+        },
+        proxy_headers: {
+          enum: ['x-forwarded', 'forwarded'],
+          default: 'x-forwarded',
+          description:
+            'With behind-proxy: the headers in which that web server says it, X-Forwarded-For, -Proto and -Host or Forwarded (RFC 7239). ' +
+            'Only one kind is believed: the other could be the browser’s own.',
+          effect: 'now',
+        },
+        public_url: {
+          type: ['string', 'null'],
+          format: 'origin',
+          default: null,
+          description:
+            'Where browsers find the hub, for links that are made on the command line. Empty: worked out, which behind another web ' +
+            'server cannot succeed.',
+          examples: ['https://hub.example.org'],
+          effect: 'now',
         },
       },
     },
@@ -384,6 +414,42 @@ export const schema = {
           maximum: 10_000,
           default: 200,
           description: 'How many earlier configurations are kept.',
+          effect: 'now',
+        },
+      },
+    },
+    spawner: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      description: 'When servers may start.',
+      properties: {
+        concurrent_spawn_limit: {
+          type: ['integer', 'null'],
+          minimum: 1,
+          maximum: 1000,
+          default: null,
+          description:
+            'How many start at a time; the others wait for their turn and see their place, administrators before all. A start that ' +
+            'takes longer than 15 seconds keeps nobody waiting. Empty: one for each processor, and two at least.',
+          effect: 'now',
+        },
+        active_server_limit: {
+          type: 'integer',
+          minimum: 0,
+          maximum: 100_000,
+          default: 0,
+          description:
+            'How many run at a time; administrators may always start theirs. 0: as many as there is memory for.',
+          effect: 'now',
+        },
+        memory_reserve: {
+          type: ['string', 'number'],
+          format: 'bytes',
+          default: '256M',
+          description:
+            'Memory of the machine that no start may touch. Where less than that and a server’s first 160 MB are free, starts wait for ' +
+            'somebody to stop, and after a minute they are refused.',
+          examples: ['1G'],
           effect: 'now',
         },
       },

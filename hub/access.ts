@@ -9,6 +9,7 @@ import type { ConfigFile } from '../config/file.ts'
 import type { UserName } from '../config/names.ts'
 import { mayComeBy } from '../config/unix-accounts.ts'
 import { cookieValues, isSecure, type OwnCookie, ownCookie } from './cookies.ts'
+import { peerOf, toldInFront } from './front-proxies.ts'
 import type { Origins } from './origins.ts'
 import type { Session, Sessions } from './sessions.ts'
 
@@ -77,9 +78,9 @@ export function mayHaveSession(config: Config, user: UserName, way: Authenticato
   return mayEnterBy(config, user, way) && mayComeBy(config, user, way)
 }
 
-/** Where a request comes from. IPv4 is written as such, though it comes through a socket for both. */
+/** Where the browser is: where the request comes from, or where a web server in front says that it comes from. */
 export function addressOf(request: IncomingMessage): string {
-  return (request.socket.remoteAddress ?? '').replace(/^::ffff:/, '')
+  return toldInFront(request)?.address ?? peerOf(request)
 }
 
 /**

@@ -100,6 +100,7 @@ export async function adminRoutes(app: FastifyInstance, hub: Hub): Promise<void>
       isOpen: config.current().auth.isOpen,
       isFresh: confirmations.isFresh(session),
       certificate: hub.tls?.state(),
+      inFront: hub.frontProxies.problem(),
       typed: { names: typed.names ?? '', group: typed.group ?? '' },
       problem,
       done,

@@ -18,6 +18,7 @@ import type { Confirmations } from './confirmations.ts'
 import { isSecure } from './cookies.ts'
 import type { Departures } from './departures.ts'
 import type { ExternalIdentities } from './external-identities.ts'
+import type { FrontProxies } from './front-proxies.ts'
 import type { LoginDesk } from './login.ts'
 import type { Logins } from './logins.ts'
 import type { OneTimeCodes } from './one-time-codes.ts'
@@ -68,6 +69,7 @@ export interface Hub {
   proxy: ReverseProxy
   /** Undefined where the hub speaks plain HTTP. */
   tls: Tls | undefined
+  frontProxies: FrontProxies
   pages: Pages
   log: (line: string) => void
 }

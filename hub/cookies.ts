@@ -5,6 +5,7 @@
  * them are looked at, so that a false one cannot log anybody out.
  */
 import type { IncomingMessage } from 'node:http'
+import { toldInFront } from './front-proxies.ts'
 
 /** A browser sends one for each path that fits; each costs a look, and a stranger may send thousands. */
 const mostOfOneName = 4
@@ -28,9 +29,10 @@ export function ownCookie(name: string, { path, isSecure }: { path: string; isSe
   }
 }
 
-/** Whether the browser speaks TLS with us. Of a web server in between nothing is known yet. */
-export function isSecure({ socket }: IncomingMessage): boolean {
-  return 'encrypted' in socket && socket.encrypted === true
+/** Whether the browser speaks TLS with us, or with the web server in front. */
+export function isSecure(request: IncomingMessage): boolean {
+  const { socket } = request
+  return toldInFront(request)?.isSecure ?? ('encrypted' in socket && socket.encrypted === true)
 }
 
 /** The names of our own cookies in a header, which are not for users' servers. */
@@ -59,8 +61,13 @@ export function withoutCookies(header: string, names: ReadonlySet<string>): stri
   )
 }
 
-function pairs(header: string | undefined): string[] {
-  return header?.split(';').map(pair => pair.trim()) ?? []
+/** The header that was read last: a request's is asked for several times. */
+let last: { header: string; pairs: readonly string[] } = { header: '', pairs: [''] }
+
+function pairs(header: string | undefined): readonly string[] {
+  if (header === undefined) return []
+  if (header !== last.header) last = { header, pairs: header.split(';').map(pair => pair.trim()) }
+  return last.pairs
 }
 
 function nameOf(pair: string): string {

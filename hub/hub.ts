@@ -27,9 +27,11 @@ import { createAuthenticators } from './authenticators/authenticators.ts'
 import { createConfirmations } from './confirmations.ts'
 import { createDepartures } from './departures.ts'
 import { createExternalIdentities } from './external-identities.ts'
+import { createFrontProxies } from './front-proxies.ts'
 import { listen, socketCount } from './listeners.ts'
 import { createLoginDesk } from './login.ts'
 import { createLogins } from './logins.ts'
+import { onceATurn } from './once-a-turn.ts'
 import { createOneTimeCodes } from './one-time-codes.ts'
 import { createOrigins } from './origins.ts'
 import { createPages } from './pages.ts'
@@ -61,9 +63,11 @@ export async function runHub(
 ): Promise<void> {
   const count = socketCount(environment)
   const stopped = new AbortController()
-  const config = openConfigFile(layout.configFile, problem =>
+  const file = openConfigFile(layout.configFile, problem =>
     log(`the configuration file is not in force: ${problem.message}`),
   )
+  // Each request asks several times.
+  const config = { ...file, current: onceATurn(file.current) }
   const baseUrl = config.current().baseUrl
   const stateFile = join(layout.state, 'hub.sqlite')
   adoptState(stateFile)
@@ -77,8 +81,10 @@ export async function runHub(
   const tls = http.tls && createTls({ config: config.current, folder: join(layout.state, 'certificates'), log })
   // Browsers go on sending their cookies to port 80, and passes for other origins (hub/visits.ts) are as good as their sessions.
   if (tls) sessions.endPlain()
+  const frontProxies = createFrontProxies(config.current, log)
   servers.onConfig(() => {
     const inForce = config.current()
+    frontProxies.refresh()
     tls?.refresh()
     const lacksFactor = (user: UserName) =>
       inForce.adminsNeedSecondFactor && isAdmin(inForce, user) && !secondFactors.isOn(user)
@@ -123,6 +129,7 @@ export async function runHub(
       servers,
       proxy,
       tls,
+      frontProxies,
       pages: createPages({
         baseUrl,
         version: ownVersion(),
@@ -148,6 +155,7 @@ export async function runHub(
     if (stopped.signal.aborted) response.setHeader('connection', 'close')
   })
 
+  frontProxies.follow(app.server)
   const notifier = createNotifier(environment)
   const listeners = await listen(app.server, { count, http, visitPort, tls, log })
   tls?.begin()

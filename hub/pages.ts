@@ -161,6 +161,8 @@ export interface PeopleView {
   isFresh: boolean
   /** What is served by https; undefined where that is off. */
   certificate: CertificateState | undefined
+  /** What is amiss with the web server in front. */
+  inFront?: ProblemText | undefined
   typed: { names: string; group: string }
   problem?: ProblemText | undefined
   /** What was done just now. */
@@ -410,6 +412,7 @@ export function createPages({
     isoTime: (time: number) => new Date(time).toISOString(),
     moment: (time: number) => `${new Date(time).toISOString().slice(0, 16).replace('T', ' ')} UTC`,
     offers: JSON.stringify(offers),
+    stepWords,
     elapsedMs: (since: number) => Math.max(0, now() - since),
   }
   const page = (template: string, view: object, user?: UserName) => {
@@ -447,6 +450,13 @@ export function createPages({
     logout: view => page('logout', view, view.user),
     problem: view => page('problem', view, view.user),
   }
+}
+
+/** What a server that starts is doing; in a queue, with its place. */
+export function stepWords({ step, ahead }: Server & { kind: 'starting' }): string {
+  if (ahead === undefined) return step
+  const place = ahead === 0 ? 'yours is next' : ahead === 1 ? 'one other starts first' : `${ahead} others start first`
+  return `${step}: ${place}`
 }
 
 function loadTemplates(folder: string): Eta {

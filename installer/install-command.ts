@@ -74,7 +74,7 @@ function summary({ address, admins, config }: Installation): string {
   const isLocal = /^(?:127\.|::1$)/.test(config.http.address)
   const next = [
     isLocal
-      ? `Have your web server hand requests on to ${address}, with the name that browsers ask for (Host) as it is.`
+      ? `Have your web server hand requests on to ${address}: whole configurations for nginx, Caddy and Apache are in docs/behind-proxy.md.`
       : `Open ${address} in a browser and log in${admins.some(({ invitation }) => invitation) ? ' by the link above' : ''}.`,
     'Let your students in: sudo tljh-ts user add NAME…, or a whole class list: sudo tljh-ts user import ROSTER.csv',
     'Set what each of them may use: sudo tljh-ts config set limits.memory 1G',

@@ -144,7 +144,10 @@ export function planServer(user: UserName, account: Account | OrdinaryAccount, s
 }
 
 /** What the menu of a server puts before the hub's paths: nothing, where both are on one origin. */
-function hubOrigin({ userDomains, http }: Config): string {
+function hubOrigin({ userDomains, http, publicUrl, frontProxies }: Config): string {
+  if (userDomains && publicUrl) return publicUrl
+  // Which port the web server in front has, nobody says: nearly always the usual one.
+  if (userDomains && frontProxies) return `https://${userDomains}`
   const [scheme, usualPort] = http.tls ? ['https', 443] : ['http', 80]
   const { port } = http.tls ?? http
   return userDomains && `${scheme}://${userDomains}${port === usualPort ? '' : `:${port}`}`
