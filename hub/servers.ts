@@ -58,8 +58,26 @@ export function followServers(spawner: SpawnerClient, signal: AbortSignal, repor
     const before = known
     known = new Map(event.all.map(server => [server.user, server]))
     for (const user of new Set([...before.keys(), ...known.keys()])) {
-      changed(user, before.get(user) ?? { kind: 'stopped', user })
+      const was = before.get(user) ?? { kind: 'stopped', user }
+      const hasLostItsPlace = was.kind === 'starting' && was.ahead !== undefined && stateOf(user).kind === 'stopped'
+      if (hasLostItsPlace) queueAgain(was)
+      else changed(user, was)
     }
+  }
+
+  /** The queue of starts was with a spawner that is gone. To those who wait, nothing has happened. */
+  function queueAgain(was: Server): void {
+    known.set(was.user, was)
+    start(was.user).catch(error => {
+      report(String(error))
+      take({ changed: { kind: 'stopped', user: was.user } })
+    })
+  }
+
+  async function start(user: UserName): Promise<Server> {
+    const server = await spawner.start(user)
+    take({ changed: server })
+    return server
   }
 
   void spawner.follow({
@@ -77,11 +95,7 @@ export function followServers(spawner: SpawnerClient, signal: AbortSignal, repor
       return stateOf(user)
     },
     known: first.promise,
-    async start(user) {
-      const server = await spawner.start(user)
-      take({ changed: server })
-      return server
-    },
+    start,
     async stop(user) {
       const server = await spawner.stop(user)
       take({ changed: server })

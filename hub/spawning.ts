@@ -7,6 +7,7 @@ import { isUserName, type UserName } from '../config/names.ts'
 import type { Server } from '../spawner/protocol.ts'
 import { isNavigation, isOwnLink, ownPath } from './access.ts'
 import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress, sessionOf } from './answers.ts'
+import { stepWords } from './pages.ts'
 import { crossOrigin, notYours } from './refusals.ts'
 
 const form = {
@@ -126,7 +127,7 @@ async function* progress(states: AsyncIterable<Server>, url: string): AsyncGener
 function progressEvent(server: Server, url: string) {
   switch (server.kind) {
     case 'starting':
-      return { progress: server.progress, message: server.step }
+      return { progress: server.progress, message: stepWords(server), step: server.step }
     case 'stopping':
       return { progress: 0, message: 'Waiting for the last one to stop' }
     case 'ready':

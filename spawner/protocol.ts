@@ -20,10 +20,10 @@
  */
 import type { UserName } from '../config/names.ts'
 
-/** Times are milliseconds since 1970, `progress` is 0 to 100. */
+/** Times are milliseconds since 1970, `progress` is 0 to 100; `ahead` is there while others start first: how many. */
 export type Server =
   | { kind: 'stopped'; user: UserName }
-  | { kind: 'starting'; user: UserName; since: number; step: string; progress: number }
+  | { kind: 'starting'; user: UserName; since: number; step: string; progress: number; ahead?: number }
   | { kind: 'ready'; user: UserName; since: number }
   | { kind: 'stopping'; user: UserName; since: number }
   | { kind: 'failed'; user: UserName; at: number; end: ServerEnd }

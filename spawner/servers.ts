@@ -21,6 +21,7 @@ import type { WatchEvent } from '../systemd/watcher.ts'
 import type { Accounts } from './accounts.ts'
 import type { Servers } from './listener.ts'
 import type { Event, Server, ServerEnd } from './protocol.ts'
+import type { StartQueue, Wait } from './start-queue.ts'
 import { limitProperties, planServer, serverUnitName, userOfUnit, usersJournal } from './unit.ts'
 
 export interface ServersOptions {
@@ -29,6 +30,7 @@ export interface ServersOptions {
   units: Units
   accounts: Accounts
   hubGid: number
+  startQueue: StartQueue
   log: (line: string) => void
 }
 
@@ -47,6 +49,8 @@ interface Order {
   since: number
   /** Of a start: systemd has taken it on, so what the unit does from now on is this start. */
   isAccepted: boolean
+  /** Of a start, while it is not its turn. */
+  wait?: Wait | undefined
 }
 
 interface Known {
@@ -59,7 +63,8 @@ interface Known {
 /** As many lines of the log as fit on a page and hold a Python traceback. */
 const logLines = 30
 
-export function createServers({ layout, config, units, accounts, hubGid, log }: ServersOptions): WatchedServers {
+export function createServers(options: ServersOptions): WatchedServers {
+  const { layout, config, units, accounts, hubGid, startQueue, log } = options
   const known = new Map<UserName, Known>()
   /** The run that was last heard of. */
   const latest = new Map<UserName, string | undefined>()
@@ -104,6 +109,13 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
   }
 
   async function launch(user: UserName, inForce: Config, isWanted: () => boolean): Promise<void> {
+    const setWait = (wait: Wait | undefined) =>
+      change(user, server => {
+        if (isWanted() && server.order) server.order.wait = wait
+      })
+    using turn = await startQueue.enter({ isFirst: isAdmin(inForce, user), isWanted, onWait: setWait })
+    if (!turn) return
+    setWait(undefined)
     const account = await accounts.ensure(user, {
       isAdmin: isAdmin(inForce, user),
       memberships: new Map([...inForce.unixGroups].map(([group, members]) => [group, members.has(user)])),
@@ -137,6 +149,8 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
       server.order = order
       delete server.failure
     })
+    // The order before is not wanted any more.
+    startQueue.look()
     work(isWanted)
       .catch(error => {
         log(
@@ -154,6 +168,10 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
     return get(user)
   }
 
+  function activeCount(): number {
+    return [...known].filter(([user, server]) => ['ready', 'starting'].includes(stateOf(user, server).kind)).length
+  }
+
   function get(user: UserName): Server {
     return stateOf(user, known.get(user) ?? {})
   }
@@ -168,6 +186,8 @@ export function createServers({ layout, config, units, accounts, hubGid, log }: 
       const { order } = known.get(user) ?? {}
       const { kind } = get(user)
       if (order?.kind === 'start' || ((kind === 'ready' || kind === 'starting') && !order)) return get(user)
+      const most = inForce.spawner.activeServerLimit
+      if (most > 0 && !isAdmin(inForce, user) && activeCount() >= most) throw tooMany(most)
       log(`start of the server of ${user}`)
       return carryOut(user, 'start', isWanted => launch(user, inForce, isWanted))
     },
@@ -219,6 +239,7 @@ function stateOf(user: UserName, { unit, order, failure }: Known): Server {
   const changed = unit?.stateChangeTimestampMs ?? Date.now()
   if (order?.kind === 'stop') return { kind: 'stopping', user, since: order.since }
   // What is still to be seen of the unit is the run before.
+  if (order?.wait) return waiting(user, order.since, order.wait)
   if (order && !order.isAccepted) return starting(user, order.since, 10, 'Preparing the account and its limits')
   switch (unit?.active) {
     case 'active':
@@ -233,8 +254,13 @@ function stateOf(user: UserName, { unit, order, failure }: Known): Server {
   return failure ? { kind: 'failed', user, ...failure } : { kind: 'stopped', user }
 }
 
-function starting(user: UserName, since: number, progress: number, step: string): Server {
-  return { kind: 'starting', user, since, progress, step }
+function starting(user: UserName, since: number, progress: number, step: string) {
+  return { kind: 'starting', user, since, progress, step } as const
+}
+
+function waiting(user: UserName, since: number, { ahead, isForMemory }: Wait): Server {
+  const step = isForMemory ? 'Waiting for memory: other servers use all that the machine has' : 'Waiting for a turn'
+  return { ...starting(user, since, 5, step), ahead }
 }
 
 function endOf(error: unknown): ServerEnd {
@@ -252,6 +278,14 @@ function noSocketFolder(user: UserName): ProblemError {
     what: `The server of ${user} could not be started`,
     why: 'the folder for its socket could not be mounted',
     fix: 'An administrator finds the reason with: sudo journalctl --boot --grep=tljh-users',
+  })
+}
+
+function tooMany(most: number): ProblemError {
+  return new ProblemError('SERVER_LIMIT', {
+    what: 'The server was not started',
+    why: `${most === 1 ? 'one server runs' : `${most} servers run`}, and the teacher lets no more run at a time`,
+    fix: 'Try again when somebody has stopped theirs. The teacher can change that: spawner.active_server_limit in sudo tljh-ts config edit',
   })
 }
 

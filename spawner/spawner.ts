@@ -5,6 +5,7 @@
  */
 import { once } from 'node:events'
 import { chmodSync, mkdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { runCommand } from '../commands.ts'
 import { openConfigFile } from '../config/file.ts'
 import type { Layout } from '../config/paths.ts'
@@ -21,10 +22,14 @@ import { createLeavers } from './leavers.ts'
 import { createListener } from './listener.ts'
 import { createLive } from './live.ts'
 import { createServers } from './servers.ts'
+import { createStartQueue } from './start-queue.ts'
 import { serverUnits } from './unit.ts'
 
 /** SD_LISTEN_FDS_START: the first descriptor that systemd hands over. */
 const firstSocket = 3
+
+/** More take longer for everybody (`npm run bench -- class`). */
+const startsAtOnce = Math.max(2, availableParallelism())
 
 /** Runs until SIGTERM or SIGINT. */
 export async function runSpawner(
@@ -49,7 +54,11 @@ export async function runSpawner(
   await using bus = new SystemBus()
   const accounts = createAccounts(user => ownAccount(config.current(), user))
   const units = createUnits(bus)
-  const servers = createServers({ layout, config, units, accounts, hubGid, log })
+  const startQueue = createStartQueue({
+    atOnce: () => config.current().spawner.concurrentSpawnLimit ?? startsAtOnce,
+    reserve: () => config.current().spawner.memoryReserve,
+  })
+  const servers = createServers({ layout, config, units, accounts, hubGid, startQueue, log })
   const leavers = createLeavers({ config, servers, accounts, departures: createDepartures(layout, units), log })
   const audit = createAudit(problem => log(String(problem)))
   const live = createLive({ configFile: layout.configFile, config, servers, accounts, audit, log })

@@ -22,6 +22,8 @@ interface Progress {
   /** 0 to 100. */
   progress: number
   message: string
+  /** What it is without the details that change, such as the place in a queue. */
+  step: string
   outcome: { kind: 'pending' } | { kind: 'ready' } | { kind: 'failed'; end: End }
 }
 
@@ -36,7 +38,7 @@ const connection = element('connection', HTMLElement)
 
 /** When the start was asked for, on the clock of `performance.now()`: the hub's clock need not be ours. */
 const startedAt = performance.now() - Number(card.dataset.elapsedMs)
-const listed = new Set([step.textContent])
+const listed = new Set([steps.querySelector('span')?.textContent])
 
 follow(card.dataset.progressUrl ?? '')
 
@@ -68,14 +70,14 @@ async function reloadOnceAnswered(): Promise<void> {
   else setTimeout(reloadOnceAnswered, retryMs)
 }
 
-function show({ progress, message, outcome }: Progress): void {
+function show({ progress, message, step: name, outcome }: Progress): void {
   bar.value = Math.max(bar.value, progress)
   if (outcome.kind === 'failed') {
     showFailure(outcome.end)
     return
   }
   step.textContent = message
-  list(message)
+  list(name)
   if (outcome.kind === 'ready') goOn()
 }
 
@@ -130,9 +132,11 @@ function readProgress(data: string): Progress | undefined {
   if (event === undefined) return undefined
   const progress = Number(event.progress) || 0
   const message = text(event.message)
-  if (event.failed === true) return { progress, message, outcome: { kind: 'failed', end: readEnd(event.end, message) } }
-  if (event.ready === true) return { progress, message, outcome: { kind: 'ready' } }
-  return { progress, message, outcome: { kind: 'pending' } }
+  const step = text(event.step) || message
+  if (event.failed === true)
+    return { progress, message, step, outcome: { kind: 'failed', end: readEnd(event.end, message) } }
+  if (event.ready === true) return { progress, message, step, outcome: { kind: 'ready' } }
+  return { progress, message, step, outcome: { kind: 'pending' } }
 }
 
 function readEnd(value: unknown, message: string): End {
