@@ -24,6 +24,8 @@ const PACKAGES = [
   ...['libatomic1', 'chromium', 'fonts-dejavu-core'],
   // What releases are made with: which files are ours, uv out of its wheel, signatures.
   ...['git', 'python3', 'python3-pip', 'openssh-client'],
+  // A virtual machine, and its disk.
+  ...['qemu-system-x86', 'e2fsprogs'],
 ]
 
 /** What a person can do something about, and no stack trace helps with. */
