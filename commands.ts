@@ -5,7 +5,7 @@
  * a file that it finds in the current folder or above it (`uv.toml`, `.npmrc`), and root may stand in a folder of somebody else's. So paths in
  * the arguments are absolute.
  */
-import { execFile } from 'node:child_process'
+import { type ExecFileException, execFile } from 'node:child_process'
 
 export interface CommandResult {
   /** The exit code. */
@@ -39,7 +39,7 @@ export function runCommand(
       args,
       { cwd: '/', env: { ...environment, ...env }, timeout: timeoutMs, encoding: 'utf8', maxBuffer: mostOutput },
       (error, stdout, stderr) => {
-        if (error && typeof error.code !== 'number') reject(error)
+        if (error && typeof error.code !== 'number') reject(failure(error, file, timeoutMs))
         else resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr: stderr.trim() })
       },
     )
@@ -47,4 +47,11 @@ export function runCommand(
     child.stdin?.on('error', () => undefined)
     child.stdin?.end(input)
   })
+}
+
+/** Node.js says `Command failed` of all of them alike. */
+function failure(error: ExecFileException, file: string, timeoutMs: number): Error {
+  if (error.code !== null && error.code !== undefined) return error
+  if (error.killed) return new Error(`${file} did not end within ${timeoutMs / 1000} s`, { cause: error })
+  return new Error(`${file} was ended by ${error.signal}`, { cause: error })
 }

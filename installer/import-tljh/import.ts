@@ -60,6 +60,8 @@ interface Begun {
   plan: ImportPlan
   from: string
   hasNewEnvironment: boolean
+  /** It changes nothing any more, and all that counts has been read. */
+  isStopped: boolean
   /** All of TLJH is in its new place; what lies in the old ones now is ours. */
   isMoved: boolean
 }
@@ -115,7 +117,7 @@ async function begin(
 ): Promise<Begun> {
   if (!isTljh(from)) throw notDone(`there is no TLJH in ${from}`, 'Name its folder with --from')
   const plan = planImport(await readOldHub(from), admin.map(parseUserName))
-  return { plan, from, hasNewEnvironment, isMoved: false }
+  return { plan, from, hasNewEnvironment, isStopped: false, isMoved: false }
 }
 
 function* whatIsDone({ from, hasNewEnvironment, plan }: Begun, layout: Layout): Iterable<string> {
@@ -163,6 +165,12 @@ async function moveAside(begun: Begun, layout: Layout): Promise<void> {
   // The servers of users are units of TLJH's making: they end with it, before others of the same users begin.
   await runCommand('systemctl', ['disable', '--now', '--quiet', ...units], { timeoutMs: 90_000 })
   await runCommand('systemctl', ['stop', 'jupyter-*.service'], { timeoutMs: 90_000 })
+  await mustBeStopped([...units, 'jupyter-*.service'])
+  if (!begun.isStopped) {
+    // Somebody may have changed a password since the plan was shown. From here on it lies where it was moved to.
+    begun.plan.hashes = planImport(await readOldHub(begun.from), begun.plan.admins).hashes
+    note(Object.assign(begun, { isStopped: true }), layout)
+  }
   for (const unit of units.flatMap(unit => [unit, `${unit}.d`])) move(join(unitFolder, unit), join(kept, 'units', unit))
   await runCommand('systemctl', ['daemon-reload'])
   move('/etc/sudoers.d/jupyterhub-admins', join(kept, 'sudoers.d/jupyterhub-admins'))
@@ -174,6 +182,18 @@ async function moveAside(begun: Begun, layout: Layout): Promise<void> {
   for (const name of ['state', 'config', 'installer.log']) move(join(from, name), join(kept, name))
   if (hasNewEnvironment) move(join(from, 'user'), join(kept, 'user'))
   note(Object.assign(begun, { isMoved: true }), layout)
+}
+
+/** `systemctl` fails where a unit is not there, too; what counts is that none runs. */
+async function mustBeStopped(patterns: readonly string[]): Promise<void> {
+  const running = ['--plain', '--no-legend', '--state=active,activating,deactivating,reloading']
+  const { stdout } = await runCommand('systemctl', ['list-units', ...running, ...patterns])
+  const names = stdout.split('\n').flatMap(line => line.trim().split(/\s+/)[0] || [])
+  if (names.length === 0) return
+  throw notDone(
+    `${names.join(', ')} cannot be stopped`,
+    `Stop it: sudo systemctl stop ${names.join(' ')}. Then give the same command again`,
+  )
 }
 
 /** Where it was moved already, what is in the old place is moved no more. */

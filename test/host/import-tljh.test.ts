@@ -67,7 +67,14 @@ async function layTljh(): Promise<void> {
   })
   await host.run(['ln', '-s', '/opt/tljh/hub/bin/tljh-config', '/usr/bin/tljh-config'])
   const hash = hashSync(password, 10)
-  const store = { lehrer: hash, ann: hash, bob: 'not a hash', mallory: hash, Ann: 'another', 'a b': hash }
+  const store = {
+    lehrer: hash,
+    ann: hashSync('not old enough', 4),
+    bob: 'not a hash',
+    mallory: hash,
+    Ann: 'another',
+    'a b': hash,
+  }
   await host.run(['python3', '-c', writeStore], { input: JSON.stringify(store) })
   await host.writeFile('/opt/tljh/state/jupyterhub.sqlite', await database(), { mode: 0o600 })
   for (const name of ['lehrer', 'ann']) {
@@ -149,6 +156,19 @@ with sqlite3.connect('/srv/tljh/state/jupyterhub.sqlite') as db:
   assert.match(stdout, /^dora +administrator +keeps the password/m)
   assert.match(stdout, /"emil" has signed up and was not approved/)
   assert.match((await takeOver('--dry-run', '--from', '/srv/tljh')).stderr, /names an administrator/)
+})
+
+test('a TLJH that cannot be stopped stays where it is, and what it changes meanwhile counts', async () => {
+  const dropIn = '/etc/systemd/system/jupyterhub.service.d/no-stop.conf'
+  await host.writeFile(dropIn, '[Unit]\nRefuseManualStop=yes\n')
+  await host.run(['systemctl', 'daemon-reload'])
+  const { code, stderr } = await takeOver('--yes')
+  assert.equal(code, 1)
+  assert.match(stderr, /jupyterhub\.service cannot be stopped[\s\S]*sudo systemctl stop jupyterhub\.service/)
+  await host.run(['test', '-e', '/opt/tljh/state/jupyterhub.sqlite'])
+  await host.run(['rm', '-r', dropIn.replace(/\/[^/]*$/, '')])
+  await host.run(['systemctl', 'daemon-reload'])
+  await host.run(['python3', '-c', writeStore], { input: JSON.stringify({ ann: hashSync(password, 10) }) })
 })
 
 test('everybody logs in with the old password and finds the files; what was killed is completed', async () => {
