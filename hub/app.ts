@@ -4,6 +4,7 @@
  * All routes of ours are below `hub/`; `user/NAME/` belongs to the users' servers (hub/user-servers.ts). Every refusal
  * is a `ProblemError` thrown where it is known, and turned here into a page for people or JSON for programs.
  */
+import { createServer, type RequestListener, type ServerOptions } from 'node:http'
 import cookie from '@fastify/cookie'
 import formbody from '@fastify/formbody'
 import helmet, { type FastifyHelmetOptions } from '@fastify/helmet'
@@ -18,6 +19,7 @@ import { configurationRoutes } from './configuration.ts'
 import { isSecure } from './cookies.ts'
 import { entryRoutes } from './entry.ts'
 import { externalLoginRoutes } from './external-login.ts'
+import { createGate } from './gate.ts'
 import type { Origins } from './origins.ts'
 import { crossOrigin, noPage } from './refusals.ts'
 import { secondStepRoutes } from './second-step.ts'
@@ -31,6 +33,17 @@ import { visitRoutes } from './visiting.ts'
 const mostFormBytes = 64 * 1024
 /** For the head of a request, and for a whole one to the hub's own pages. */
 const slowestRequestMs = 30_000
+
+const serverOptions: ServerOptions = {
+  // An upload to a user's server may take hours; `refuseSlow` is for the rest.
+  requestTimeout: 0,
+  headersTimeout: slowestRequestMs,
+  connectionsCheckingInterval: 5_000,
+  keepAliveTimeout: 75_000,
+  noDelay: true,
+  // Programs offer h2c in passing; what is not taken up is a request like any other.
+  shouldUpgradeCallback: request => request.headers.upgrade?.toLowerCase() === 'websocket',
+}
 
 const securityHeaders = (origins: Origins) =>
   ({
@@ -58,17 +71,20 @@ export async function createApp(
   assets: Assets,
   onRoute: (route: { method: string; url: string }) => void = () => undefined,
 ): Promise<FastifyInstance> {
+  const gate = createGate(hub)
   const app = fastify({
     logger: false,
     bodyLimit: mostFormBytes,
-    // An upload to a user's server may take hours; `refuseSlow` is for the rest.
-    requestTimeout: 0,
-    http: {
-      headersTimeout: slowestRequestMs,
-      connectionsCheckingInterval: 5_000,
-      keepAliveTimeout: 75_000,
-      // Programs offer h2c in passing; what is not taken up is a request like any other.
-      shouldUpgradeCallback: request => request.headers.upgrade?.toLowerCase() === 'websocket',
+    // Most of what comes is for a user's server, and never gets to the routes.
+    serverFactory(route) {
+      const serve: RequestListener = (request, response) => {
+        if (!gate.carry(request, response, route)) route(request, response)
+      }
+      // One that came behind others on its connection has no socket before they are answered. It waits, or what it asks could be done first.
+      return createServer(serverOptions, (request, response) => {
+        if (response.socket) serve(request, response)
+        else response.once('socket', () => serve(request, response))
+      })
     },
     // An address that cannot be read never gets as far as the error handler.
     frameworkErrors(error, request, reply) {
@@ -101,7 +117,7 @@ export async function createApp(
   })
   // Once all of it is said: whoever never closes the other half would keep the connection for ever.
   app.server.on('upgrade', (_request, socket) => socket.once('finish', () => socket.destroy()))
-  await app.register(userServerRoutes, hub)
+  await app.register(userServerRoutes, { hub, gate })
   await app.register(async own => {
     await own.register(formbody, { bodyLimit: mostFormBytes })
     own.addHook('onRequest', async (_request, reply) => reply.helmet())

@@ -51,20 +51,25 @@ export interface Forwarded {
   hubCookies: ReadonlySet<string>
 }
 
+/** What becomes of a header of a request, by its name. */
+type Fate = 'dropped' | 'cookie' | 'upgrade' | 'kept'
+
 /**
- * The headers of a request, as the user's server gets them. An upgrade keeps `Connection: Upgrade`; a body whose length is
- * not known is sent on as it came, in chunks.
+ * The headers of a request, as the user's server gets them. An upgrade keeps `Connection: Upgrade`; how a body is cut into chunks is
+ * said by who sends it.
  */
 export function requestHeaders(raw: readonly string[], forwarded: Forwarded, isUpgrade = false): string[] {
   const named = namedByConnection(raw)
   const out: string[] = []
-  for (const [name, value] of pairs(raw)) {
-    const key = name.toLowerCase()
-    // Programs behind the server may be told of headers as CGI tells of them, where `_` and `-` are the same.
-    if (hopByHop.has(key) || named.has(key) || fromHubAlone.test(key.replaceAll('_', '-'))) {
-      if (isUpgrade && key === 'upgrade') out.push('Connection', 'Upgrade', name, value)
-      if (key === 'transfer-encoding') out.push('Transfer-Encoding', 'chunked')
-    } else if (key === 'cookie') {
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const name = raw[index] ?? ''
+    const value = raw[index + 1] ?? ''
+    const fate = fateOf(name)
+    if (fate === 'upgrade') {
+      if (isUpgrade) out.push('Connection', 'Upgrade', name, value)
+    } else if (fate === 'dropped' || named?.has(name.toLowerCase())) {
+      // Nobody hears of it.
+    } else if (fate === 'cookie') {
       const kept = withoutCookies(value, forwarded.hubCookies)
       if (kept !== undefined) out.push(name, kept)
     } else {
@@ -77,13 +82,32 @@ export function requestHeaders(raw: readonly string[], forwarded: Forwarded, isU
   return out
 }
 
+/** By the name as it was written. Browsers write the same few again and again. */
+const fates = new Map<string, Fate>()
+const mostFates = 1_000
+
+function fateOf(name: string): Fate {
+  const known = fates.get(name)
+  if (known) return known
+  const key = name.toLowerCase()
+  // Programs behind the server may be told of headers as CGI tells of them, where `_` and `-` are the same.
+  const isDropped = hopByHop.has(key) || fromHubAlone.test(key.replaceAll('_', '-'))
+  const fate = key === 'upgrade' ? 'upgrade' : isDropped ? 'dropped' : key === 'cookie' ? 'cookie' : 'kept'
+  // Strangers may think up names for ever.
+  if (fates.size >= mostFates) fates.clear()
+  fates.set(name, fate)
+  return fate
+}
+
 /** The headers of an answer of the server below `prefix` (`/user/NAME/`), as the browser gets them. */
 export function responseHeaders(raw: readonly string[], prefix: string, isUpgrade = false): string[] {
   const named = namedByConnection(raw)
   const out: string[] = []
-  for (const [name, value] of pairs(raw)) {
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const name = raw[index] ?? ''
+    const value = raw[index + 1] ?? ''
     const key = name.toLowerCase()
-    if (hopByHop.has(key) || named.has(key) || originWide.has(key)) {
+    if (hopByHop.has(key) || named?.has(key) || originWide.has(key)) {
       if (isUpgrade && key === 'upgrade') out.push('Connection', 'Upgrade', name, value)
     } else if (key === 'set-cookie') {
       out.push(name, confinedCookie(value, prefix))
@@ -92,6 +116,17 @@ export function responseHeaders(raw: readonly string[], prefix: string, isUpgrad
     }
   }
   return out
+}
+
+/** What an answer says after its body, as the browser gets it: nothing that means something for more than this answer. */
+export function trailers(raw: readonly string[]): [string, string][] {
+  const kept: [string, string][] = []
+  for (const [name, value] of pairs(raw)) {
+    const key = name.toLowerCase()
+    const isForHead = hopByHop.has(key) || originWide.has(key) || endToEnd.has(key)
+    if (!isForHead && !/^(?:content|access-control|cross-origin)-/.test(key)) kept.push([name, value])
+  }
+  return kept
 }
 
 /** The cookie, for `prefix` and nothing above: without a domain, and with a path that the server may set. */
@@ -103,12 +138,17 @@ function confinedCookie(cookie: string, prefix: string): string {
   return [pair, ...kept, ` Path=${path?.startsWith(prefix) ? path : prefix}`].join(';')
 }
 
-function namedByConnection(raw: readonly string[]): Set<string> {
-  const named = new Set<string>()
-  for (const [name, value] of pairs(raw)) {
-    if (name.toLowerCase() !== 'connection') continue
+/** Undefined where nothing is named that means anything. */
+function namedByConnection(raw: readonly string[]): Set<string> | undefined {
+  let named: Set<string> | undefined
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const name = raw[index] ?? ''
+    const value = raw[index + 1] ?? ''
+    if (name.length !== 10 || name.toLowerCase() !== 'connection') continue
     for (const token of value.split(',').map(text => text.trim().toLowerCase())) {
-      if (!endToEnd.has(token)) named.add(token)
+      if (endToEnd.has(token) || hopByHop.has(token)) continue
+      named ??= new Set()
+      named.add(token)
     }
   }
   return named

@@ -181,7 +181,7 @@ export function steer(arrangement: Arrangement, asked: Asked): Verdict {
   const isReading = (method === 'GET' || method === 'HEAD') && !isUpgrade
   const serve: Verdict = { kind: 'serve' }
   const toHub: Verdict = { kind: 'redirect', to: `${hubOrigin(arrangement, asked)}${url}` }
-  const nothingHere: Verdict = isReading && isNavigation ? toHub : { kind: 'refuse', problem: noPage() }
+  const nothingHere = (): Verdict => (isReading && isNavigation ? toHub : { kind: 'refuse', problem: noPage() })
   // What is not a path could name a host of its own.
   if (!url.startsWith('/')) return place.kind === 'shared' ? serve : { kind: 'refuse', problem: noPage() }
 
@@ -193,9 +193,9 @@ export function steer(arrangement: Arrangement, asked: Asked): Verdict {
       if (!isReading) return { kind: 'refuse', problem: misdirected() }
       return { kind: 'redirect', to: `${serverOrigin(arrangement, asked, owner, owner)}${url}` }
     case 'server':
-      return owner !== undefined && labelOf(owner) === place.label ? serve : nothingHere
+      return owner !== undefined && labelOf(owner) === place.label ? serve : nothingHere()
     case 'visits':
-      return owner !== undefined ? serve : nothingHere
+      return owner !== undefined ? serve : nothingHere()
     case 'machine':
       if (url === `${baseUrl}hub/health`) return serve
       return isReading ? toHub : { kind: 'refuse', problem: misdirected() }

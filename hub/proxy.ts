@@ -1,18 +1,21 @@
 /**
  * Carries requests and WebSockets to the socket of a user's server, and nothing else: who may go where has been
- * decided before (hub/user-servers.ts), and what passes with it is said in hub/headers.ts.
+ * decided before (hub/gate.ts), and what passes with it is said in hub/headers.ts.
  *
  * Bodies stream both ways and have no time limit: an upload over a slow line takes as long as it takes. Connections to
- * a server are kept open, one pool for each account. A WebSocket is a pair of sockets after the handshake; no frame is
- * read.
+ * a server are kept open, one pool for each account. A WebSocket is a pair of sockets after the handshake.
+ *
+ * All of it goes by way of undici, whose connections cost a fraction of what those of node:http do (docs/decisions.md has the figures).
  */
-import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
-import { type Duplex, finished, pipeline } from 'node:stream'
-import { pipeline as pipelineEnded } from 'node:stream/promises'
-import { shortUnixName, type UnixName, type UserName, unixName } from '../config/names.ts'
+import type { Duplex } from 'node:stream'
+import { Pool } from 'undici'
+import { shortUnixName, type UserName, unixName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
-import { type Forwarded, requestHeaders, responseHeaders } from './headers.ts'
+import { type Forwarded, requestHeaders } from './headers.ts'
+import { bodyOf, Exchange, type Outcome } from './proxy/exchange.ts'
+import { Handshake } from './proxy/handshake.ts'
 
 /** A request that may go where it wants to go. */
 export interface Passage extends Forwarded {
@@ -24,7 +27,7 @@ export interface Passage extends Forwarded {
 }
 
 export interface ReverseProxy {
-  /** Answers from the server. Throws `SERVER_UNREACHABLE` or `SERVER_BUSY`, and then nothing has been answered. */
+  /** Answers from the server. Throws `SERVER_UNREACHABLE`, `SERVER_SILENT` or `SERVER_BUSY`, and then nothing has been answered. */
   request(passage: Passage, request: IncomingMessage, response: ServerResponse): Promise<void>
   /** Joins `socket` to the server, or passes the server's refusal on. Throws likewise. */
   upgrade(passage: Passage, request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void>
@@ -33,170 +36,152 @@ export interface ReverseProxy {
   close(): void
 }
 
-interface Answer {
-  message: IncomingMessage
-  /** Of an upgrade that the server agreed to. */
-  joined?: { socket: Duplex; head: Buffer }
-}
-
 /** Requests that may be sent again when a kept connection turns out to be closed. */
 const repeatable = new Set(['GET', 'HEAD', 'OPTIONS'])
+/** A kept connection that closes under a request is rare, and a new one is not kept: more than once is a server that breaks off. */
+const mostAttempts = 3
 
 /** More at once than any page asks for; what comes beyond waits. One student must not use up the hub's descriptors. */
 const mostConnections = 64
 /** Requests and WebSockets under way to one server; of the hub's 65536 descriptors each takes two. A student's server may keep them all for ever. */
 const mostUnderWay = 1_000
-/** A server says `103 Early Hints` once, if ever. One that does nothing else would keep the hub busy. */
-const mostInterimAnswers = 8
+/**
+ * Until an answer begins, from when the server has the request. Saving a big notebook, or making a PDF of one, takes Jupyter minutes in
+ * which it says nothing; after ten of them nobody waits any more, and the connection would be kept for ever.
+ */
+const answerLimitMs = 10 * 60_000
+/** Jupyter keeps its ends for an hour. */
+const keptMs = 60_000
 
-/** `socketsFolder` holds a folder with a `socket` in it for each account. */
-export function createProxy(socketsFolder: string): ReverseProxy {
-  const agents = new Map<UnixName, Agent>()
-  const underWay = new Map<UnixName, number>()
+/**
+ * `socketsFolder` holds a folder with a `socket` in it for each account.
+ * @param limitMs until an answer begins
+ */
+export function createProxy(socketsFolder: string, limitMs = answerLimitMs): ReverseProxy {
+  const pools = new Map<UserName, Pool>()
+  const underWay = new Map<UserName, number>()
 
-  function agentOf(account: UnixName): Agent {
-    const known = agents.get(account)
+  function poolOf(owner: UserName): Pool {
+    const known = pools.get(owner)
     if (known) return known
-    const agent = new Agent({ keepAlive: true, maxSockets: mostConnections, maxFreeSockets: 16 })
-    agents.set(account, agent)
-    return agent
-  }
-
-  /** Counts one in; whoever is counted in calls what is returned, once, at the end. Throws `SERVER_BUSY`. */
-  function enter(owner: UserName): () => void {
-    const account = unixName(owner)
-    const others = underWay.get(account) ?? 0
-    if (others >= mostUnderWay) throw busy(owner)
-    underWay.set(account, others + 1)
-    return () => {
-      const left = (underWay.get(account) ?? 1) - 1
-      if (left > 0) underWay.set(account, left)
-      else underWay.delete(account)
-    }
-  }
-
-  function open(passage: Passage, request: IncomingMessage, agent: Agent | false): ClientRequest {
-    return httpRequest({
-      socketPath: join(socketsFolder, shortUnixName(unixName(passage.owner)), 'socket'),
-      method: request.method,
-      path: passage.target,
-      headers: requestHeaders(request.rawHeaders, passage, agent === false),
-      setHost: false,
-      agent,
+    const pool = new Pool('http://localhost', {
+      socketPath: join(socketsFolder, shortUnixName(unixName(owner)), 'socket'),
+      connections: mostConnections,
+      keepAliveTimeout: keptMs,
+      headersTimeout: limitMs,
+      bodyTimeout: 0,
     })
+    pools.set(owner, pool)
+    return pool
   }
 
-  async function ask(passage: Passage, request: IncomingMessage, response: ServerResponse): Promise<IncomingMessage> {
-    const agent = agentOf(unixName(passage.owner))
-    const withBody = hasBody(request)
-    for (;;) {
-      const call = open(passage, request, agent)
-      response.once('close', () => call.destroy())
-      if (withBody) pipeline(request, call, () => undefined)
-      else call.end()
-      try {
-        const { message, joined } = await answerOf(call)
-        // Nobody asked for another protocol.
-        if (joined) throw abandoned(joined.socket)
-        return message
-      } catch (cause) {
-        const isStale = call.reusedSocket && !withBody && repeatable.has(request.method ?? '') && !response.destroyed
-        if (!isStale) throw unreachable(passage.owner, cause)
-      }
-    }
+  /** Counts one in; whoever is counted in says `leave` once, at the end. Throws `SERVER_BUSY`. */
+  function enter(owner: UserName): void {
+    const others = underWay.get(owner) ?? 0
+    if (others >= mostUnderWay) throw busy(owner)
+    underWay.set(owner, others + 1)
+  }
+
+  function leave(owner: UserName): void {
+    const left = (underWay.get(owner) ?? 1) - 1
+    if (left > 0) underWay.set(owner, left)
+    else underWay.delete(owner)
+  }
+
+  /** A function of its own: what it hands over is kept as long as the socket, with all that stands around it. */
+  function leaveWith(socket: Duplex, owner: UserName): void {
+    if (socket.closed) leave(owner)
+    else socket.once('close', () => leave(owner))
   }
 
   return {
     async request(passage, request, response) {
-      const leave = enter(passage.owner)
-      try {
-        const answer = await ask(passage, request, response)
-        const headers = responseHeaders(answer.rawHeaders, passage.prefix)
-        response.writeHead(answer.statusCode ?? 502, reasonOf(answer), headers)
-        // Half an answer cannot be mended: `pipeline` breaks the connection, so that the browser sees it.
-        await pipelineEnded(answer, response).catch(() => undefined)
-      } finally {
-        leave()
+      const { owner, prefix, target: path } = passage
+      const { promise, resolve, reject } = Promise.withResolvers<void>()
+      enter(owner)
+      const method = request.method ?? 'GET'
+      const body = hasBody(request) ? bodyOf(request) : null
+      const headers = requestHeaders(request.rawHeaders, passage)
+      const isRepeatable = body === null && repeatable.has(method)
+      let attempt = 0
+      let exchange: Exchange
+
+      const outcome: Outcome = {
+        done() {
+          leave(owner)
+          resolve()
+        },
+        failed(error) {
+          body?.destroy()
+          if (isRepeatable && ++attempt < mostAttempts && isStale(error) && !response.destroyed) return send()
+          leave(owner)
+          // Nobody waits for it.
+          if (response.destroyed) return resolve()
+          reject(problemOf(owner, error, limitMs))
+        },
       }
+      function send(): void {
+        exchange = new Exchange(response, prefix, outcome)
+        poolOf(owner).dispatch({ path, method, headers, body }, exchange)
+      }
+      response.on('drain', () => exchange.resume())
+      response.once('close', () => exchange.abandon())
+      // What is written to a browser that has gone is told here, and means nothing.
+      response.on('error', () => undefined)
+      send()
+      return promise
     },
 
     async upgrade(passage, request, socket, head) {
-      const leave = enter(passage.owner)
-      if (socket.closed) leave()
-      else socket.once('close', leave)
-      const call = open(passage, request, false)
-      const abandon = () => call.destroy()
-      socket.once('close', abandon)
-      call.end()
-      const { message, joined } = await answerOf(call).catch(cause => {
-        throw unreachable(passage.owner, cause)
-      })
-      socket.off('close', abandon)
-      const headers = responseHeaders(message.rawHeaders, passage.prefix, joined !== undefined)
-      if (joined) {
-        socket.write(headText(message, headers))
-        joinSockets(socket, head, joined.socket, joined.head)
-      } else {
-        socket.write(headText(message, [...headers, 'Connection', 'close']))
-        await pipelineEnded(message, socket).catch(() => undefined)
+      const { owner, prefix, target: path } = passage
+      const { promise, resolve, reject } = Promise.withResolvers<void>()
+      enter(owner)
+      leaveWith(socket, owner)
+      const headers = requestHeaders(request.rawHeaders, passage)
+      let attempt = 0
+      let handshake: Handshake
+
+      const abandon = () => handshake.abandon()
+      const outcome: Outcome = {
+        done() {
+          socket.off('close', abandon)
+          resolve()
+        },
+        failed(error) {
+          if (++attempt < mostAttempts && isStale(error) && !socket.destroyed) send()
+          else reject(problemOf(owner, error, limitMs))
+        },
       }
+      function send(): void {
+        handshake = new Handshake(socket, head, prefix, outcome)
+        poolOf(owner).dispatch({ path, method: 'GET', headers, upgrade: 'websocket' }, handshake)
+      }
+      socket.once('close', abandon)
+      send()
+      return promise
     },
 
     forget(owner) {
-      const account = unixName(owner)
-      agents.get(account)?.destroy()
-      agents.delete(account)
+      const pool = pools.get(owner)
+      pools.delete(owner)
+      void pool?.destroy()
     },
 
     close() {
-      for (const agent of agents.values()) agent.destroy()
-      agents.clear()
+      for (const pool of pools.values()) void pool.destroy()
+      pools.clear()
     },
   }
 }
 
-function abandoned(socket: Duplex): Error {
-  socket.destroy()
-  return new Error('it answered with a protocol that nobody asked for')
-}
-
-function answerOf(call: ClientRequest): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    let interimAnswers = 0
-    call.on('information', () => {
-      if (++interimAnswers > mostInterimAnswers) call.destroy(new Error('it answers without ever coming to an end'))
-    })
-    call.on('response', message => resolve({ message }))
-    call.on('upgrade', (message, socket, head) => resolve({ message, joined: { socket, head } }))
-    call.on('error', reject)
-    call.on('close', () => reject(new Error('the connection was closed')))
-  })
-}
-
-/** Whatever ends one of the two ends the other, so none is left half open. */
-function joinSockets(browser: Duplex, fromBrowser: Buffer, server: Duplex, fromServer: Buffer): void {
-  server.write(fromBrowser)
-  browser.write(fromServer)
-  browser.pipe(server)
-  server.pipe(browser)
-  finished(browser, () => server.destroy())
-  finished(server, () => browser.destroy())
+/** Whether the connection was one that had been kept, and was closed before anything was answered on it. */
+function isStale(error: Error): boolean {
+  return 'code' in error && (error.code === 'UND_ERR_SOCKET' || error.code === 'ECONNRESET' || error.code === 'EPIPE')
 }
 
 function hasBody(request: IncomingMessage): boolean {
   const length = request.headers['content-length']
   return request.headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0')
-}
-
-function headText(message: IncomingMessage, headers: readonly string[]): Buffer {
-  const lines = [`HTTP/1.1 ${message.statusCode} ${reasonOf(message)}`]
-  for (let index = 0; index < headers.length; index += 2) lines.push(`${headers[index]}: ${headers[index + 1]}`)
-  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
-}
-
-/** The reason phrase, where it is one that may be repeated. */
-function reasonOf(message: IncomingMessage): string {
-  return /^[\x20-\x7e]*$/.test(message.statusMessage ?? '') ? (message.statusMessage ?? '') : ''
 }
 
 function busy(owner: UserName): ProblemError {
@@ -207,7 +192,18 @@ function busy(owner: UserName): ProblemError {
   })
 }
 
-function unreachable(owner: UserName, cause: unknown): ProblemError {
+function problemOf(owner: UserName, cause: Error, limitMs: number): Error {
+  const code = 'code' in cause ? cause.code : undefined
+  // A header of the browser's that may not be sent on.
+  if (code === 'UND_ERR_INVALID_ARG') return Object.assign(new Error(cause.message, { cause }), { statusCode: 400 })
+  if (code === 'UND_ERR_HEADERS_TIMEOUT') {
+    return new ProblemError('SERVER_SILENT', {
+      what: `${owner}’s server has not answered`,
+      why: `it was asked ${Math.round(limitMs / 60_000)} minutes ago, and has said nothing since; it may be busy, or hang`,
+      fix: 'See whether its pages still work. If they do not, stop it and start it again on the home page; files are not touched',
+      cause,
+    })
+  }
   return new ProblemError('SERVER_UNREACHABLE', {
     what: `${owner}’s server does not answer`,
     why: 'it runs, and did not take the connection or broke it',

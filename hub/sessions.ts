@@ -3,10 +3,11 @@
  *
  * A session that began without TLS has sent its token in the clear, and counts on no connection with TLS; nor the other way round.
  */
-import { createHash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import type { AuthenticatorKind } from '../config/authenticators.ts'
 import type { UserName } from '../config/names.ts'
+import { onceATurn } from './once-a-turn.ts'
 
 export interface Session {
   /** Hex of the token's hash: names the session in the hub, and opens nothing. */
@@ -40,6 +41,8 @@ export interface Sessions {
   onEnd(listener: () => void): void
 }
 
+type Found = { session: Session; isSecure: boolean } | 'none'
+
 /** JupyterHub's. */
 export const sessionAgeSeconds = 14 * 24 * 3600
 
@@ -60,6 +63,25 @@ export function createSessions(db: DatabaseSync): Sessions {
   const removePlain = db.prepare('DELETE FROM sessions WHERE is_secure = 0')
   const removeExpired = db.prepare('DELETE FROM sessions WHERE expires <= ?')
 
+  /** What was found in this turn of the event loop; forgotten as soon as anything is ended here. */
+  let foundInTurn = onceATurn(() => new Map<string, Found>())
+
+  function look(token: string): Found {
+    const id = hashOf(token)
+    const row = select.get(id, Date.now())
+    if (!row) return 'none'
+    const user = String(row.user) as UserName
+    seen.set(user, Date.now())
+    const way = String(row.way) as AuthenticatorKind
+    const session = { id: id.toString('hex'), user, way, started: Number(row.started) }
+    return { session, isSecure: row.is_secure === 1 }
+  }
+
+  function tellOfEnd(): void {
+    foundInTurn = onceATurn(() => new Map<string, Found>())
+    for (const listener of listeners) listener()
+  }
+
   return {
     start(user, way, isSecure) {
       const now = Date.now()
@@ -70,17 +92,10 @@ export function createSessions(db: DatabaseSync): Sessions {
     },
     find(token, isSecure) {
       if (!token) return undefined
-      const id = hashOf(token)
-      const row = select.get(id, Date.now())
-      if (!row || (row.is_secure === 1) !== isSecure) return undefined
-      const { user, way, started } = row
-      seen.set(String(user), Date.now())
-      return {
-        id: id.toString('hex'),
-        user: String(user) as UserName,
-        way: String(way) as AuthenticatorKind,
-        started: Number(started),
-      }
+      const found = foundInTurn()
+      const known = found.get(token) ?? look(token)
+      found.set(token, known)
+      return known !== 'none' && known.isSecure === isSecure ? known.session : undefined
     },
     isOpen({ id, user }) {
       const isOpen = select.get(Buffer.from(id, 'hex'), Date.now()) !== undefined
@@ -91,19 +106,19 @@ export function createSessions(db: DatabaseSync): Sessions {
     hasAny: user => selectAny.get(user, Date.now()) !== undefined,
     end(session) {
       remove.run(Buffer.from(session.id, 'hex'))
-      for (const listener of listeners) listener()
+      tellOfEnd()
     },
     endAllOf(user) {
       removeAllOf.run(user)
-      for (const listener of listeners) listener()
+      tellOfEnd()
     },
     endOthers({ id, user }) {
       removeOthers.run(user, Buffer.from(id, 'hex'))
-      for (const listener of listeners) listener()
+      tellOfEnd()
     },
     endPlain() {
       if (removePlain.run().changes === 0) return
-      for (const listener of listeners) listener()
+      tellOfEnd()
     },
     keepOnly(isIn) {
       let hasEnded = false
@@ -112,12 +127,12 @@ export function createSessions(db: DatabaseSync): Sessions {
         removeKind.run(user as string, way as string)
         hasEnded = true
       }
-      if (hasEnded) for (const listener of listeners) listener()
+      if (hasEnded) tellOfEnd()
     },
     onEnd: listener => void listeners.push(listener),
   }
 }
 
 function hashOf(token: string): Buffer {
-  return createHash('sha256').update(token).digest()
+  return hash('sha256', token, 'buffer')
 }

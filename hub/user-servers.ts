@@ -1,118 +1,35 @@
 /**
- * Everything below `user/NAME/`: decides who may pass, and hands over to the proxy.
- *
- * The path is parsed once, here, from what the browser sent (`readTarget`); that string decides whose server is meant,
- * and the same string is forwarded. A spelling that could be read in two ways is refused, never normalised.
- *
- * Who asks is told by the hub's session cookie on the hub's own origin, and by a pass (hub/visits.ts) on every other; one never
- * counts where the other does. Whoever uses somebody else's server has begun a visit before.
+ * Everything below `user/NAME/` that is not simply carried on (hub/gate.ts): servers that do not run, people who have to log in or to
+ * read a note first, the way out; and WebSockets.
  */
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { isUserName, type UserName } from '../config/names.ts'
-import { addressOf, isFromHere, isNavigation, isOwnLink, isSameOrigin } from './access.ts'
+import type { UserName } from '../config/names.ts'
+import { isFromHere, isNavigation, isOwnLink } from './access.ts'
 import { formToken, type Hub, problemAnswer, sendPage } from './answers.ts'
-import { cookieValues, isSecure, ownCookie, ownCookieNames } from './cookies.ts'
+import { cookieValues } from './cookies.ts'
 import { endSession } from './entrance.ts'
-import type { Passage } from './proxy.ts'
-import {
-  ambiguousAddress,
-  crossOrigin,
-  enterVoid,
-  loginNeeded,
-  noPage,
-  notRunning,
-  notYours,
-  visitNeeded,
-} from './refusals.ts'
+import { type Gate, methods, readTarget, type Target } from './gate.ts'
+import { enterVoid, noPage, notRunning } from './refusals.ts'
 import { type Session, sessionAgeSeconds } from './sessions.ts'
 import { arrivalPath } from './visiting.ts'
 import { digestOf, newNonce, nonceCookie, type PassPlace, passCookie } from './visits.ts'
 
-/** What a request below `user/` asks for. */
-interface Target {
-  owner: UserName
-  /** From the slash after the name on, without the query; empty for `user/NAME` itself. */
-  rest: string
-  /** With the `?`, or empty. */
-  query: string
-}
-
-const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
 /** Time to log in and to read the note on the way. */
 const nonceSeconds = 900
-/** How soon a WebSocket ends whose session has ended elsewhere, as by a new password or a change of the configuration. */
-const sweepMs = 5_000
 
-export async function userServerRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
+export async function userServerRoutes(app: FastifyInstance, { hub, gate }: { hub: Hub; gate: Gate }): Promise<void> {
   const { baseUrl, access, origins, visits, servers, proxy, pages } = hub
+  const { admit, passPlaceOf, cookieFor, mayGoOn, passage, follow, sweep } = gate
 
   // Bodies belong to the user's server: not read here, whatever their type.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
 
-  /** Answers and WebSockets that are under way: they end with their session. */
-  const live = new Map<Duplex | ServerResponse, { session: Session; owner: UserName }>()
-
-  function follow(connection: Duplex | ServerResponse, session: Session, owner: UserName): void {
-    live.set(connection, { session, owner })
-    connection.once('close', () => live.delete(connection))
-  }
-
-  /** Whether the session may use the server as it is now: an administrator's visit ends. */
-  function mayGoOn(session: Session, owner: UserName): boolean {
-    const isVisit = session.user !== owner
-    return access.mayUse(session.user, owner) && (!isVisit || visits.isGranted(session, owner))
-  }
-
-  /** The origin of its own that a request came to; undefined on the hub's. */
-  function passPlaceOf(request: IncomingMessage): PassPlace | undefined {
-    const { kind } = origins.placeOf(request)
-    return kind === 'server' || kind === 'visits' ? kind : undefined
-  }
-
-  function cookieFor(request: IncomingMessage, name: string, owner: UserName) {
-    return ownCookie(name, { path: `${baseUrl}user/${owner}/`, isSecure: isSecure(request) })
-  }
-
-  /** Who asks, by the pass that the browser has for this owner and origin. One that has ended is none. */
-  function sessionByPass(request: IncomingMessage, owner: UserName, place: PassPlace): Session | undefined {
-    const { name } = cookieFor(request, passCookie(owner), owner)
-    return cookieValues(request.headers.cookie, name)
-      .map(pass => visits.sessionIn(pass, owner, place))
-      .find(session => session && access.isLive(session) && mayGoOn(session, owner))
-  }
-
-  /** Throws what keeps this request from going there. */
-  function admit(request: IncomingMessage, { owner }: Target): Session {
-    const place = passPlaceOf(request)
-    const session = place ? sessionByPass(request, owner, place) : access.sessionOf(request)
-    if (!session) throw loginNeeded()
-    if (!access.mayUse(session.user, owner)) throw notYours(session.user)
-    if (!place && origins.serverOrigin(request, owner, session.user) !== '') throw visitNeeded(owner)
-    if (!mayGoOn(session, owner)) throw visitNeeded(owner)
-    // A page of another origin gets nothing, not even what only reads: it could be a script or a picture to it.
-    const { upgrade, origin } = request.headers
-    const isPage = request.method === 'GET' && upgrade === undefined && origin === undefined && isNavigation(request)
-    if (!isPage && !isSameOrigin(request)) throw crossOrigin()
-    return session
-  }
-
-  function passage(request: IncomingMessage, session: Session, owner: UserName): Passage {
-    return {
-      owner,
-      target: request.url ?? '',
-      prefix: `${baseUrl}user/${owner}/`,
-      user: session.user,
-      address: addressOf(request),
-      protocol: isSecure(request) ? 'https' : 'http',
-      // Not `_xsrf`: the hub's is for `hub/` alone, and Jupyter has its own of that name.
-      hubCookies: ownCookieNames(request.headers.cookie),
-    }
-  }
-
   async function handle(request: FastifyRequest, reply: FastifyReply) {
+    const failure = gate.failureOf(request.raw)
+    if (failure !== undefined) throw failure
     const target = readTarget(request.raw, baseUrl)
     const place = passPlaceOf(request.raw)
     const { owner, rest, query } = target
@@ -129,14 +46,10 @@ export async function userServerRoutes(app: FastifyInstance, hub: Hub): Promise<
 
     const server = servers.get(owner)
     if (server.kind === 'ready') {
-      reply.hijack()
+      // Since this moment, or it would have been carried on.
       follow(reply.raw, session, owner)
-      try {
-        await proxy.request(passage(request.raw, session, owner), request.raw, reply.raw)
-      } catch (error) {
-        await answerByHand(request, reply, error)
-      }
-      return reply
+      await proxy.request(passage(request.raw, session, owner), request.raw, reply.raw)
+      return reply.hijack()
     }
     if (!isNavigation(request.raw)) throw notRunning(owner)
     const next = request.raw.url ?? ''
@@ -206,20 +119,6 @@ export async function userServerRoutes(app: FastifyInstance, hub: Hub): Promise<
     return reply.clearCookie(name, options).redirect(`${hubAddress}login`)
   }
 
-  /** Fastify's reply was given away; what the proxy could not answer is answered by hand. */
-  async function answerByHand(request: FastifyRequest, reply: FastifyReply, error: unknown): Promise<void> {
-    const { raw } = reply
-    const { status, type, body } = problemAnswer(hub, error, request.raw)
-    if (raw.headersSent) return void raw.destroy()
-    await reply.helmet()
-    raw.writeHead(status, {
-      'content-type': type,
-      'content-length': Buffer.byteLength(body),
-      'cache-control': 'no-store',
-    })
-    raw.end(body)
-  }
-
   app.route({ method: [...methods], url: `${baseUrl}user/*`, handler: handle })
 
   async function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
@@ -243,29 +142,5 @@ export async function userServerRoutes(app: FastifyInstance, hub: Hub): Promise<
   }
   app.server.on('upgrade', (request, socket, head) => void upgrade(request, socket, head))
 
-  function sweep(): void {
-    for (const [connection, { session, owner }] of live) {
-      if (!access.isLive(session) || !mayGoOn(session, owner)) connection.destroy()
-    }
-  }
-  setInterval(sweep, sweepMs).unref()
-  hub.sessions.onEnd(sweep)
   servers.onGone(owner => proxy.forget(owner))
-}
-
-/** Throws `NO_PAGE` or `ADDRESS` for what is not, letter by letter, `user/NAME` or something below it. */
-function readTarget(request: IncomingMessage, baseUrl: string): Target {
-  const url = request.url ?? ''
-  const mark = url.indexOf('?')
-  const path = mark < 0 ? url : url.slice(0, mark)
-  const query = mark < 0 ? '' : url.slice(mark)
-  const prefix = `${baseUrl}user/`
-  if (!path.startsWith(prefix)) throw noPage()
-  const slash = path.indexOf('/', prefix.length)
-  const owner = slash < 0 ? path.slice(prefix.length) : path.slice(prefix.length, slash)
-  const rest = slash < 0 ? '' : path.slice(slash)
-  if (!isUserName(owner)) throw noPage()
-  if (rest.includes('\\') || /(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/i.test(rest) || url.includes('#'))
-    throw ambiguousAddress()
-  return { owner, rest, query }
 }
