@@ -52,6 +52,8 @@ import { createXsrf, secret } from './xsrf.ts'
 const lingerMs = 300
 const spawnerPatienceMs = 3_000
 const temporarySweepMs = 60_000
+/** How long the hub waits for browsers to close their WebSockets; one that sleeps never does. New ones wait in the socket's queue meanwhile. */
+const leaveMs = 500
 /** How long answers that have begun may take to end. */
 const graceMs = 5_000
 
@@ -169,6 +171,8 @@ export async function runHub(
   listeners.close()
   tls?.close()
   await drain(app.server, running)
+  // Last, so that the next hub is there soon after.
+  await proxy.takeLeave(leaveMs)
   proxy.close()
   spawner.close()
   await audit.flush()
@@ -176,7 +180,7 @@ export async function runHub(
   notifier.close()
 }
 
-/** Stops listening and lets what has begun come to its end. WebSockets break; JupyterLab opens them anew by itself. */
+/** Stops listening and lets what has begun come to its end. JupyterLab opens its WebSockets anew by itself. */
 async function drain(server: HttpServer, running: ReadonlySet<ServerResponse>): Promise<void> {
   // The HTTP server's own `close` would at once break kept connections on which a request may be on its way.
   NetServer.prototype.close.call(server)

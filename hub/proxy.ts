@@ -10,12 +10,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Pool } from 'undici'
 import { shortUnixName, type UserName, unixName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
 import { type Forwarded, requestHeaders } from './headers.ts'
 import { bodyOf, Exchange, type Outcome } from './proxy/exchange.ts'
 import { Handshake } from './proxy/handshake.ts'
+import type { Tunnel } from './proxy/joined.ts'
 
 /** A request that may go where it wants to go. */
 export interface Passage extends Forwarded {
@@ -33,6 +35,8 @@ export interface ReverseProxy {
   upgrade(passage: Passage, request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void>
   /** Forgets the connections to a server that is no more. */
   forget(owner: UserName): void
+  /** Ends the WebSockets, so that nothing is lost which browsers have sent; waits for them so many milliseconds and no longer. */
+  takeLeave(limitMs: number): Promise<void>
   close(): void
 }
 
@@ -60,6 +64,7 @@ const keptMs = 60_000
 export function createProxy(socketsFolder: string, limitMs = answerLimitMs): ReverseProxy {
   const pools = new Map<UserName, Pool>()
   const underWay = new Map<UserName, number>()
+  const tunnels = new Set<Tunnel>()
 
   function poolOf(owner: UserName): Pool {
     const known = pools.get(owner)
@@ -92,6 +97,12 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
   function leaveWith(socket: Duplex, owner: UserName): void {
     if (socket.closed) leave(owner)
     else socket.once('close', () => leave(owner))
+  }
+
+  /** Likewise. */
+  function keep(tunnel: Tunnel, socket: Duplex): void {
+    tunnels.add(tunnel)
+    socket.once('close', () => tunnels.delete(tunnel))
   }
 
   return {
@@ -142,12 +153,13 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
       let handshake: Handshake
 
       const abandon = () => handshake.abandon()
-      const outcome: Outcome = {
+      const outcome = {
+        joined: (tunnel: Tunnel) => keep(tunnel, socket),
         done() {
           socket.off('close', abandon)
           resolve()
         },
-        failed(error) {
+        failed(error: Error) {
           if (++attempt < mostAttempts && isStale(error) && !socket.destroyed) send()
           else reject(problemOf(owner, error, limitMs))
         },
@@ -165,6 +177,10 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
       const pool = pools.get(owner)
       pools.delete(owner)
       void pool?.destroy()
+    },
+
+    async takeLeave(limitMs) {
+      await Promise.race([Promise.all([...tunnels].map(tunnel => tunnel.takeLeave())), delay(limitMs, undefined, { ref: false })])
     },
 
     close() {

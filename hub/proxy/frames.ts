@@ -1,6 +1,6 @@
 /**
  * Where the frames of a WebSocket end (RFC 6455, section 5.2), as far as it takes to say goodbye in the place of a server that no longer
- * can: a frame may be put in between two others and nowhere else. What is in them is not looked at, and they pass as they are.
+ * can, or of a hub that goes: a frame may be put in between two others and nowhere else. What is in them is not looked at, and they pass as they are.
  */
 
 /** What is known of one direction. */
@@ -9,6 +9,8 @@ export interface FrameEnds {
   take(chunk: Buffer): void
   /** Whether a frame may be put in here: none has begun, and none has said that it was the last. */
   isBetween(): boolean
+  /** Whether the last one has come, whole. */
+  isOver(): boolean
 }
 
 const closeOpcode = 8
@@ -38,6 +40,7 @@ export function followFrames(): FrameEnds {
       }
     },
     isBetween: () => left === 0 && head.length === 0 && !isClosed,
+    isOver: () => left === 0 && head.length === 0 && isClosed,
   }
 }
 

@@ -8,21 +8,21 @@ import type { Duplex } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { responseHeaders } from '../headers.ts'
 import { countInterim, isPrintable, type Outcome, texts } from './exchange.ts'
-import { joinSockets } from './joined.ts'
+import { joinSockets, type Tunnel } from './joined.ts'
 
 /** undici's handler of one attempt. */
 export class Handshake implements Dispatcher.DispatchHandler {
   readonly #browser: Duplex
   readonly #head: Buffer
   readonly #prefix: string
-  readonly #outcome: Outcome
+  readonly #outcome: Outcome & { joined(tunnel: Tunnel): void }
   readonly #resume = () => this.#controller?.resume()
   #controller: Dispatcher.DispatchController | undefined
   readonly #interimAnswers = countInterim()
   #isAnswered = false
 
   /** @param head what the browser has sent after its request */
-  constructor(browser: Duplex, head: Buffer, prefix: string, outcome: Outcome) {
+  constructor(browser: Duplex, head: Buffer, prefix: string, outcome: Outcome & { joined(tunnel: Tunnel): void }) {
     this.#browser = browser
     this.#head = head
     this.#prefix = prefix
@@ -43,7 +43,7 @@ export class Handshake implements Dispatcher.DispatchHandler {
     this.#controller = undefined
     const headers = responseHeaders(texts(controller.rawHeaders), this.#prefix, true)
     this.#browser.write(headText(status, STATUS_CODES[status] ?? '', headers))
-    joinSockets(this.#browser, this.#head, server)
+    this.#outcome.joined(joinSockets(this.#browser, this.#head, server))
     this.#outcome.done()
   }
 

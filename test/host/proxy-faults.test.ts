@@ -247,6 +247,35 @@ test('a server that stops ends its WebSockets with a reason', async () => {
   assert.deepEqual([code, String(reason)], [1001, 'the server has stopped'])
 })
 
+test('of a hub that goes, browsers hear it, and all that they have sent before has arrived', async () => {
+  for (const size of [10, 300_000]) {
+    const sockets = Array.from(
+      { length: 20 },
+      () => new WebSocket(`ws://127.0.0.1:${(front.address() as AddressInfo).port}/ws`),
+    )
+    await Promise.all(sockets.map(socket => once(socket, 'open')))
+    let received = 0
+    for (const client of webSockets.clients) client.on('message', () => received++)
+    const ends = sockets.map(socket => once(socket, 'close') as Promise<[number, Buffer]>)
+    let sent = 0
+    const typing = sockets.map(async socket => {
+      while (socket.readyState === WebSocket.OPEN) {
+        sent++
+        socket.send(Buffer.alloc(size))
+        await delay(1)
+      }
+    })
+    await delay(20)
+    await proxy.takeLeave(10_000)
+    await Promise.all(typing)
+    for (const [code, reason] of await Promise.all(ends))
+      assert.deepEqual([code, String(reason)], [1012, 'the hub restarts'])
+    while (webSockets.clients.size > 0) await delay(5)
+    assert.ok(sent > sockets.length)
+    assert.equal(received, sent)
+  }
+})
+
 test('connections that are closed late are not kept, and hold nobody up', async () => {
   faultBehind = closedLate
   faultBefore = closedLate
