@@ -180,7 +180,10 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
     },
 
     async takeLeave(limitMs) {
-      await Promise.race([Promise.all([...tunnels].map(tunnel => tunnel.takeLeave())), delay(limitMs, undefined, { ref: false })])
+      await Promise.race([
+        Promise.all([...tunnels].map(tunnel => tunnel.takeLeave())),
+        delay(limitMs, undefined, { ref: false }),
+      ])
     },
 
     close() {

@@ -5,7 +5,9 @@
  * It does in the order in which a browser does: each redirect is followed, the page of the progress is loaded before
  * its events are.
  */
+import { randomUUID } from 'node:crypto'
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
+import { WebSocket } from 'ws'
 
 export interface Start {
   /** CLOCK_MONOTONIC in microseconds, the clock of systemd's own timestamps, when the button was pressed. */
@@ -22,6 +24,8 @@ export interface Student {
   startServer(): Promise<Start>
   /** Asks the hub for something by the cookies of the session, with the XSRF token; a POST is a form. */
   send(method: string, path: string, fields?: Record<string, string>): Promise<Answer>
+  /** Starts a kernel in the server, and runs a cell in it to its end. */
+  runCell(code: string): Promise<void>
   /** The events of a start or of a stop, to the last. */
   progress(): AsyncGenerator<ProgressEvent>
 }
@@ -36,6 +40,11 @@ export interface ProgressEvent {
   message?: string
   ready?: boolean
   failed?: boolean
+}
+
+interface Reply {
+  header: { msg_type: string }
+  content: { status?: string }
 }
 
 interface Cookie {
@@ -135,6 +144,34 @@ export function student(url: string, name: string): Student {
     }
   }
 
+  /** Over the WebSocket of a kernel, by the Jupyter messaging protocol. */
+  async function execute(path: string, code: string): Promise<void> {
+    const cookie = cookiesFor(path)
+      .map(one => `${one.name}=${one.value}`)
+      .join('; ')
+    const socket = new WebSocket(`${url.replace(/^http/, 'ws')}${path}`, { headers: { cookie, origin: url } })
+    const ended = Promise.withResolvers<void>()
+    const timer = setTimeout(() => ended.reject(new Error(`${name}'s cell at ${url} did not end`)), STEP_LIMIT_MS)
+    const content = { code, silent: false, store_history: false, user_expressions: {}, allow_stdin: false }
+    const header = { msg_id: randomUUID(), msg_type: 'execute_request', username: name, session: name, version: '5.3' }
+    const message = { header, parent_header: {}, metadata: {}, content, buffers: [], channel: 'shell' }
+    socket.on('open', () => socket.send(JSON.stringify(message)))
+    socket.on('message', data => {
+      const { header: answer, content: said } = JSON.parse(String(data)) as Reply
+      if (answer.msg_type !== 'execute_reply') return
+      if (said.status === 'ok') ended.resolve()
+      else ended.reject(new Error(`${name}'s cell at ${url}: ${said.status}`))
+    })
+    socket.on('error', ended.reject)
+    socket.on('close', () => ended.reject(new Error(`the WebSocket of ${name}'s kernel at ${url} was closed`)))
+    try {
+      await ended.promise
+    } finally {
+      clearTimeout(timer)
+      socket.terminate()
+    }
+  }
+
   async function untilReady(): Promise<void> {
     for await (const event of progress()) {
       if (event.failed) throw new Error(`the server of ${name} at ${url} did not start: ${JSON.stringify(event)}`)
@@ -153,6 +190,14 @@ export function student(url: string, name: string): Student {
       if (answer.status !== 302) throw new Error(`${name} cannot log in at ${url}: ${answer.status}\n${answer.body}`)
       // A page of the session has the token that belongs to it.
       await ask('GET', '/hub/home')
+    },
+    async runCell(code) {
+      const path = `/user/${name}/api/kernels`
+      const headers = { 'x-xsrftoken': xsrf(path), 'content-type': 'application/json' }
+      const { status, body } = await ask('POST', path, headers, JSON.stringify({ name: 'python3' }))
+      if (status !== 201) throw new Error(`no kernel for ${name} at ${url}: ${status} ${body.slice(0, 500)}`)
+      const { id } = JSON.parse(body) as { id: string }
+      await execute(`${path}/${id}/channels?session_id=${randomUUID()}`, code)
     },
     async startServer() {
       const clickUs = monotonicUs()

@@ -15,6 +15,7 @@ const VERSIONS = {
   jupyterhub: '6.1.1',
   'jupyterhub-systemdspawner': '1.0.2',
   'jupyterhub-firstuseauthenticator': '1.1.0',
+  'jupyterhub-idle-culler': '2.0.0',
   'configurable-http-proxy': '5.3.0',
 }
 
@@ -52,6 +53,7 @@ function jupyterHubLayer(): Layer {
     ...python,
     `jupyterhub-systemdspawner==${VERSIONS['jupyterhub-systemdspawner']}`,
     `jupyterhub-firstuseauthenticator==${VERSIONS['jupyterhub-firstuseauthenticator']}`,
+    `jupyterhub-idle-culler==${VERSIONS['jupyterhub-idle-culler']}`,
   ]
   const proxy = `configurable-http-proxy@${VERSIONS['configurable-http-proxy']}`
   return {

@@ -27,3 +27,18 @@ c.SystemdSpawner.username_template = "jupyter-{USERNAME}"
 c.SystemdSpawner.unit_name_template = "jupyter-{USERNAME}"
 c.SystemdSpawner.default_shell = "/bin/bash"
 c.SystemdSpawner.extra_paths = ["/opt/tljh/user/bin"]
+
+# As TLJH has it, with a time that no benchmark lasts.
+c.JupyterHub.services = [
+    {
+        "name": "cull-idle",
+        "command": ["/opt/peer/hub/bin/python", "-m", "jupyterhub_idle_culler", "--timeout=36000", "--cull-every=60", "--concurrency=5"],
+    }
+]
+c.JupyterHub.load_roles = [
+    {
+        "name": "cull-idle",
+        "services": ["cull-idle"],
+        "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+    }
+]
