@@ -28,7 +28,7 @@ import { serverUnits } from './unit.ts'
 /** SD_LISTEN_FDS_START: the first descriptor that systemd hands over. */
 const firstSocket = 3
 
-/** More take longer for everybody (`npm run bench -- class`). */
+/** Starting is work for the processors: more at once are ready no sooner, and all of them late. */
 const startsAtOnce = Math.max(2, availableParallelism())
 
 /** Runs until SIGTERM or SIGINT. */

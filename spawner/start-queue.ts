@@ -42,7 +42,7 @@ export interface StartQueueOptions {
   available?(): number
 }
 
-/** What a Jupyter server with one kernel holds (`npm run bench -- rest`). */
+/** A Jupyter server takes about 70 MB, and its first kernel about as much. */
 export const startBytes = 160 * 1024 ** 2
 /** A place is kept so long; a start takes a second or two, and on a slow machine with a cold disk ten. */
 const turnMs = 15_000

@@ -4,7 +4,7 @@ import { type Comparison, type Findings, median, ratio } from './benchmark.ts'
 export interface JsonReport {
   name: string
   rounds: number
-  rows: { id: string; ours: number; peer: number; unit: string; ratio: number }[]
+  rows: { id: string; ours: number; peer: number; unit: string; ratio: number | null }[]
 }
 
 export function jsonReport(name: string, { rounds, rows }: Findings): JsonReport {
@@ -16,7 +16,7 @@ export function jsonReport(name: string, { rounds, rows }: Findings): JsonReport
       ours: rounded(median(row.ours), 1),
       peer: rounded(median(row.peer), 1),
       unit: row.unit,
-      ratio: rounded(ratio(row), 3),
+      ratio: Number.isFinite(ratio(row)) ? rounded(ratio(row), 3) : null,
     })),
   }
 }
@@ -43,7 +43,8 @@ function cells(row: Comparison): string[] {
     amount(peer, row.unit),
     range(row.peer),
     `${ours < peer ? '−' : '+'}${amount(Math.abs(ours - peer), row.unit)}`,
-    ratio(row).toFixed(2),
+    // Beside nothing at all, nothing can be so many times better.
+    Number.isFinite(ratio(row)) ? ratio(row).toFixed(2) : '—',
     row.peerName,
   ]
 }
