@@ -430,7 +430,7 @@ export const schema = {
           default: null,
           description:
             'How many start at a time; the others wait for their turn and see their place, administrators before all. A start that ' +
-            'takes longer than 15 seconds keeps nobody waiting. Empty: one for each processor, and two at least.',
+            'takes longer than 30 seconds keeps nobody waiting. Empty: one for each processor, and two at least.',
           effect: 'now',
         },
         active_server_limit: {

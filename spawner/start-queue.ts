@@ -44,8 +44,8 @@ export interface StartQueueOptions {
 
 /** A Jupyter server takes about 70 MB, and its first kernel about as much. */
 export const startBytes = 160 * 1024 ** 2
-/** A place is kept so long; a start takes a second or two, and on a slow machine with a cold disk ten. */
-const turnMs = 15_000
+/** A place is kept so long; a start takes a second or two, and on a slow machine with a cold disk twenty. */
+const turnMs = 30_000
 const lookEveryMs = 1_000
 /** Somebody may stop a server meanwhile. */
 const memoryPatienceMs = 60_000

@@ -88,7 +88,7 @@ test('a start that takes long keeps nobody waiting, and its end counts once', as
   const slow = [ask(), ask()]
   const [next, afterwards, last] = [ask(), ask(), ask()]
   await settle()
-  await pass(15_000)
+  await pass(30_000)
   assert.deepEqual([next.state, afterwards.state, last.state], ['starts', 'starts', 'waits'])
   for (const one of slow) one.end()
   await settle()
@@ -130,7 +130,7 @@ test('whoever has waited for memory for a minute is told so, in numbers', async 
 test('a minute in the queue is no minute without memory', async () => {
   const [a, b] = [ask(), ask()]
   const waiting = ask()
-  await pass(14_000)
+  await pass(29_000)
   available = 0
   a.end()
   b.end()
