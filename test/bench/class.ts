@@ -9,12 +9,10 @@
  * itself in its turn.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { claiming } from '../host/classroom.ts'
-import { bootProduct } from '../host/product.ts'
-import { type Benchmark, median } from './measure/benchmark.ts'
+import { type Benchmark, median, percentile99 } from './measure/benchmark.ts'
 import { type Footprint, footprint } from './measure/footprint.ts'
 import { type Student, student } from './measure/student.ts'
-import { bootJupyterHub, stopAtJupyterHub } from './peers/jupyterhub.ts'
+import { bootSideBySide, stopAtJupyterHub } from './peers/jupyterhub.ts'
 
 /** As many as two cores are to bring to work within a minute. */
 const CLASS = 50
@@ -23,8 +21,6 @@ const GOAL_PAGE_MS = 100
 const PASSWORD = 'a horse that stays correct'
 const PAUSE_MS = 100
 const users = Array.from({ length: CLASS }, (_, index) => `student-${index + 1}`)
-const CONFIG = `${claiming}users:\n  allowed: [${users.join(', ')}]\nlimits: { memory: 1G }\n`
-const SLICE = '[Slice]\nMemoryAccounting=yes\n'
 
 interface Morning {
   lastCellS: number
@@ -46,9 +42,7 @@ interface Contestant {
 
 export const benchmark: Benchmark = {
   async run({ rounds, cleanup, report }) {
-    const product = cleanup.use(await bootProduct({ config: CONFIG, report }))
-    const limits = { Slice: 'tljh-users.slice', MemoryMax: String(2 ** 30) }
-    const hub = cleanup.use(await bootJupyterHub({ users, limits, slice: SLICE, hasPasswords: true, report }))
+    const { product, peerHub: hub } = await bootSideBySide(users, { cleanup, report })
     const we: Contestant = {
       name: 'ours',
       url: product.url,
@@ -144,8 +138,7 @@ async function sampleLoginPage(url: string, signal: AbortSignal): Promise<number
     times.push(performance.now() - start)
     await delay(PAUSE_MS)
   }
-  const sorted = times.toSorted((a, b) => a - b)
-  return sorted[Math.ceil(sorted.length * 0.99) - 1] ?? Number.NaN
+  return percentile99(times)
 }
 
 function show({ lastCellS, failures, why, megabytes, pageMs }: Morning): string {

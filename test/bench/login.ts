@@ -9,11 +9,9 @@
  * argon2id, 19 MiB and 2 passes (the OWASP password storage cheat sheet's first choice), in threads of their own. Both compare the same wall clock.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { claiming } from '../host/classroom.ts'
-import { bootProduct } from '../host/product.ts'
-import { type Benchmark, median } from './measure/benchmark.ts'
+import { type Benchmark, median, percentile99 } from './measure/benchmark.ts'
 import { type Student, student } from './measure/student.ts'
-import { bootJupyterHub } from './peers/jupyterhub.ts'
+import { bootSideBySide } from './peers/jupyterhub.ts'
 
 const AT_ONCE = 8
 const STORM_MS = 6_000
@@ -21,8 +19,6 @@ const PAUSE_MS = 10
 const PASSWORD = 'a horse that stays correct'
 const users = Array.from({ length: AT_ONCE }, (_, index) => `student-${index + 1}`)
 const WORKER = 'ann'
-const CONFIG = `${claiming}users:\n  allowed: [${WORKER}, ${users.join(', ')}]\n`
-const SLICE = '[Slice]\nMemoryAccounting=yes\n'
 
 interface Storm {
   /** Logins a second. */
@@ -40,11 +36,7 @@ interface Contestant {
 
 export const benchmark: Benchmark = {
   async run({ rounds, cleanup, report }) {
-    const product = cleanup.use(await bootProduct({ config: CONFIG, report }))
-    const limits = { Slice: 'tljh-users.slice', MemoryMax: String(2 ** 30) }
-    const peerHub = cleanup.use(
-      await bootJupyterHub({ users: [WORKER, ...users], limits, slice: SLICE, hasPasswords: true, report }),
-    )
+    const { product, peerHub } = await bootSideBySide([WORKER, ...users], { cleanup, report })
     const we = await contestant('ours', product.url)
     const they = await contestant('JupyterHub', peerHub.url)
 
@@ -128,8 +120,7 @@ async function sample(ask: () => Promise<void>, signal: AbortSignal, lengthMs: n
     times.push(performance.now() - start)
     await delay(PAUSE_MS)
   }
-  const sorted = times.toSorted((a, b) => a - b)
-  return sorted[Math.ceil(sorted.length * 0.99) - 1] ?? Number.NaN
+  return percentile99(times)
 }
 
 async function loginPage({ url, name }: Contestant): Promise<void> {

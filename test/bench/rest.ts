@@ -8,12 +8,10 @@
  * The peer is JupyterHub with configurable-http-proxy and the idle culler, as TLJH sets it up.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { claiming } from '../host/classroom.ts'
-import { bootProduct } from '../host/product.ts'
 import { type Benchmark, median } from './measure/benchmark.ts'
 import { type Footprint, footprint } from './measure/footprint.ts'
 import { type Student, student } from './measure/student.ts'
-import { bootJupyterHub } from './peers/jupyterhub.ts'
+import { bootSideBySide } from './peers/jupyterhub.ts'
 
 const SERVERS = 50
 /** Of what the peer takes. */
@@ -24,8 +22,6 @@ const SETTLE_MS = 30_000
 /** The culler looks once a minute. */
 const SAMPLE_MS = 61_000
 const users = Array.from({ length: SERVERS }, (_, index) => `student-${index + 1}`)
-const CONFIG = `${claiming}users:\n  allowed: [${users.join(', ')}]\nlimits: { memory: 1G }\n`
-const SLICE = '[Slice]\nMemoryAccounting=yes\n'
 /** So many start at a time: JupyterHub gives up a start after a minute. */
 const AT_ONCE = 4
 
@@ -37,9 +33,7 @@ interface Sample {
 
 export const benchmark: Benchmark = {
   async run({ rounds, cleanup, report }) {
-    const product = cleanup.use(await bootProduct({ config: CONFIG, report }))
-    const limits = { Slice: 'tljh-users.slice', MemoryMax: String(2 ** 30) }
-    const hub = cleanup.use(await bootJupyterHub({ users, limits, slice: SLICE, hasPasswords: true, report }))
+    const { product, peerHub: hub } = await bootSideBySide(users, { cleanup, report })
     const ours = footprint(product.host, ['tljh-hub.service', 'tljh-spawner.service'])
     const theirs = footprint(hub.host, ['jupyterhub.service'])
     // Neither is to be measured before it has ever been used.

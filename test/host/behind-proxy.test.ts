@@ -7,6 +7,7 @@ import type { AuditRecord } from '../../systemd/audit-log.ts'
 import { claiming, studentPassword } from './classroom.ts'
 import { type FrontProxy, frontProxies, frontProxyLayer, portOf, startFrontProxies } from './front-proxies.ts'
 import { defaultLayers } from './host.ts'
+import { impostor } from './impostor.ts'
 import { said } from './journal.ts'
 import { type Kernel, startKernel } from './kernel.ts'
 import { bootProduct, type Product, TLJH_TS } from './product.ts'
@@ -214,22 +215,13 @@ test('past the web servers, from another machine, the hub serves plain http and 
   assert.match(stolen.location, /^\/hub\/login/, 'a session of https is none there')
 })
 
-const echo = `
-import os, socket, threading
-path = os.environ["TLJH_SOCKET"]
-os.rename(path, path + ".kept")
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(path)
-os.chmod(path, 0o660)
-listener.listen(512)
+const echo = impostor(`
 def serve(client):
     head = b""
     while b"\\r\\n\\r\\n" not in head: head += client.recv(65536)
     client.sendall(b"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Type: text/plain\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(head) + head)
     client.close()
-while True:
-    threading.Thread(target=serve, args=[listener.accept()[0]], daemon=True).start()
-`
+`)
 
 test('addresses arrive at a server byte for byte, and with them what is true of the browser', async () => {
   const { host } = product

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { type Classroom, openClassroom } from './classroom.ts'
+import { impostor } from './impostor.ts'
 import { startKernel } from './kernel.ts'
 import type { Visitor } from './visitor.ts'
 
@@ -12,14 +13,7 @@ let bob: Visitor
 const answerFile = '/home/jupyter-bob/answer.py'
 const requestsFile = '/home/jupyter-bob/requests'
 
-const server = `
-import os, socket, threading
-path = os.environ["TLJH_SOCKET"]
-os.rename(path, path + ".kept")
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(path)
-os.chmod(path, 0o660)
-listener.listen(512)
+const server = impostor(`
 kept = []
 def serve(client):
     try:
@@ -27,9 +21,7 @@ def serve(client):
         with open("${requestsFile}", "ab") as file: file.write(request)
         exec(open("${answerFile}").read(), {"client": client, "kept": kept})
     except OSError: pass
-while True:
-    threading.Thread(target=serve, args=[listener.accept()[0]], daemon=True).start()
-`
+`)
 
 before(async () => {
   classroom = await openClassroom(undefined)

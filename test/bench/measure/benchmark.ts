@@ -49,6 +49,11 @@ export function median(numbers: readonly number[]): number {
   return (low + high) / 2
 }
 
+/** The 99th percentile; NaN of no numbers. */
+export function percentile99(numbers: readonly number[]): number {
+  return numbers.toSorted((a, b) => a - b)[Math.ceil(numbers.length * 0.99) - 1] ?? Number.NaN
+}
+
 /** How many times better we are, by the medians; above 1 is better for us. */
 export function ratio({ ours, peer, better }: Comparison): number {
   return better === 'lower' ? median(peer) / median(ours) : median(ours) / median(peer)

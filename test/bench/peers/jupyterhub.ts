@@ -5,9 +5,11 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { claiming } from '../../host/classroom.ts'
 import { bootHost, defaultLayers, type Host, type HostOptions } from '../../host/host.ts'
 import type { Layer } from '../../host/image.ts'
-import { TLJH_TS } from '../../host/product.ts'
+import { bootProduct, type Product, TLJH_TS } from '../../host/product.ts'
+import type { Course } from '../measure/benchmark.ts'
 import type { Student } from '../measure/student.ts'
 
 /** The newest of each. */
@@ -73,6 +75,19 @@ function jupyterHubLayer(): Layer {
       await root.run(['chmod', '-R', 'go+rX', '/opt/tljh/user'])
     },
   }
+}
+
+/** Our hub and theirs, each on a host of its own, for the same people with passwords and 1 GB each. */
+export async function bootSideBySide(
+  users: readonly string[],
+  { cleanup, report }: Pick<Course, 'cleanup' | 'report'>,
+): Promise<{ product: Product; peerHub: JupyterHub }> {
+  const config = `${claiming}users:\n  allowed: [${users.join(', ')}]\nlimits: { memory: 1G }\n`
+  const product = cleanup.use(await bootProduct({ config, report }))
+  const limits = { Slice: 'tljh-users.slice', MemoryMax: String(2 ** 30) }
+  const slice = '[Slice]\nMemoryAccounting=yes\n'
+  const peerHub = cleanup.use(await bootJupyterHub({ users, limits, slice, hasPasswords: true, report }))
+  return { product, peerHub }
 }
 
 /** Boots the host and starts the hub in it, as a unit. Resolves when the hub answers. */
