@@ -5,10 +5,10 @@
  * called once, and no connection is left behind: a browser that goes takes the request to its server with it, and a server that breaks
  * off in its answer has the browser's connection broken, so that half an answer is seen to be one.
  */
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import { PassThrough, type Readable } from 'node:stream'
+import type { ServerResponse } from 'node:http'
 import type { Dispatcher } from 'undici'
 import { responseHeaders, trailers } from '../headers.ts'
+import { lingerAfter } from './early-answer.ts'
 
 /** How it ended for `hub/proxy.ts`. */
 export interface Outcome {
@@ -68,6 +68,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     // Throws for what would break the answer: then nothing has been said yet.
     this.#response.writeHead(status, isPrintable(reason) ? reason : '', headers)
     this.#left = lengthIn(raw)
+    lingerAfter(this.#response)
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -111,25 +112,6 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#isOver = true
     this.#controller = undefined
   }
-}
-
-/**
- * The body of a request, as something of its own: a server that answers before it has read all of it breaks this, and not the browser's
- * connection, on which the answer is on its way. What still comes is thrown away then.
- */
-export function bodyOf(request: IncomingMessage): Readable {
-  const body = new PassThrough()
-  request.pipe(body)
-  request.once('close', () => {
-    if (!request.complete) body.destroy(new Error('the browser has gone'))
-  })
-  body.once('close', () => {
-    request.unpipe(body)
-    request.resume()
-  })
-  // undici has its own listener, as long as it reads.
-  body.on('error', () => undefined)
-  return body
 }
 
 /** To be called for each answer that is not one yet. Throws where they are too many: then the request ends. */

@@ -93,6 +93,11 @@ const answers: Record<string, Answer> = {
     response.useChunkedEncodingByDefault = false
     response.end('until the end')
   },
+  /** Answers at once, and throws the body away. */
+  refuse(request, response) {
+    response.writeHead(413).end('too big')
+    request.resume()
+  },
   /** Breaks off in the middle. */
   half(_request, response) {
     response.writeHead(200, { 'content-length': '1000' })
