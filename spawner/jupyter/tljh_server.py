@@ -1,4 +1,4 @@
-"""The three places where a Jupyter server must know that it belongs to a hub: who asks, when it is ready, who dies first."""
+"""Where a Jupyter server must know that it belongs to a hub: who asks, when it is ready, who dies first, whose ports are shown."""
 
 import os
 import socket
@@ -6,6 +6,8 @@ from urllib.parse import unquote
 
 from jupyter_server.auth import IdentityProvider, User
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
+
+import own_ports
 
 # The kernel's OOM killer takes the biggest process, not the one that grew. What runs the user's code volunteers to go
 # before the server, so that the page which says why stays up. Anybody may raise their own score; choom(1) is in util-linux.
@@ -21,11 +23,12 @@ def use_settings_in(folder):
 
 
 def became_ready():
-    """Tells systemd, and forgets what is no business of the kernels, which inherit the environment."""
+    """Tells systemd, and forgets what is no business of the kernels, which inherit the environment. All extensions are loaded."""
     if _own_search_path is None:
         os.environ.pop("JUPYTER_CONFIG_PATH", None)
     else:
         os.environ["JUPYTER_CONFIG_PATH"] = _own_search_path
+    own_ports.guard_ports()
     notify("READY=1\nSTATUS=ready")
 
 

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import type { BuildRoot } from './buildroot.ts'
 import { CHECKOUT } from './cache.ts'
 import { execute } from './commands.ts'
 import type { Layer } from './image.ts'
@@ -86,6 +87,8 @@ export function debianPackages(name: string, packages: readonly string[], servic
   }
 }
 
+const classFolder = '/opt/tljh/user'
+
 /** The Python environment of the class in /opt/tljh/user, owned by root, made by uv with the root's own Python. */
 export function classEnvironment(): Layer {
   const requirements = readFileSync(join(CHECKOUT, 'installer/class-environment.txt'), 'utf8')
@@ -93,25 +96,38 @@ export function classEnvironment(): Layer {
     name: 'class',
     inputs: { version: 1, requirements },
     async build(root) {
-      const target = '/opt/tljh/user'
       await writeFile(join(root.scratch, 'class-environment.txt'), requirements)
-      await mkdir(join(root.path, dirname(target)), { recursive: true, mode: 0o755 })
-      // uv comes as a wheel of PyPI; it lives in the scratch folder and is no part of the layer.
-      await root.run(['python3', '-m', 'venv', '/mnt/tools'])
-      await root.run(['/mnt/tools/bin/pip', 'install', '--quiet', '--disable-pip-version-check', 'uv'])
-      const uv = (...args: string[]) =>
-        root.run(['/mnt/tools/bin/uv', '--quiet', ...args], {
-          env: { UV_CACHE_DIR: '/media/uv', UV_LINK_MODE: 'copy', UV_PYTHON_DOWNLOADS: 'never' },
-        })
-      await uv('venv', '--seed', '--python', '/usr/bin/python3', target)
-      await uv(
-        ...['pip', 'install', '--python', `${target}/bin/python`, '--compile-bytecode'],
-        ...['--requirement', '/mnt/class-environment.txt'],
-      )
-      await root.run(['chmod', '-R', 'go+rX', target])
-      await root.run([`${target}/bin/jupyter`, 'lab', '--version'])
+      await mkdir(join(root.path, dirname(classFolder)), { recursive: true, mode: 0o755 })
+      const uv = await uvIn(root)
+      await uv('venv', '--seed', '--python', '/usr/bin/python3', classFolder)
+      await installInClass(uv, root, ['--compile-bytecode', '--requirement', '/mnt/class-environment.txt'])
+      await root.run([`${classFolder}/bin/jupyter`, 'lab', '--version'])
     },
   }
+}
+
+/** Packages of PyPI that a teacher has added to the class environment below. */
+export function classPackages(name: string, packages: readonly string[]): Layer {
+  return {
+    name,
+    inputs: { version: 1, packages },
+    build: async root => installInClass(await uvIn(root), root, packages),
+  }
+}
+
+async function installInClass(uv: Uv, root: BuildRoot, packages: readonly string[]): Promise<void> {
+  await uv('pip', 'install', '--python', `${classFolder}/bin/python`, ...packages)
+  await root.run(['chmod', '-R', 'go+rX', classFolder])
+}
+
+type Uv = (...args: string[]) => Promise<unknown>
+
+/** uv, in a root that is being made. It comes as a wheel of PyPI; it lives in the scratch folder and is no part of the layer. */
+export async function uvIn(root: BuildRoot, cacheFolder = '/media/uv'): Promise<Uv> {
+  await root.run(['python3', '-m', 'venv', '/mnt/tools'])
+  await root.run(['/mnt/tools/bin/pip', 'install', '--quiet', '--disable-pip-version-check', 'uv'])
+  const env = { UV_CACHE_DIR: cacheFolder, UV_LINK_MODE: 'copy', UV_PYTHON_DOWNLOADS: 'never' }
+  return (...args) => root.run(['/mnt/tools/bin/uv', '--quiet', ...args], { env })
 }
 
 /** The address from which this machine's apt gets the suite; nothing where it has none (debootstrap knows a default). */

@@ -11,7 +11,7 @@ import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CHECKOUT } from '../host/cache.ts'
 import { image, type Layer } from '../host/image.ts'
-import { debian } from '../host/layers.ts'
+import { debian, uvIn } from '../host/layers.ts'
 import { clientSettings } from '../host/settings.ts'
 
 export interface Disk {
@@ -93,12 +93,7 @@ export function downloadsLayer(): Layer {
     inputs: { version: 1, requirements },
     async build(root) {
       await writeFile(join(root.scratch, 'class-environment.txt'), requirements)
-      await root.run(['python3', '-m', 'venv', '/mnt/tools'])
-      await root.run(['/mnt/tools/bin/pip', 'install', '--quiet', '--disable-pip-version-check', 'uv'])
-      const uv = (...args: string[]) =>
-        root.run(['/mnt/tools/bin/uv', '--quiet', ...args], {
-          env: { UV_CACHE_DIR: '/var/cache/tljh-ts/uv', UV_LINK_MODE: 'copy', UV_PYTHON_DOWNLOADS: 'never' },
-        })
+      const uv = await uvIn(root, '/var/cache/tljh-ts/uv')
       await uv('venv', '--seed', '--python', '/usr/bin/python3', '/mnt/class')
       await uv(
         ...['pip', 'install', '--python', '/mnt/class/bin/python'],
