@@ -74,11 +74,21 @@ export function followServers(spawner: SpawnerClient, signal: AbortSignal, repor
     })
   }
 
-  async function start(user: UserName): Promise<Server> {
-    const server = await spawner.start(user)
-    take({ changed: server })
-    return server
+  /** Gives an order. What is answered comes as an event, too: an answer that was heard of already may be older than what is known now. */
+  async function order(user: UserName, give: (user: UserName) => Promise<Server>): Promise<Server> {
+    const heard = new Set([JSON.stringify(stateOf(user))])
+    const watcher = { user, wake: () => void heard.add(JSON.stringify(stateOf(user))) }
+    watchers.add(watcher)
+    try {
+      const server = await give(user)
+      if (!heard.has(JSON.stringify(server))) take({ changed: server })
+      return server
+    } finally {
+      watchers.delete(watcher)
+    }
   }
+
+  const start = (user: UserName) => order(user, spawner.start)
 
   void spawner.follow({
     signal,
@@ -96,11 +106,7 @@ export function followServers(spawner: SpawnerClient, signal: AbortSignal, repor
     },
     known: first.promise,
     start,
-    async stop(user) {
-      const server = await spawner.stop(user)
-      take({ changed: server })
-      return server
-    },
+    stop: user => order(user, spawner.stop),
     async *watch(user, watchSignal) {
       let next = Promise.withResolvers<void>()
       const watcher = { user, wake: () => next.resolve() }
