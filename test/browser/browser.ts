@@ -29,7 +29,7 @@ export interface TestBrowser extends AsyncDisposable {
 }
 
 /** A busy machine takes seconds for what takes milliseconds otherwise. What is waited for is an event, never this time. */
-const patienceMs = 60_000
+const patienceMs = 180_000
 
 /** Addresses without a host are those of the product. The browser stands in the host's network. */
 export async function openBrowser(
@@ -41,6 +41,7 @@ export async function openBrowser(
     env: { ...process.env, TLJH_TEST_HOST_PID: String(host.pid) },
     // Tests run as root, where Chromium's sandbox does not start. No proxy leads to a test host.
     args: ['--no-sandbox', '--no-proxy-server', ...args],
+    timeout: patienceMs,
   })
 
   return {

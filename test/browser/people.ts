@@ -39,5 +39,9 @@ export async function runCell(page: Page, code: string): Promise<string> {
   await cell.locator('.cm-content').fill(code)
   await page.keyboard.press('Shift+Enter')
   await cell.locator('.jp-InputPrompt', { hasText: /\[\d+\]/ }).waitFor()
-  return (await cell.locator('.jp-OutputArea-output').allInnerTexts()).join('\n').trim()
+  // The places of its outputs are there now; what is written in them comes with a frame.
+  await page.evaluate('new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))')
+  const outputs = cell.locator('.jp-OutputArea-output')
+  for (const output of await outputs.all()) await output.filter({ hasText: /\S/ }).waitFor()
+  return (await outputs.allInnerTexts()).join('\n').trim()
 }

@@ -19,8 +19,8 @@ test('the page of an installation shows its steps, and is the login page when th
   await page.goto('/')
 
   await page.getByRole('heading', { name: 'The hub is being installed' }).waitFor()
-  assert.ok((await page.getByRole('listitem').count()) > 5)
-  await page.waitForURL('**/hub/login')
+  await page.getByRole('listitem').nth(5).waitFor()
+  await page.waitForURL('**/hub/login', { timeout: 5 * 60_000 })
   await page.getByLabel('Password', { exact: true }).waitFor()
   assert.equal(await installing.ended, 0)
 })

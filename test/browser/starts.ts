@@ -15,8 +15,13 @@ if os.path.exists(mine) and not hasattr(sys, "has_run_mine"):
     exec(open(mine).read())
 `
 
+/** A start or a stop that is held while somebody looks at pages is not to be cut off, however slow the machine is. */
+const patience = '[Service]\nTimeoutStartSec=10min\nTimeoutStopSec=10min\n'
+
 /** Runs `python` in each start of the user's server from now on; nothing more, where it is empty. */
 export async function onStart(host: Host, user: string, python: string): Promise<void> {
+  await host.writeFile(`/etc/systemd/system/tljh-user-${user}.service.d/patience.conf`, patience)
+  await host.run(['systemctl', 'daemon-reload'])
   await host.writeFile('/opt/tljh/user/etc/jupyter/jupyter_config.py', classConfig)
   await host.writeFile(`${folder}/${user}.py`, python)
 }

@@ -24,7 +24,7 @@ async function openDesk(t: TestContext, auth: string) {
   const real = createPasswords(db, () => inForce.leastPasswordLength)
   for (const name of ['ann', 'tea', 'eve']) await real.set(parseUserName(name), `password of ${name}`)
   const codes = createOneTimeCodes(db)
-  codes.issue(parseUserName('coded'), 60_000)
+  codes.issue(parseUserName('coded'), 3600_000)
   let work: string[] = []
   const passwords: typeof real = {
     ...real,

@@ -179,16 +179,23 @@ while True:
   await bob.post('/hub/logout')
   while ((await hubDescriptors()) > descriptors - 1000);
   await bob.logIn('bob', 'correct horse battery')
-  await host.run(['systemctl', 'stop', 'tljh-user-bob'])
+  await bob.post('/hub/stop')
+  for await (const _event of bob.progress('bob'));
   await bob.startServer()
 })
+
+/** As a person does who is told that nobody has time just now, and to try again in a moment. */
+async function insist(visitor: Visitor, path: string): Promise<void> {
+  while ((await visitor.post(path)).status === 503);
+}
 
 test('orders by the hundred to start and to stop keep nobody else’s server from starting', async () => {
   const orders = Array.from({ length: 600 }, (_, index) =>
     bob.post(index % 2 ? '/hub/spawn' : '/hub/stop').catch(() => undefined),
   )
-  await ann.post('/hub/stop')
+  await insist(ann, '/hub/stop')
   for await (const _event of ann.progress('ann'));
+  await insist(ann, '/hub/spawn')
   await ann.startServer()
   for (const answer of await Promise.all(orders))
     assert.ok(!answer || [302, 303, 429, 503].includes(answer.status), `${answer?.status}`)
@@ -221,9 +228,7 @@ flood.stdin.close(); flood.wait()`)
   assert.match(stdout, /ann logged in/)
 })
 
-test('all those connections were cut off, though nobody at the other end did anything', {
-  timeout: 180_000,
-}, async () => {
+test('all those connections were cut off, though nobody at the other end did anything', async () => {
   // Of a hundred readers who take nothing none may be left; what the hub holds to the servers of ann and bob is less.
   while ((await hubDescriptors()) > atFirst + 60);
   for (const socket of held) socket.destroy()

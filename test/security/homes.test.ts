@@ -4,6 +4,7 @@
  * it, for archives: test/host/departure.test.ts.
  */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { after, afterEach, before, test } from 'node:test'
 import { bootProduct, choosePassword, type Product, TLJH_TS } from '../host/product.ts'
 import { type Visitor, visit } from '../host/visitor.ts'
@@ -171,12 +172,14 @@ test('links that are exchanged while root renames a home lead nowhere', async ()
   await student('cat')
   await as('cat', 'cd; mkdir -p a/b c; ln -s /srv/precious link; chmod 770 .')
   const swapper =
-    'cd /home/jupyter-cat; while :; do mv a x 2>/dev/null; ln -sfn /srv/precious a; rm -f a; mv x a 2>/dev/null; done'
+    'cd /home/jupyter-cat; echo racing; while :; do mv a x 2>/dev/null; ln -sfn /srv/precious a; rm -f a; mv x a 2>/dev/null; done'
   const racing = await product.host.start(['sh', '-c', swapper], { user: 'jupyter-cat' })
+  await once(racing.stdout, 'data')
   const busy = await user('rename', 'cat', 'dog')
   assert.notEqual(busy.code, 0, 'while somebody else is at work in it, it stays')
   await racing[Symbol.asyncDispose]()
-  await run('pkill', '--uid', 'jupyter-cat')
+  // What it had started may live a moment longer.
+  await run('sh', '-c', 'while pkill --signal KILL --uid jupyter-cat; do :; done')
   assert.equal((await user('rename', 'cat', 'dog')).code, 0)
   assert.equal((await run('stat', '--format=%U %F', '/home/jupyter-dog')).stdout.trim(), 'jupyter-dog directory')
 })
@@ -184,16 +187,19 @@ test('links that are exchanged while root renames a home lead nowhere', async ()
 test('links that are exchanged while root removes a home lead nowhere', async () => {
   const { host } = product
   await student('eve')
-  const trap = 'cd; for i in $(seq 100); do mkdir -p d$i/e/f; touch d$i/e/f/x; done; ln -s /srv/precious precious'
+  // So many that it takes a while to remove them.
+  const trap =
+    'cd; mkdir -p $(seq --format=d%g/e/f 2000); touch $(seq --format=d%g/e/f/x 2000); ln -s /srv/precious precious'
   await as('eve', trap)
   // A program that comes in after the look for processes, as by a login at the console: as soon as the home has its last name.
   const { stdout: uid } = await run('id', '--user', 'jupyter-eve')
   const removed = '/home/.tljh-removed-jupyter-eve'
   const swapper = `
     cd ${removed} && for round in 1 2 3; do
-      for i in $(seq 100); do mv d$i/e d$i/y; ln -s /srv/precious d$i/e; ln -s /srv d$i/f; done
+      for i in $(seq 100); do [ -e ${removed} ] || exit; mv d$i/e d$i/y; ln -s /srv/precious d$i/e; ln -s /srv d$i/f; done
     done 2>/dev/null`
-  const waiting = `until [ -e ${removed} ]; do :; done; exec setpriv --reuid=${uid.trim()} --clear-groups sh -c "$0"`
+  // Should the home be gone between two looks, there is nothing to race for any more.
+  const waiting = `while [ -e /home/jupyter-eve ] && ! [ -e ${removed} ]; do :; done; exec setpriv --reuid=${uid.trim()} --clear-groups sh -c "$0"`
   const racing = await host.start(['sh', '-c', waiting, swapper])
   let last = await user('delete', 'eve', '--remove-home', '--yes')
   await racing.ended

@@ -661,6 +661,7 @@ test('an administrator who was demoted a moment ago has no more to say, though t
 test('a thousand guesses are answered by a few looks, and the owner gets in from elsewhere all the while', async () => {
   const visitor = visit(product.url)
   await visitor.request('/hub/login')
+  const begun = Date.now()
   const guesses = await Promise.all(
     Array.from({ length: 1000 }, (_, guess) =>
       visitor.post('/hub/login', { username: 'ida', password: `guess number ${guess}` }),
@@ -668,7 +669,10 @@ test('a thousand guesses are answered by a few looks, and the owner gets in from
   )
   const counts = Map.groupBy(guesses, ({ status }) => status)
   assert.deepEqual([...counts.keys()].toSorted(), [403, 429])
-  assert.equal(counts.get(403)?.length, 5)
+  const looks = counts.get(403)?.length ?? 0
+  // Five a minute, and on a slow machine a second minute may begin.
+  const minutes = Math.ceil((Date.now() - begun) / 60_000)
+  assert.ok(looks >= 5 && looks <= 5 * minutes, `${looks} looks in ${minutes} minutes`)
   const script = `
     const page = await fetch('http://127.0.0.1/hub/login')
     const token = /_xsrf=([^;]+)/.exec(page.headers.get('set-cookie'))[1]

@@ -4,7 +4,7 @@
 import { connect } from 'node:net'
 
 /** No answer of the hub's takes longer; it cuts off whoever sends half a request after thirty seconds. */
-const mostMs = 60_000
+const mostMs = 180_000
 
 /** Writes all of it at once (or piece by piece), and collects until the connection is closed. Throws where it stays open. */
 export function say(url: string, ...pieces: (string | Buffer)[]): Promise<string> {

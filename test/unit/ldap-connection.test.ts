@@ -23,7 +23,7 @@ let folder: string
 
 before(() => {
   folder = mkdtempSync(join(tmpdir(), 'ldap-'))
-  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-days', '2']
+  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2']
   const files = ['-keyout', join(folder, 'key.pem'), '-out', join(folder, 'cert.pem')]
   execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', ...subject, ...files], { stdio: 'ignore' })
 })
@@ -39,11 +39,12 @@ async function lie(t: TestContext, converse: (socket: Socket) => void) {
     socket.on('data', (chunk: Buffer) => said.push(chunk))
     converse(socket)
   })
-  server.listen(0, 'localhost')
+  server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.after(() => server.close())
   const options = {
-    server_address: 'localhost',
+    // A name has two addresses, and a busy machine may not wait long enough for the first.
+    server_address: '127.0.0.1',
     server_port: (server.address() as AddressInfo).port,
     tls_kwargs: { ca_certs_file: join(folder, 'cert.pem') },
   }

@@ -74,7 +74,7 @@ test('with create_users, somebody whom the file does not name chooses a password
 
 test('a one-time code opens the choice of a password, once', async t => {
   const { logIn, codes, desk } = openDesk(t, users)
-  const code = codes.issue(ann, 60_000)
+  const code = codes.issue(ann, 3600_000)
   assert.equal(
     await logIn('ann', code.toUpperCase().replaceAll('-', ' ')),
     'ann with a code',
@@ -92,8 +92,8 @@ test('a one-time code opens the choice of a password, once', async t => {
 
 test('a code that has run out, or was replaced, is void', async t => {
   const { logIn, codes } = openDesk(t, users)
-  const first = codes.issue(ann, 60_000)
-  const second = codes.issue(ann, 60_000)
+  const first = codes.issue(ann, 3600_000)
+  const second = codes.issue(ann, 3600_000)
   assert.equal(await logIn('ann', first), 'LOGIN_REFUSED')
   assert.equal(await logIn('ann', second), 'ann with a code')
   assert.equal(await logIn('ann', codes.issue(ann, -1)), 'LOGIN_REFUSED')
