@@ -21,6 +21,9 @@ const TEST_TIMEOUT_MS = 10 * 60_000
 /** Of tests in a virtual machine: QEMU emulates the processor, and an installation is one of their steps. */
 const VM_TEST_TIMEOUT_MS = 25 * 60_000
 
+/** They wait for six minutes each. */
+const PATIENCE_TEST_TIMEOUT_MS = 20 * 60_000
+
 /** A test that never gives way (an endless loop) cannot time out by itself: so long after its limit, all are ended. */
 const SILENCE_MS = 60_000
 
@@ -35,11 +38,14 @@ interface Batch {
   timeoutMs: number
 }
 
+/** Its tests do nothing but wait, so they cost the others nothing. */
+const PATIENCE_FOLDER = `${resolve(CHECKOUT, 'test/patience')}/`
 const VM_FOLDER = `${resolve(CHECKOUT, 'test/vm')}/`
 
 const files = testFiles(process.argv.slice(2))
 const inVms = files.filter(file => file.startsWith(VM_FOLDER))
-const onHosts = files.filter(file => !inVms.includes(file))
+const waiting = files.filter(file => file.startsWith(PATIENCE_FOLDER))
+const onHosts = files.filter(file => !inVms.includes(file) && !waiting.includes(file))
 const report = (line: string) => console.error(line)
 await removeLeftovers()
 // Made here, so that no test's time limit has to cover it.
@@ -56,9 +62,10 @@ let passed = 0
 const problems: string[] = []
 /** Files of which neither a summary nor a failure of their own is known. */
 const unfinished = new Set(files)
-// At the same time, and as one more: a virtual machine needs a third of the time that all others take together.
+// All at the same time: a virtual machine needs most of the time that the others take together.
 await Promise.all([
   runBatch({ files: inVms, concurrency: 1, timeoutMs: VM_TEST_TIMEOUT_MS }),
+  runBatch({ files: waiting, concurrency: 1, timeoutMs: PATIENCE_TEST_TIMEOUT_MS }),
   runBatch({ files: onHosts, concurrency: CONCURRENCY, timeoutMs: TEST_TIMEOUT_MS }),
 ])
 

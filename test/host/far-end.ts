@@ -14,6 +14,7 @@ const webSockets = new WebSocketServer({ noServer: true, maxPayload: 64 * 2 ** 2
 const content = Buffer.from(Array.from({ length: 100_000 }, (_, index) => index % 251))
 /** Streams of events that are open: each request to `/tell` sends one more. */
 const listening = new Set<ServerResponse>()
+let waiting = 0
 let broken = 0
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void
@@ -103,13 +104,15 @@ const answers: Record<string, Answer> = {
     response.writeHead(200, { 'content-length': '1000' })
     response.write('half', () => response.destroy())
   },
-  /** Never answers; counts those who have gone. */
+  /** Never answers; counts those who have come, and those who have gone. */
   never(request) {
+    waiting++
     request.once('close', () => {
       broken++
     })
     request.resume()
   },
+  waiting: (_request, response) => void response.end(String(waiting)),
   broken: (_request, response) => void response.end(String(broken)),
   endless(_request, response) {
     const chunk = Buffer.alloc(65536, 'e')
