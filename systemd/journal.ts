@@ -8,7 +8,7 @@
  *
  * systemd may report a failure before the journal has taken in the last line, because the two are different programs.
  * `journalctl --sync` returns when journald has worked off all that was sent to it before: 6 ms, measured. While some
- * unit floods the journal it does not return at all, so it is given half a second, and then the lines are taken that are
+ * unit floods the journal it does not return at all, so it is given two seconds, and then the lines are taken that are
  * there.
  */
 import { execFile } from 'node:child_process'
@@ -36,7 +36,7 @@ export interface JournalQuery {
 const LONGEST_LINE = 2_000
 /** A line of the journal has at most 48 KiB (LineMax= in journald.conf(5)), in JSON up to six times as much. */
 const MAX_OUTPUT_BYTES = 32 * 1024 ** 2
-const SYNC_TIMEOUT_MS = 500
+const SYNC_TIMEOUT_MS = 2_000
 const READ_TIMEOUT_MS = 10_000
 
 const run = promisify(execFile)

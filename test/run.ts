@@ -16,13 +16,10 @@ import { handleStop } from './host/stop.ts'
 import { vmDisk } from './vm/disk.ts'
 
 /** A test starts hosts, servers and browsers, each of which has a time limit of its own; this is for what hangs all the same. */
-const TEST_TIMEOUT_MS = 10 * 60_000
+const TEST_TIMEOUT_MS = 20 * 60_000
 
 /** Of tests in a virtual machine: QEMU emulates the processor, and an installation is one of their steps. */
 const VM_TEST_TIMEOUT_MS = 25 * 60_000
-
-/** They wait for six minutes each. */
-const PATIENCE_TEST_TIMEOUT_MS = 20 * 60_000
 
 /** A test that never gives way (an endless loop) cannot time out by itself: so long after its limit, all are ended. */
 const SILENCE_MS = 60_000
@@ -65,7 +62,7 @@ const unfinished = new Set(files)
 // All at the same time: a virtual machine needs most of the time that the others take together.
 await Promise.all([
   runBatch({ files: inVms, concurrency: 1, timeoutMs: VM_TEST_TIMEOUT_MS }),
-  runBatch({ files: waiting, concurrency: 1, timeoutMs: PATIENCE_TEST_TIMEOUT_MS }),
+  runBatch({ files: waiting, concurrency: 1, timeoutMs: TEST_TIMEOUT_MS }),
   runBatch({ files: onHosts, concurrency: CONCURRENCY, timeoutMs: TEST_TIMEOUT_MS }),
 ])
 

@@ -26,7 +26,7 @@ export interface PamAuthenticatorOptions {
 /** Longer than RuntimeMaxSec= of the unit: then it is known that PAM hangs, and not how. */
 const timeoutMs = 12_000
 /** systemd closes what comes beyond MaxConnections= of the socket without a word. */
-const mostAtOnce = 12
+const mostAtOnce = 8
 const mostWaiting = 200
 /** PAM_MAX_RESP_SIZE, with the zero at the end. */
 const mostPasswordBytes = 511

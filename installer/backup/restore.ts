@@ -25,7 +25,7 @@ import { oneAtATime } from '../one-at-a-time.ts'
 import { putAsHub, restoreState } from '../state-copy.ts'
 import { startServices } from '../units.ts'
 import { makeBackup } from './backup.ts'
-import { makeAccount } from './restore-accounts.ts'
+import { type AccountPlan, makeAccount } from './restore-accounts.ts'
 import { putHomes } from './restore-homes.ts'
 import { type Progress, planRestore, type RestorePlan, restoreFolder } from './restore-plan.ts'
 
@@ -141,11 +141,15 @@ async function carryOut(plan: RestorePlan, doing: Doing): Promise<number> {
   return isWhole ? 0 : 1
 }
 
-/** Those that are missing are noted first, so that one that is half made is known for one of them. */
+/**
+ * Those that are missing are noted first, so that one that is half made is known for one of them. Who keeps the old numbers is made before
+ * who gets the next that are free, which could be the same.
+ */
 async function putAccounts(plan: RestorePlan, say: (line: string) => void): Promise<void> {
   const missing = plan.accounts.filter(({ isThere }) => !isThere)
   note(plan, { accounts: missing.map(({ account }) => account.name) })
-  for (const account of missing) await makeAccount(account, say)
+  const getsNumbers = ({ uid, gid }: AccountPlan) => Number(uid === undefined || gid === undefined)
+  for (const account of missing.toSorted((a, b) => getsNumbers(a) - getsNumbers(b))) await makeAccount(account, say)
 }
 
 async function keepWhatIsHere(plan: RestorePlan, { layout, say }: Doing): Promise<void> {

@@ -80,17 +80,32 @@ async function status() {
   return certificates[0]
 }
 
-async function asked(): Promise<number> {
-  const { stdout } = await product.host.run(['journalctl', '-u', 'tljh-hub', '-o', 'cat'])
-  return stdout.match(/^.*asking .* for a certificate/gm)?.length ?? 0
+/** It is written beside the log. */
+async function statusWith(isTold: (told: Awaited<ReturnType<typeof status>>) => boolean) {
+  for (;;) {
+    const now = await status()
+    if (isTold(now)) return now
+  }
 }
+
+async function log(): Promise<string> {
+  return (await product.host.run(['journalctl', '-u', 'tljh-hub', '-o', 'cat'])).stdout
+}
+
+/** How often a certificate was asked for, for that name among others. */
+function askedIn(text: string, domain = ''): number {
+  const questions = text.match(/^.*asking .* for a certificate for .*/gm) ?? []
+  return questions.filter(question => question.includes(domain)).length
+}
+
+const asked = async (domain = '') => askedIn(await log(), domain)
 
 test('a server that is down is named, asked again by itself, and the hub’s own certificate stands in until it is back', async () => {
   const { host } = product
   await stopAcmeServer(host)
   await want({ domains: ['hub.test'] })
   await said(host, 'tljh-hub', /The certificate authority acme\.test:14000 could not be asked: .*ECONNREFUSED/)
-  const { source, issuer, problem, nextAttempt } = await status()
+  const { source, issuer, problem, nextAttempt } = await statusWith(({ problem }) => problem)
   assert.deepEqual([source, issuer], ['self-signed', 'itself'])
   assert.match(problem.why, /ECONNREFUSED/)
   assert.ok(Date.parse(nextAttempt) > 0)
@@ -102,11 +117,12 @@ test('a server that is down is named, asked again by itself, and the hub’s own
   )
 
   await host.run(['systemctl', 'restart', 'tljh-hub'])
-  assert.match((await status()).problem.why, /ECONNREFUSED/, 'a restart forgets nothing of it')
+  const kept = await statusWith(({ problem }) => problem)
+  assert.match(kept.problem.why, /ECONNREFUSED/, 'a restart forgets nothing of it')
   await startAcmeServer(host)
   await arrived('hub\\.test')
   assert.match((await served('hub.test')).issuer, /Caddy/)
-  assert.deepEqual([(await status()).source, (await status()).problem], ['letsencrypt', undefined])
+  assert.equal((await statusWith(({ problem }) => !problem)).source, 'letsencrypt')
 })
 
 test('a hub that is restarted serves the certificate that it has, and asks for none', async () => {
@@ -157,13 +173,14 @@ test('a certificate two thirds of whose life are over is renewed, and serves unt
 
 test('a domain that does not lead here is named before anything is asked for', async t => {
   const { host } = product
-  const times = await asked()
 
   await t.test('where nothing answers', async () => {
     await lead(['closed.test'], host.gateway)
     await want({ domains: ['hub.test', 'closed.test'] })
     const line = await said(host, 'tljh-hub', /No certificate for closed\.test was asked for/)
     assert.match(line, new RegExp(`leads to ${host.gateway}.*nothing answers there on port 80.*Open port 80`))
+    // Later it is: from inside, some networks look like that.
+    assert.equal(askedIn((await log()).split(line)[0] ?? '', 'closed.test'), 0)
   })
 
   await t.test('where another web server answers', async () => {
@@ -179,8 +196,8 @@ test('a domain that does not lead here is named before anything is asked for', a
   await t.test('where there is no such name, and it is asked for as soon as there is', async () => {
     await want({ domains: ['renewed.test', 'new.test'] })
     await said(host, 'tljh-hub', /No certificate for new\.test was asked for: /)
-    assert.equal(await asked(), times)
-    assert.match((await status()).problem.what, /new\.test/)
+    for (const name of ['other.test', 'new.test']) assert.equal(await asked(name), 0)
+    await statusWith(({ problem }) => /new\.test/.test(problem?.what))
     assert.match((await served('renewed.test')).issuer, /Caddy/, 'what was there goes on')
     await lead(['new.test'], host.address)
     await arrived('new\\.test')
@@ -201,11 +218,11 @@ test('an authority that finds another machine under the name has counted it, and
     /The certificate authority did not find this hub under moved\.test: over http-01 it said/,
   )
   other.close()
-  const { nextAttempt, problem } = await status()
+  const { nextAttempt, problem } = await statusWith(({ problem }) => /moved\.test/.test(problem?.what))
   assert.ok(Date.parse(nextAttempt) > Date.now() + 25 * minuteMs, nextAttempt)
   const times = await asked()
   await host.run(['systemctl', 'restart', 'tljh-hub'])
-  const after = await status()
+  const after = await statusWith(({ problem }) => problem)
   assert.deepEqual([after.nextAttempt, after.problem, await asked()], [nextAttempt, problem, times])
 })
 
@@ -229,7 +246,7 @@ test('an authority whose clock is another, or that wants to be left alone, is no
   answer = { status: 503, date: new Date(), retryAfter: '7200' }
   await want({ domains: ['hub.test', 'both.test'], directory, caFile })
   await said(host, 'tljh-hub', /authority\.test:\d+ is not to be asked now: it answers with status 503/)
-  assert.ok(Date.parse((await status()).nextAttempt) > Date.now() + hourMs)
+  await statusWith(({ nextAttempt }) => Date.parse(nextAttempt) > Date.now() + hourMs)
 
   // What a machine sees whose clock is behind: everything is from the future.
   const future = selfSigned(['authority.test'], Date.now() + 10 * 24 * hourMs)

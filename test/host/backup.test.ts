@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { cp, readdir } from 'node:fs/promises'
+import { cp, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { type Classroom, openClassroom, studentPassword } from './classroom.ts'
@@ -88,8 +88,9 @@ test('a backup makes the same hub on another machine: passwords, files, limits, 
 
   await t.test('which is refused, with nothing changed, where a byte of it is another', async () => {
     const bad = join(backups, 'bad.tar.zst')
-    await other.host.run(['cp', later.file, bad])
-    await other.host.run(['sh', '-c', `printf X | dd of=${bad} bs=1 seek=3000 conv=notrunc status=none`])
+    const content = await readFile(join(other.host.rootPath, later.file))
+    content[3000] = (content[3000] ?? 0) ^ 0xff
+    await other.host.writeFile(bad, content)
     const { code, stderr } = await tljh(other, 'restore', bad, '--yes')
     assert.equal(code, 1)
     assert.match(stderr, /bad\.tar\.zst is not a whole backup/)
@@ -114,13 +115,16 @@ test('a backup makes the same hub on another machine: passwords, files, limits, 
   })
 
   await t.test('completed by the same command where it was killed', async () => {
+    // It waits for a spawner that has stopped, so it is not over before it is killed.
+    await other.host.run(['systemctl', 'kill', '--kill-who=main', '--signal=STOP', 'tljh-spawner'])
     const child = await other.host.start([node, program, 'restore', later.file, '--yes'])
     let said = ''
     for await (const chunk of child.stderr) {
       said += chunk
       if (/^configuration$/m.test(said)) child.kill('SIGKILL')
     }
-    await child.ended
+    assert.equal(await child.ended, 137, said)
+    await other.host.run(['systemctl', 'restart', 'tljh-spawner'])
     const { code, stdout, stderr } = await tljh(other, 'restore', later.file, '--yes')
     assert.equal(code, 0, stderr)
     assert.match(stdout, /A restore of it was cut off/)
@@ -173,6 +177,8 @@ test('a home that is there is kept beside, and one that belongs to somebody else
 test('nightly ones are made by a timer, and as many are kept as the configuration says', async () => {
   const { host } = classroom
   assert.equal((await host.run(['systemctl', 'is-active', 'tljh-backup.timer'])).stdout.trim(), 'active')
+  // From here on the nights are ours, whatever the time of day.
+  await host.run(['systemctl', 'stop', 'tljh-backup.timer'])
   await host.run(['rm', '-r', backups])
   await tljh(classroom, 'config', 'set', 'backup.keep', '2')
   await tljh(classroom, 'config', 'set', 'backup.include_homes', 'true')

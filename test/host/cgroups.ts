@@ -32,7 +32,7 @@ const ALONE = '.'
 const GENERAL_OPTIONS = /^(rw|ro|xattr|noprefix|clone_children|release_agent=.*|nsdelegate|memory_\w+)$/
 
 /** A group in which a killed process still is, or one that nobody but the kernel has open, is busy for milliseconds. */
-const REMOVAL_PATIENCE_MS = 10_000
+const REMOVAL_PATIENCE_MS = 60_000
 
 /** Reads the hierarchies of this machine from /proc/self/mountinfo (proc_pid_mountinfo(5)). */
 export function parseHierarchies(mountinfo: string): Hierarchy[] {

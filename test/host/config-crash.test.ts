@@ -49,7 +49,7 @@ test('an apply that is killed at any moment leaves one whole version in force', 
   const { host, agree } = await openClass(t)
   const offered = new Set([versionOf(await host.readFile(file))])
   const seen = new Set<string>()
-  const usualMs = await timeOfApply(host, offered)
+  let limitMs = 1.4 * (await timeOfApply(host, offered))
   for (let round = 1; round <= 200; round++) {
     const next = text(round)
     offered.add(versionOf(next))
@@ -57,7 +57,7 @@ test('an apply that is killed at any moment leaves one whole version in force', 
     running.stdin.on('error', () => undefined)
     running.stdin.end(next)
     // Up to after its end: some are not killed at all.
-    await Promise.race([delay(randomInt(Math.ceil(usualMs * 1.4))), running.ended])
+    await Promise.race([delay(randomInt(Math.ceil(limitMs))), running.ended])
     running.kill('SIGKILL')
     await running.ended
 
@@ -65,6 +65,8 @@ test('an apply that is killed at any moment leaves one whole version in force', 
     assert.ok(offered.has(versionOf(now)), `round ${round}: a version that nobody wrote`)
     assert.ok(readConfig(now).config, 'and it is valid')
     seen.add(versionOf(now))
+    // What else the machine does makes it faster or slower meanwhile: half of them are to come into force.
+    limitMs *= versionOf(now) === versionOf(next) ? 0.95 : 1.05
     await agree()
   }
   assert.ok(seen.size > 10, `only ${seen.size} of 200 came into force: the moments were not what they should be`)

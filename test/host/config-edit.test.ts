@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, test } from 'node:test'
-import { setTimeout as delay } from 'node:timers/promises'
 import { bootHost, type Host } from './host.ts'
 import { TLJH_TS } from './product.ts'
 import { CTRL_C, CTRL_D, openTerminal, type Terminal } from './terminal.ts'
@@ -321,10 +320,5 @@ async function kill(editor: string): Promise<void> {
 
 /** The end of a process is the end of its lock, a moment later. */
 async function lockIsFree(): Promise<void> {
-  for (let tries = 0; tries < 400; tries++) {
-    const { code } = await host.run(['flock', '--nonblock', `${folder}/config.lock`, 'true'], { check: false })
-    if (code === 0) return
-    await delay(25)
-  }
-  throw new Error('the lock was not given back')
+  await host.run(['flock', '--timeout=100', `${folder}/config.lock`, 'true'])
 }

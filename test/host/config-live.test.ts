@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test'
 import { versionOf } from '../../config/config.ts'
 import { connectSpawner } from '../../spawner/client.ts'
 import { type Classroom, claiming, openClassroom, studentPassword } from './classroom.ts'
+import { said } from './journal.ts'
 import { startKernel } from './kernel.ts'
 import { visit } from './visitor.ts'
 
@@ -160,8 +161,7 @@ test('a file that is empty, missing, unreadable or no text stops nobody', async 
     await host.run(command)
     assert.equal((await ann.request('/hub/home')).status, 200, command.join(' '))
   }
-  const { stdout } = await host.run(['journalctl', '--no-pager', '-u', 'tljh-hub', '-u', 'tljh-spawner'])
-  assert.match(stdout, /the configuration file is not in force: .*1GB|not in force.*permission/i)
+  await said(host, 'tljh-*', /the configuration file is not in force: .*1GB|not in force.*permission/i)
   await host.run(['systemctl', 'restart', 'tljh-hub', 'tljh-spawner'])
   assert.equal((await fetch(`${url}/hub/login`)).status, 200, 'nor a start with it')
   assert.equal(await property(classroom, 'tljh-hub', 'NRestarts'), '0')

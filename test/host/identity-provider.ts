@@ -170,6 +170,8 @@ export async function startIdentityProvider({ address = '127.0.0.1', port = 0 } 
   const server = createServer((request, response) => {
     answer(request, response).catch((error: unknown) => response.destroy(error instanceof Error ? error : undefined))
   })
+  // A connection that is closed for being idle could meet the next request.
+  server.keepAliveTimeout = 10 * 60_000
   server.listen(port, address)
   await once(server, 'listening')
   issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`

@@ -320,7 +320,7 @@ test('a download that is cut is told in a sentence, and the same command goes on
 
 test('a connection that falls silent is given up, and another one goes on', async () => {
   site.fault(/tar\.gz$/, { kind: 'slow', after: 50_000, bytesPerSecond: 0 })
-  const { code, stderr } = await install(['--admin', 'ann'], { env: { TLJH_TS_PATIENCE: '3' } })
+  const { code, stderr } = await install(['--admin', 'ann'], { env: { TLJH_TS_PATIENCE: '10' } })
   assert.equal(code, 0, stderr)
   const ranges = site.requests.filter(({ path }) => path.endsWith('.tar.gz')).map(({ range }) => range)
   assert.deepEqual(ranges, [undefined, 'bytes=50000-'])

@@ -4,7 +4,8 @@
 import { createInterface } from 'node:readline'
 import type { Host } from './host.ts'
 
-const patienceMs = 90_000
+/** Only for what is never said. */
+const patienceMs = 300_000
 
 /** Where the journal ends now: what a test is about to cause comes after it. */
 export async function journalEnd(host: Host): Promise<string> {

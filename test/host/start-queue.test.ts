@@ -8,6 +8,13 @@ import { type Visitor, visit } from './visitor.ts'
 
 const students = ['ann', 'bob', 'cat', 'dan']
 
+/** Holds ann's server up in its start, so that who comes meanwhile comes meanwhile on any machine. */
+const closedGate = '/etc/jupyter/closed'
+const gate = `
+import os, time
+while os.environ["JUPYTERHUB_USER"] == "ann" and os.path.exists("${closedGate}"): time.sleep(0.05)
+`
+
 let product: Product
 const people = new Map<string, Visitor>()
 
@@ -17,6 +24,7 @@ before(async () => {
   })
   for (const name of students) await enter(name, studentPassword)
   await enter(product.admin, product.adminPassword)
+  await product.host.writeFile('/etc/jupyter/jupyter_server_config.py', gate)
 })
 after(() => product[Symbol.asyncDispose]())
 
@@ -63,6 +71,11 @@ async function startOf(name: string): Promise<{ name: string; from: number; to: 
   return { name, from: value('InactiveExitTimestampMonotonic'), to: value('ActiveEnterTimestampMonotonic') }
 }
 
+async function stateOf(name: string): Promise<string> {
+  const unit = `tljh-user-${name}.service`
+  return (await product.host.run(['systemctl', 'show', '--value', '--property=ActiveState', unit])).stdout.trim()
+}
+
 async function configure(key: string, value: string): Promise<void> {
   await product.host.run([...TLJH_TS, 'config', 'set', key, value])
 }
@@ -70,11 +83,13 @@ async function configure(key: string, value: string): Promise<void> {
 test('one starts after the other, the teacher before those who wait, and each sees the place', async () => {
   const order = ['ann', 'bob', 'cat', 'dan', product.admin]
   const told = new Map<string, Promise<string[]>>()
+  await product.host.run(['touch', closedGate])
   for (const name of order) {
     await of(name).post('/hub/spawn')
     told.set(name, toldUntilReady(name))
   }
   const page = (await of('dan').request('/hub/spawn-pending/dan')).body
+  await product.host.run(['rm', closedGate])
   const messages = await told.get('dan')
   await Promise.all(told.values())
 
@@ -98,11 +113,14 @@ test('one starts after the other, the teacher before those who wait, and each se
 })
 
 test('those who wait start all the same when the spawner is killed, and who has stopped waiting does not', async () => {
+  await product.host.run(['touch', closedGate])
   for (const name of students) await of(name).post('/hub/spawn')
   await of('cat').post('/hub/stop')
+  while ((await stateOf('ann')) !== 'activating');
 
   await product.host.run(['systemctl', 'kill', '--signal=KILL', 'tljh-spawner'])
 
+  await product.host.run(['rm', closedGate])
   await Promise.all(['ann', 'bob', 'dan'].map(toldUntilReady))
   assert.match((await of('cat').request('/hub/home')).body, /Not running/)
   await stopAll()

@@ -15,7 +15,7 @@ import type { Host } from './host.ts'
 import { killIfAlive } from './process.ts'
 
 export interface Terminal extends AsyncDisposable {
-  /** Waits until the screen shows `pattern`, after what was waited for before. Rejects after 20 s, with the screen. */
+  /** Waits until the screen shows `pattern`, after what was waited for before. Rejects after two minutes, with the screen. */
   sees(pattern: RegExp): Promise<void>
   types(keys: string): void
   /** All that was on the screen, without colours and movements. */
@@ -29,7 +29,8 @@ export interface Terminal extends AsyncDisposable {
 export const CTRL_C = '\x03'
 export const CTRL_D = '\x04'
 
-const TIMEOUT_MS = 20_000
+/** Only for what never comes. */
+const TIMEOUT_MS = 120_000
 
 /** Starts a program in a terminal of a host. It ends with the terminal. */
 export function openTerminal(host: Host, argv: readonly string[], env: Record<string, string> = {}): Terminal {
@@ -63,7 +64,10 @@ export function openTerminal(host: Host, argv: readonly string[], env: Record<st
   return {
     sees(pattern) {
       const { promise, resolve, reject } = Promise.withResolvers<void>()
-      const timer = setTimeout(() => reject(new Error(`${pattern} was not seen in 20 s:\n${screen()}`)), TIMEOUT_MS)
+      const timer = setTimeout(
+        () => reject(new Error(`${pattern} was not seen in ${TIMEOUT_MS / 1000} s:\n${screen()}`)),
+        TIMEOUT_MS,
+      )
       look = () => {
         const found = pattern.exec(screen().slice(position))
         if (found) position += found.index + found[0].length

@@ -129,6 +129,11 @@ test('installed again over the homes, the same people log in with the same passw
 
 test('purging that is cut off is completed by the same command, and leaves the machine as it was', async () => {
   const purge = ['tljh-ts', 'uninstall', '--purge', '--yes']
+  // A home that cannot be removed whole, and somebody's file in our folder.
+  const mounted = '/home/jupyter-ann/mounted'
+  await host.run(['mkdir', mounted])
+  await host.run(['mount', '-t', 'tmpfs', 'tmpfs', mounted])
+  await host.run(['touch', '/opt/tljh/notes'])
   await using first = await host.start(purge)
   // Among the first files that go, before homes and accounts.
   const early = join(host.rootPath, 'etc/bash_completion.d/tljh-ts')
@@ -136,11 +141,6 @@ test('purging that is cut off is completed by the same command, and leaves the m
   first.kill('SIGKILL')
   await first.ended
 
-  // A home that cannot be removed whole, and somebody's file in our folder.
-  const mounted = '/home/jupyter-ann/mounted'
-  await host.run(['mkdir', mounted])
-  await host.run(['mount', '-t', 'tmpfs', 'tmpfs', mounted])
-  await host.run(['touch', '/opt/tljh/notes'])
   const partly = await host.run(purge, { check: false })
   assert.equal(partly.code, 1)
   assert.match(partly.stderr, /jupyter-ann was not removed: its home is still there[\s\S]*needed once more/)

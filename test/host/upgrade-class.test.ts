@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setTimeout as delay, setImmediate as oneTurn } from 'node:timers/promises'
 import { studentPassword } from './classroom.ts'
 import type { Host } from './host.ts'
 import { joinKernel, type Kernel, startKernel } from './kernel.ts'
@@ -19,7 +19,7 @@ interface Work {
   answered: Set<number>
   /** Of the WebSocket, in milliseconds. */
   gaps: number[]
-  /** Sends no more, and resolves when the last was answered. */
+  /** When the WebSocket has broken and is back, sends no more, and resolves when the last was answered. */
   end(): Promise<void>
   kernel(): Kernel
 }
@@ -87,6 +87,7 @@ function workOn({
   let kernel = first
   let isOver = false
   const pending = new Set<Promise<void>>()
+  const isBack = Promise.withResolvers<void>()
 
   async function join(): Promise<Kernel> {
     for (let attempt = 0; ; attempt++) {
@@ -104,11 +105,14 @@ function workOn({
       const broke = performance.now()
       kernel = await join()
       work.gaps.push(performance.now() - broke)
+      isBack.resolve()
     }
   }
 
   async function execute(): Promise<void> {
     while (!isOver && !over.aborted) {
+      // Timers come before what the network has brought, and that may be the end of the WebSocket.
+      await oneTurn()
       if (kernel.socket.readyState === kernel.socket.OPEN) {
         const number = work.sent++
         // A cell whose answer the break has swallowed has run all the same: that is what is looked at in the end.
@@ -127,6 +131,8 @@ function workOn({
     ...{ sent: 0, answered: new Set<number>(), gaps: [] },
     kernel: () => kernel,
     async end() {
+      await isBack.promise
+      while (kernel.socket.readyState !== kernel.socket.OPEN) await delay(20)
       isOver = true
       await executing
       await Promise.all(pending)

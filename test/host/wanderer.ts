@@ -125,13 +125,14 @@ export function wander(address: string): Wanderer {
           ...headers,
         },
       })
-      return new Promise(resolve => {
+      return new Promise((resolve, reject) => {
         socket.on('open', () => {
           resolve('open')
           socket.close()
         })
         socket.on('unexpected-response', (_request, response) => resolve(String(response.statusCode)))
-        socket.on('error', () => undefined)
+        // After an answer it says nothing new.
+        socket.on('error', reject)
       })
     },
     cookies: url => new Map(cookiesFor(url).map(({ name, value }) => [name, value])),

@@ -31,6 +31,9 @@ export async function bootHostBus(): Promise<HostBus> {
   }
 }
 
+/** Only for what never comes. */
+const patienceMs = 120_000
+
 /** A unit name that no other test uses. */
 export function testUnit(text: string): UnitName {
   return unitName(`test-${text}.service`)
@@ -61,8 +64,8 @@ export class Events implements Disposable {
     const passed: WatchEvent[] = []
     const timer = setTimeout(() => {
       const told = passed.map(event => JSON.stringify(event)).join('\n')
-      late.reject(new Error(`no such event came within 20 s, but these:\n${told}`))
-    }, 20_000)
+      late.reject(new Error(`no such event came within ${patienceMs / 1000} s, but these:\n${told}`))
+    }, patienceMs)
     try {
       for (;;) {
         const event = this.#events.shift()

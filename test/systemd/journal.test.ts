@@ -5,6 +5,9 @@ import type { JournalLine } from '../../systemd/journal.ts'
 import type { UnitName, UnitState } from '../../systemd/units.ts'
 import { bootHostBus, CODE, type HostBus, NODE, testUnit } from './host-bus.ts'
 
+/** Of seconds, milliseconds and microseconds, one is meant. */
+const hourMs = 3600_000
+
 let machine: HostBus
 before(async () => {
   machine = await bootHostBus()
@@ -23,7 +26,7 @@ test('the last line of a program that fails at once is never missing, and lines 
       lines.map(line => line.text),
       [...[1, 2, 3, 4, 5].map(line => `run ${run} line ${line}`), `run ${run} ends`],
     )
-    assert.ok(Math.abs((lines[0]?.timestampMs ?? 0) - Date.now()) < 10_000)
+    assert.ok(Math.abs((lines[0]?.timestampMs ?? 0) - Date.now()) < hourMs)
     await machine.units.resetFailedUnit(name)
   }
 })
@@ -46,6 +49,9 @@ test('while somebody floods the journal, the lines are read all the same', async
   const flood = testUnit('flood')
   await (await units.startTransientUnit(flood, { ExecStart: [{ argv: ['/bin/sh', '-c', 'exec yes flood'] }] })).done
   const state = await fail(testUnit('drowned'), 'echo help; exit 1')
+  // What is waited for is bounded: on a busy machine journald may take longer to come to this line.
+  const read = `journalctl --quiet --output=cat _SYSTEMD_UNIT=${state.name}`
+  await machine.host.run(['sh', '-c', `until ${read} | grep -qx help; do sleep 0.1; done`])
   const lines = await lastLines(state, 5)
   await (await units.stopUnit(flood)).done
   assert.deepEqual(

@@ -73,7 +73,7 @@ const EVERYTHING: Required<Omit<UnitProperties, Others>> = {
   Restart: 'no',
   RemainAfterExit: false,
   TimeoutStartUSec: 90_000_000,
-  TimeoutStopUSec: 5_000_000n,
+  TimeoutStopUSec: 50_000_000n,
   RuntimeMaxUSec: 'infinity',
   WatchdogUSec: 3_600_000_000,
   KillMode: 'mixed',
@@ -137,7 +137,7 @@ const EXPECTED = new Map(
     Type: 'exec',
     NotifyAccess: 'all',
     TimeoutStartUSec: '1min 30s',
-    TimeoutStopUSec: '5s',
+    TimeoutStopUSec: '50s',
     RuntimeMaxUSec: 'infinity',
     WatchdogUSec: '1h',
     KillMode: 'mixed',
@@ -244,6 +244,7 @@ test('a unit that runs is not hurt by a daemon-reload', async () => {
 test('a start is accepted at once, and done when the service says that it is ready', async () => {
   const { units, host } = machine
   const name = testUnit('slow')
+  const beforeMs = Date.now()
   const script = 'read line </srv/gate; systemd-notify --ready; exec sleep infinity'
   await host.run(['mkfifo', '/srv/gate'])
   const job = await units.startTransientUnit(name, {
@@ -251,7 +252,9 @@ test('a start is accepted at once, and done when the service says that it is rea
     NotifyAccess: 'all',
     ExecStart: [{ argv: ['/bin/sh', '-c', script] }],
   })
-  const during = await units.inspectUnit(name)
+  // systemd takes it on when it has nothing else to do: a question may be answered before.
+  let during = await units.inspectUnit(name)
+  while (during?.active === 'inactive') during = await units.inspectUnit(name)
   assert.equal(during?.active, 'activating')
   assert.equal(during?.jobId, job.id)
 
@@ -263,7 +266,8 @@ test('a start is accepted at once, and done when the service says that it is rea
   assert.equal(state?.result, 'success')
   assert.equal(state?.controlGroup, `/system.slice/${name}`)
   assert.match(state?.invocationId ?? '', /^[0-9a-f]{32}$/)
-  assert.ok(Math.abs((state?.activeEnterTimestampMs ?? 0) - Date.now()) < 10_000)
+  const { activeEnterTimestampMs = 0 } = state ?? {}
+  assert.ok(beforeMs <= activeEnterTimestampMs && activeEnterTimestampMs <= Date.now())
   assert.ok((state?.memoryCurrent ?? 0) > 0)
   assert.ok((state?.mainPid ?? 0) > 1)
   assert.deepEqual(await units.listUnits(['test-slow.*']), [
