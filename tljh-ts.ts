@@ -57,6 +57,11 @@ const commands: Record<string, (args: string[]) => Promise<number | undefined>> 
   'import-tljh': async args => (await import('./installer/import-tljh/import.ts')).runImportTljh(args, surroundings),
   status: async args => (await import('./installer/status/status.ts')).runStatus(args, surroundings),
   'self-test': async args => (await import('./spawner/self-test.ts')).runSelfTest(args, surroundings),
+  /** For the compile cache (installer/compile-cache.ts): reads a service's code, and does nothing with it. */
+  async load([service]) {
+    await (service === 'hub' ? import('./hub/hub.ts') : import('./spawner/spawner.ts'))
+    return undefined
+  },
   /** For `upgrade`: what a version that is not in force yet can tell of itself. */
   'check-version': async args => (await import('./hub/check-version.ts')).runCheckVersion(args, surroundings),
   async help() {

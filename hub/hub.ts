@@ -15,6 +15,7 @@ import { openConfigFile } from '../config/file.ts'
 import type { UserName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import { ownVersion } from '../config/version.ts'
+import { giveMemoryBack } from '../memory.ts'
 import { connectSpawner } from '../spawner/client.ts'
 import { createAudit } from '../systemd/audit.ts'
 import { createAuditThread } from '../systemd/audit-thread.ts'
@@ -163,6 +164,7 @@ export async function runHub(
   tls?.begin()
   notifier.ready()
   notifier.startWatchdog(() => true)
+  giveMemoryBack()
   log(`ready, below ${baseUrl}`)
 
   await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])

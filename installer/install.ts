@@ -15,6 +15,7 @@ import { openTerminal, type Streams } from '../config/terminal.ts'
 import { ProblemError } from '../problem.ts'
 import { type Changes, openChanges } from './changes.ts'
 import { classEnvironment } from './class-environment.ts'
+import { ensureCompileCache } from './compile-cache.ts'
 import { oneAtATime } from './one-at-a-time.ts'
 import { type ProgressPage, showProgressPage } from './progress-page.ts'
 import { runSteps, type Step } from './step-list.ts'
@@ -162,6 +163,11 @@ function planSteps({ options, surroundings, changes, text, config, result, close
     { name: 'configuration', title: 'configuration', run: forServices(() => ensureConfig(text, layout)) },
     { name: 'version', title: 'version in force', run: forServices(async () => ensureVersion(layout)) },
     { name: 'units', title: 'services of the system', run: forServices(() => ensureUnits(layout, changes)) },
+    {
+      name: 'compile-cache',
+      title: 'code in the form that starts fast',
+      run: () => ensureCompileCache(layout, line => surroundings.streams.stderr.write(`${line}\n`)),
+    },
     {
       name: 'services',
       title: 'start of the services',

@@ -10,6 +10,7 @@ import { runCommand } from '../commands.ts'
 import { openConfigFile } from '../config/file.ts'
 import type { Layout } from '../config/paths.ts'
 import { ownAccount } from '../config/unix-accounts.ts'
+import { giveMemoryBack } from '../memory.ts'
 import { ProblemError } from '../problem.ts'
 import { createAudit } from '../systemd/audit.ts'
 import { SystemBus } from '../systemd/bus.ts'
@@ -81,6 +82,7 @@ export async function runSpawner(
   await once(listener, 'listening')
   await notifier.ready()
   notifier.startWatchdog(() => true)
+  giveMemoryBack()
   const stopWatching = live.watch()
   log('ready')
 

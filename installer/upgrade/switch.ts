@@ -18,6 +18,7 @@ import { codeFolder, type Layout } from '../../config/paths.ts'
 import { lockFile } from '../../lock-file.ts'
 import { ProblemError } from '../../problem.ts'
 import { openChanges } from '../changes.ts'
+import { ensureCompileCache } from '../compile-cache.ts'
 import { ailment, lastWords, runningServers } from '../health.ts'
 import { copyState, forgetRestored, restoreState, schemaInForce, schemaOf } from '../state-copy.ts'
 import { ensureVersion, versionInForce } from '../steps/places.ts'
@@ -119,6 +120,7 @@ export async function settleUpgrade(
  */
 export async function layOutOwn(layout: Layout): Promise<void> {
   await ensureUnits(layout, openChanges(layout.changes))
+  await ensureCompileCache(layout, line => process.stderr.write(`${line}\n`))
   ensureVersion(layout)
   // Those that it has and the one before had not; the services are restarted by who calls.
   const others = runningUnits.filter(unit => !services.includes(unit))
