@@ -65,7 +65,8 @@ const keptMs = 60_000
 export function createProxy(socketsFolder: string, limitMs = answerLimitMs): ReverseProxy {
   const pools = new Map<UserName, Pool>()
   const underWay = new Map<UserName, number>()
-  const tunnels = new Set<Tunnel>()
+  /** By the browser's socket. */
+  const tunnels = new Map<Duplex, Tunnel>()
 
   function poolOf(owner: UserName): Pool {
     const known = pools.get(owner)
@@ -96,14 +97,12 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
 
   /** A function of its own: what it hands over is kept as long as the socket, with all that stands around it. */
   function leaveWith(socket: Duplex, owner: UserName): void {
-    if (socket.closed) leave(owner)
-    else socket.once('close', () => leave(owner))
-  }
-
-  /** Likewise. */
-  function keep(tunnel: Tunnel, socket: Duplex): void {
-    tunnels.add(tunnel)
-    socket.once('close', () => tunnels.delete(tunnel))
+    const end = () => {
+      leave(owner)
+      tunnels.delete(socket)
+    }
+    if (socket.closed) end()
+    else socket.once('close', end)
   }
 
   return {
@@ -115,7 +114,6 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
       const body = hasBody(request) ? bodyOf(request) : null
       const headers = requestHeaders(request.rawHeaders, passage)
       const isRepeatable = body === null && repeatable.has(method)
-      let attempt = 0
       let exchange: Exchange
 
       const outcome: Outcome = {
@@ -123,14 +121,13 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
           leave(owner)
           resolve()
         },
-        failed(error) {
+        failed: orAgain(send, isRepeatable ? response : undefined, error => {
           body?.destroy()
-          if (isRepeatable && ++attempt < mostAttempts && isStale(error) && !response.destroyed) return send()
           leave(owner)
           // Nobody waits for it.
           if (response.destroyed) return resolve()
           reject(problemOf(owner, error, limitMs))
-        },
+        }),
       }
       function send(): void {
         exchange = new Exchange(response, prefix, outcome)
@@ -150,20 +147,18 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
       enter(owner)
       leaveWith(socket, owner)
       const headers = requestHeaders(request.rawHeaders, passage)
-      let attempt = 0
       let handshake: Handshake
 
       const abandon = () => handshake.abandon()
       const outcome = {
-        joined: (tunnel: Tunnel) => keep(tunnel, socket),
+        joined(tunnel: Tunnel) {
+          if (!socket.closed) tunnels.set(socket, tunnel)
+        },
         done() {
           socket.off('close', abandon)
           resolve()
         },
-        failed(error: Error) {
-          if (++attempt < mostAttempts && isStale(error) && !socket.destroyed) send()
-          else reject(problemOf(owner, error, limitMs))
-        },
+        failed: orAgain(send, socket, error => reject(problemOf(owner, error, limitMs))),
       }
       function send(): void {
         handshake = new Handshake(socket, head, prefix, outcome)
@@ -182,7 +177,7 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
 
     async takeLeave(limitMs) {
       await Promise.race([
-        Promise.all([...tunnels].map(tunnel => tunnel.takeLeave())),
+        Promise.all([...tunnels.values()].map(tunnel => tunnel.takeLeave())),
         delay(limitMs, undefined, { ref: false }),
       ])
     },
@@ -191,6 +186,22 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
       for (const pool of pools.values()) void pool.destroy()
       pools.clear()
     },
+  }
+}
+
+/**
+ * What is to be done with a failure: `send` again, where a kept connection had been closed and the one who asks is still there, or `fail`.
+ * @param asker undefined: it may not be sent twice
+ */
+function orAgain(
+  send: () => void,
+  asker: { destroyed: boolean } | undefined,
+  fail: (error: Error) => void,
+): (error: Error) => void {
+  let attempt = 0
+  return error => {
+    if (++attempt < mostAttempts && isStale(error) && asker?.destroyed === false) send()
+    else fail(error)
   }
 }
 

@@ -3,44 +3,44 @@
  * can, or of a hub that goes: a frame may be put in between two others and nowhere else. What is in them is not looked at, and they pass as they are.
  */
 
-/** What is known of one direction. */
-export interface FrameEnds {
-  /** To be told of every piece, in their order. */
-  take(chunk: Buffer): void
-  /** Whether a frame may be put in here: none has begun, and none has said that it was the last. */
-  isBetween(): boolean
-  /** Whether the last one has come, whole. */
-  isOver(): boolean
-}
-
 const closeOpcode = 8
+const none: readonly number[] = []
 
-export function followFrames(): FrameEnds {
+/** What is known of one direction. */
+export class FrameEnds {
   /** The first bytes of a frame, as long as not all of its head has come. */
-  let head: number[] = []
+  #head: readonly number[] = none
   /** Of its content, that are still to come. */
-  let left = 0
-  let isClosed = false
+  #left = 0
+  #isClosed = false
 
-  return {
-    take(chunk) {
-      let at = 0
-      while (at < chunk.length) {
-        if (left > 0) {
-          const taken = Math.min(left, chunk.length - at)
-          left -= taken
-          at += taken
-          continue
-        }
-        head.push(chunk[at++] ?? 0)
-        if (head.length < headLength(head)) continue
-        if (((head[0] ?? 0) & 0x0f) === closeOpcode) isClosed = true
-        left = contentLength(head)
-        head = []
+  /** To be told of every piece, in their order. */
+  take(chunk: Buffer): void {
+    let at = 0
+    while (at < chunk.length) {
+      if (this.#left > 0) {
+        const taken = Math.min(this.#left, chunk.length - at)
+        this.#left -= taken
+        at += taken
+        continue
       }
-    },
-    isBetween: () => left === 0 && head.length === 0 && !isClosed,
-    isOver: () => left === 0 && head.length === 0 && isClosed,
+      const head = [...this.#head, chunk[at++] ?? 0]
+      this.#head = head
+      if (head.length < headLength(head)) continue
+      if (((head[0] ?? 0) & 0x0f) === closeOpcode) this.#isClosed = true
+      this.#left = contentLength(head)
+      this.#head = none
+    }
+  }
+
+  /** Whether a frame may be put in here: none has begun, and none has said that it was the last. */
+  isBetween(): boolean {
+    return this.#left === 0 && this.#head.length === 0 && !this.#isClosed
+  }
+
+  /** Whether the last one has come, whole. */
+  isOver(): boolean {
+    return this.#left === 0 && this.#head.length === 0 && this.#isClosed
   }
 }
 

@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { responseHeaders } from '../headers.ts'
 import { countInterim, isPrintable, type Outcome, texts } from './exchange.ts'
-import { joinSockets, type Tunnel } from './joined.ts'
+import { Tunnel } from './joined.ts'
 
 /** undici's handler of one attempt. */
 export class Handshake implements Dispatcher.DispatchHandler {
@@ -43,7 +43,7 @@ export class Handshake implements Dispatcher.DispatchHandler {
     this.#controller = undefined
     const headers = responseHeaders(texts(controller.rawHeaders), this.#prefix, true)
     this.#browser.write(headText(status, STATUS_CODES[status] ?? '', headers))
-    this.#outcome.joined(joinSockets(this.#browser, this.#head, server))
+    this.#outcome.joined(new Tunnel(this.#browser, this.#head, server))
     this.#outcome.done()
   }
 

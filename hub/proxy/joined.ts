@@ -7,7 +7,7 @@
  */
 import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
-import { closeFrame, followFrames } from './frames.ts'
+import { closeFrame, FrameEnds } from './frames.ts'
 
 /** How long the one may take to accept what the other has said last, and to say its own last. Whoever does neither would be kept for ever. */
 const farewellMs = 30_000
@@ -22,92 +22,100 @@ const goingAway = closeFrame(1001, 'the server has stopped')
 const restarting = closeFrame(1012, 'the hub restarts')
 
 /** Two sockets that are joined. */
-export interface Tunnel {
+export class Tunnel {
+  readonly #browser: Duplex
+  readonly #server: Duplex
+  readonly #toServer = new FrameEnds()
+  readonly #toBrowser = new FrameEnds()
+  #isLeaving = false
+  #hasLeft = false
+
+  /** @param fromBrowser what it has sent already */
+  constructor(browser: Duplex, fromBrowser: Buffer, server: Duplex) {
+    this.#browser = browser
+    this.#server = server
+    this.#toServer.take(fromBrowser)
+    if (fromBrowser.length > 0) server.write(fromBrowser)
+    for (const socket of [browser, server]) {
+      tunnels.set(socket, this)
+      socket.on('data', onData).on('drain', onDrain).on('error', onError).on('end', onEnd).on('close', onClose)
+    }
+  }
+
   /**
    * Has the browser close it, and resolves when all that the browser has sent before is with the server. Without that, what was typed at
    * this very moment would be lost: the browser does not know, and sends it no second time.
    */
-  takeLeave(): Promise<void>
-}
-
-/** @param fromBrowser what it has sent already */
-export function joinSockets(browser: Duplex, fromBrowser: Buffer, server: Duplex): Tunnel {
-  const toServer = followFrames()
-  const toBrowser = followFrames()
-  let isLeaving = false
-  let hasLeft = false
-
-  /** The browser listens to nothing that comes behind it. */
-  function leaveBetweenFrames(): void {
-    if (!isLeaving || hasLeft || !toBrowser.isBetween()) return
-    hasLeft = true
-    browser.write(restarting)
+  async takeLeave(): Promise<void> {
+    const ends = [once(this.#server, 'finish'), once(this.#server, 'close'), once(this.#browser, 'close')]
+    const passedOn = Promise.race(ends)
+    this.#isLeaving = true
+    this.#leaveBetweenFrames()
+    await passedOn.catch(() => undefined)
   }
 
-  toServer.take(fromBrowser)
-  if (fromBrowser.length > 0) server.write(fromBrowser)
-  lead(browser, server, {
-    take(chunk) {
-      toServer.take(chunk)
-      return true
-    },
-    after() {
-      if (hasLeft && toServer.isOver()) server.end()
-    },
-  })
-  lead(server, browser, {
-    take(chunk) {
-      if (hasLeft) return false
-      toBrowser.take(chunk)
-      return true
-    },
-    after: leaveBetweenFrames,
-    farewell: () => (!hasLeft && toBrowser.isBetween() ? goingAway : undefined),
-  })
-
-  return {
-    async takeLeave() {
-      const passedOn = Promise.race([once(server, 'finish'), once(server, 'close'), once(browser, 'close')])
-      isLeaving = true
-      leaveBetweenFrames()
-      await passedOn.catch(() => undefined)
-    },
+  /** The one at the other end. */
+  across(socket: Duplex): Duplex {
+    return socket === this.#server ? this.#browser : this.#server
   }
-}
 
-interface Course {
-  /** Whether a piece goes on. */
-  take(chunk: Buffer): boolean
-  /** It has. */
-  after(): void
-  /** What is said in the place of `from`, in the end. */
-  farewell?(): Buffer | undefined
-}
-
-function lead(from: Duplex, to: Duplex, { take, after, farewell }: Course): void {
-  from.on('data', (chunk: Buffer) => {
-    if (!take(chunk)) return
+  pass(from: Duplex, chunk: Buffer): void {
+    const isFromServer = from === this.#server
+    // The browser listens to nothing that comes behind the word that the hub goes.
+    if (isFromServer && this.#hasLeft) return
+    if (isFromServer) this.#toBrowser.take(chunk)
+    else this.#toServer.take(chunk)
+    const to = this.across(from)
     // Node.js says 'enough' to every big piece, though the kernel has taken it already.
     if (!to.write(chunk) && to.writableLength > mostWaiting) from.pause()
-    after()
-  })
-  to.on('drain', () => from.resume())
-  from.on('error', () => from.destroy())
-  from.once('end', () => bidFarewell(from, to, farewell?.()))
-  from.once('close', () => {
-    bidFarewell(from, to, farewell?.())
-    if (to.writableFinished) to.destroy()
-    else to.once('finish', () => to.destroy())
-  })
+    if (isFromServer) this.#leaveBetweenFrames()
+    else if (this.#hasLeft && this.#toServer.isOver()) to.end()
+  }
+
+  /** `from` has said its last. */
+  end(from: Duplex): void {
+    const to = this.across(from)
+    if (to.destroyed || to.writableEnded) return
+    const isSilent = from === this.#server && !this.#hasLeft && this.#toBrowser.isBetween()
+    to.end(isSilent ? goingAway : undefined)
+    const timer = setTimeout(() => {
+      from.destroy()
+      to.destroy()
+    }, farewellMs)
+    to.once('close', () => clearTimeout(timer))
+  }
+
+  #leaveBetweenFrames(): void {
+    if (!this.#isLeaving || this.#hasLeft || !this.#toBrowser.isBetween()) return
+    this.#hasLeft = true
+    this.#browser.write(restarting)
+  }
 }
 
-/** `from` has said its last. */
-function bidFarewell(from: Duplex, to: Duplex, last: Buffer | undefined): void {
-  if (to.destroyed || to.writableEnded) return
-  to.end(last)
-  const timer = setTimeout(() => {
-    from.destroy()
-    to.destroy()
-  }, farewellMs)
-  to.once('close', () => clearTimeout(timer))
+/** By each of their sockets. */
+const tunnels = new WeakMap<Duplex, Tunnel>()
+
+function onData(this: Duplex, chunk: Buffer): void {
+  tunnels.get(this)?.pass(this, chunk)
+}
+
+function onDrain(this: Duplex): void {
+  tunnels.get(this)?.across(this).resume()
+}
+
+function onError(this: Duplex): void {
+  this.destroy()
+}
+
+function onEnd(this: Duplex): void {
+  tunnels.get(this)?.end(this)
+}
+
+function onClose(this: Duplex): void {
+  const tunnel = tunnels.get(this)
+  if (!tunnel) return
+  tunnel.end(this)
+  const to = tunnel.across(this)
+  if (to.writableFinished) to.destroy()
+  else to.once('finish', () => to.destroy())
 }

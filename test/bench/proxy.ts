@@ -15,6 +15,7 @@
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
+import { setTimeout as delay } from 'node:timers/promises'
 import { claiming } from '../host/classroom.ts'
 import { defaultLayers, type Host } from '../host/host.ts'
 import { bootProduct, TLJH_TS } from '../host/product.ts'
@@ -34,6 +35,8 @@ const MB = 2 ** 20
 const BIG_MB = 16
 const MESSAGE_MB = 4
 const OPENED = 200
+/** What has grown under the load before is given back when it is quiet, or never. */
+const SETTLE_MS = 30_000
 const UPSTREAM_PORT = 9000
 const PASSWORD = 'a horse that stays correct'
 const users = Array.from({ length: USERS }, (_, index) => `user${index + 1}`)
@@ -246,6 +249,7 @@ async function idleMemory(host: Host, at: Contestant, visits: readonly Visit[]):
   const complaints = text(client.stderr)
   const { done } = await lines.next()
   if (done) throw new Error(`${at} does not hold ${HELD} WebSockets: ${await complaints}`)
+  await delay(SETTLE_MS)
   const held = await memory(host, at)
   return before + ((held - before) * WANTED) / HELD
 }

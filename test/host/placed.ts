@@ -14,8 +14,12 @@ const folder = `/opt/tljh/hub/versions/${version}`
 /** The command line of the release that was placed. */
 export const PLACED: readonly string[] = [`${folder}/node_modules/node/bin/node`, `${folder}/tljh-ts.ts`]
 
+export interface Release extends AsyncDisposable {
+  place(host: Host): Promise<void>
+}
+
 /** Makes a release of the checkout, to be placed on as many hosts, as often, as one likes. */
-export async function makeRelease(): Promise<{ place(host: Host): Promise<void> } & AsyncDisposable> {
+export async function makeRelease(): Promise<Release> {
   const base = join(cacheFolders().downloads, 'releases')
   await mkdir(base, { recursive: true })
   const scratch = await mkdtemp(join(base, '.placed-'))

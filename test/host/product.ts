@@ -5,6 +5,7 @@
  *   const page = await fetch(`${product.url}/hub/login`)
  */
 import { bootHost, type Host, type HostOptions } from './host.ts'
+import { PLACED, type Release } from './placed.ts'
 import { visit } from './visitor.ts'
 
 export interface ProductOptions extends HostOptions {
@@ -12,6 +13,8 @@ export interface ProductOptions extends HostOptions {
   config?: string | undefined
   /** The name of the first admin. */
   admin?: string | undefined
+  /** What is installed; without, the checkout. A host with a release has no tests in it. */
+  release?: Release | undefined
 }
 
 export interface Product extends AsyncDisposable {
@@ -29,18 +32,23 @@ export const TLJH_TS: readonly string[] = [
 ]
 
 /** Without what takes long and tests do not need: a server at the end, and a page meanwhile. */
-export const INSTALL: readonly string[] = [...TLJH_TS, 'install', '--no-self-test', '--no-progress-page']
+const installCommand = ['install', '--no-self-test', '--no-progress-page']
+export const INSTALL: readonly string[] = [...TLJH_TS, ...installCommand]
 
 /** An installation from what is on the disk already takes seconds. */
 const INSTALL_TIMEOUT_MS = 5 * 60_000
 
 /** Boots a host and installs the product in it. */
-export async function bootProduct({ config, admin = 'admin', ...options }: ProductOptions = {}): Promise<Product> {
-  const host = await bootHost(options)
+export async function bootProduct(given: ProductOptions = {}): Promise<Product> {
+  const { config, admin = 'admin', release, ...options } = given
+  const host = await bootHost({ ...options, isBare: release !== undefined })
   try {
+    await release?.place(host)
     if (config !== undefined) await host.writeFile('/opt/tljh/config/config.yaml', config, { mode: 0o640 })
     options.report?.('installing the product')
-    const { stdout } = await host.run([...INSTALL, '--admin', admin], { timeoutMs: INSTALL_TIMEOUT_MS })
+    const { stdout } = await host.run([...(release ? PLACED : TLJH_TS), ...installCommand, '--admin', admin], {
+      timeoutMs: INSTALL_TIMEOUT_MS,
+    })
     const code = /^one-time code: (\S+)$/m.exec(stdout)?.[1]
     if (!code) throw new Error(`the installer printed no line "one-time code: …":\n${stdout}`)
     const url = `http://${host.address}`

@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { claiming } from '../../host/classroom.ts'
 import { bootHost, defaultLayers, type Host, type HostOptions } from '../../host/host.ts'
 import type { Layer } from '../../host/image.ts'
+import { makeRelease } from '../../host/placed.ts'
 import { bootProduct, type Product, TLJH_TS } from '../../host/product.ts'
 import type { Course } from '../measure/benchmark.ts'
 import type { Student } from '../measure/student.ts'
@@ -83,7 +84,9 @@ export async function bootSideBySide(
   { cleanup, report }: Pick<Course, 'cleanup' | 'report'>,
 ): Promise<{ product: Product; peerHub: JupyterHub }> {
   const config = `${claiming}users:\n  allowed: [${users.join(', ')}]\nlimits: { memory: 1G }\n`
-  const product = cleanup.use(await bootProduct({ config, report }))
+  // Not the checkout: its code is not prepared (installer/compile-cache.ts).
+  const release = cleanup.use(await makeRelease())
+  const product = cleanup.use(await bootProduct({ config, release, report }))
   const limits = { Slice: 'tljh-users.slice', MemoryMax: String(2 ** 30) }
   const slice = '[Slice]\nMemoryAccounting=yes\n'
   const peerHub = cleanup.use(await bootJupyterHub({ users, limits, slice, hasPasswords: true, report }))
