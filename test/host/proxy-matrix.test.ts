@@ -157,6 +157,16 @@ test('a request arrives as it was sent: address, query, headers and body, byte f
   assert.deepEqual(arrived, without(directly.headers, ofHub))
 })
 
+test('by IPv6 it is the same, and the server hears from where', async () => {
+  const curl = ['curl', '--silent', '--show-error', '--fail', '--header', `Cookie: ${cookie}`]
+  const { stdout } = await classroom.host.run([...curl, 'http://[::1]/user/ann/mirror/six'])
+  const { url, headers } = JSON.parse(stdout) as { url: string; headers: string[] }
+  assert.equal(url, '/user/ann/mirror/six')
+  const valueOf = (name: string) => headers[headers.findIndex(one => one.toLowerCase() === name) + 1]
+  assert.equal(valueOf('x-forwarded-for'), '::1')
+  assert.equal(valueOf('host'), '[::1]')
+})
+
 test('what one sends comes back while one still sends', async () => {
   for (const url of [ways.through, ways.directly]) {
     const call = open(url, { method: 'POST', path: 'echo' })
