@@ -162,9 +162,9 @@ test('by IPv6 it is the same, and the server hears from where', async () => {
   const { stdout } = await classroom.host.run([...curl, 'http://[::1]/user/ann/mirror/six'])
   const { url, headers } = JSON.parse(stdout) as { url: string; headers: string[] }
   assert.equal(url, '/user/ann/mirror/six')
-  const valueOf = (name: string) => headers[headers.findIndex(one => one.toLowerCase() === name) + 1]
-  assert.equal(valueOf('x-forwarded-for'), '::1')
-  assert.equal(valueOf('host'), '[::1]')
+  const header = (name: string) => headers[headers.findIndex(one => one.toLowerCase() === name) + 1]
+  assert.equal(header('x-forwarded-for'), '::1')
+  assert.equal(header('host'), '[::1]')
 })
 
 test('what one sends comes back while one still sends', async () => {
