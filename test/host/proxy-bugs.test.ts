@@ -4,26 +4,20 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { after, before, test } from 'node:test'
 import { lines, say, statusesIn } from '../security/wire.ts'
-import { type Classroom, openClassroom } from './classroom.ts'
 import { journalEnd } from './journal.ts'
-import { putStandIn, type StandIn } from './stand-in.ts'
+import { openStandIn, type StandIn } from './stand-in.ts'
 import { visit } from './visitor.ts'
 
-let classroom: Classroom
 let standIn: StandIn
 before(async () => {
-  classroom = await openClassroom(undefined)
-  standIn = await putStandIn(classroom)
+  standIn = await openStandIn()
 })
-after(async () => {
-  await standIn?.[Symbol.asyncDispose]()
-  await classroom?.[Symbol.asyncDispose]()
-})
+after(() => standIn?.[Symbol.asyncDispose]())
 
 const handshake = (cookie: string, path: string) => [
   `GET ${path} HTTP/1.1`,
-  `Host: ${new URL(classroom.url).host}`,
-  `Origin: ${classroom.url}`,
+  `Host: ${new URL(standIn.classroom.url).host}`,
+  `Origin: ${standIn.classroom.url}`,
   'Connection: Upgrade',
   'Upgrade: websocket',
   'Sec-WebSocket-Version: 13',
@@ -33,7 +27,7 @@ const handshake = (cookie: string, path: string) => [
 
 /** What the hub has open: files, sockets and all else. */
 async function descriptors(): Promise<number> {
-  const { host } = classroom
+  const { host } = standIn.classroom
   const { stdout: pid } = await host.run(['systemctl', 'show', '--value', '--property=MainPID', 'tljh-hub'])
   const { stdout } = await host.run(['ls', `/proc/${pid.trim()}/fd`])
   return stdout.trim().split('\n').length
@@ -41,12 +35,12 @@ async function descriptors(): Promise<number> {
 
 test('of thousands of connections that came and went, nothing stays open', async () => {
   const { cookie } = standIn
-  const { hostname, host } = new URL(classroom.url)
+  const { hostname, host } = new URL(standIn.classroom.url)
   const many = async () => {
     for (let count = 0; count < 100; count++) {
       const head = [`Host: ${host}`, `Cookie: ${cookie}`, 'Connection: close']
       const asked = Array.from({ length: 8 }, () =>
-        say(classroom.url, lines(['GET /user/ann/range HTTP/1.1', ...head])),
+        say(standIn.classroom.url, lines(['GET /user/ann/range HTTP/1.1', ...head])),
       )
       const opened = Array.from({ length: 4 }, async () => {
         const socket = connect(80, hostname)
@@ -73,7 +67,7 @@ test('of thousands of connections that came and went, nothing stays open', async
 })
 
 test('pages that go on asking for a server that does not run are refused, cut off, and leave no line each in the log', async () => {
-  const { host, url } = classroom
+  const { host, url } = standIn.classroom
   const bob = visit(url)
   await bob.logIn('bob', 'correct horse battery')
   const cookie = bob.headersFor('/user/bob/').cookie ?? ''
@@ -99,13 +93,13 @@ test('below a server, every address is the server’s, whatever the hub calls it
   }
   const bare = await ann.request('/user/ann')
   assert.equal(bare.status, 302)
-  assert.equal(new URL(bare.location, classroom.url).pathname, '/user/ann/')
+  assert.equal(new URL(bare.location, standIn.classroom.url).pathname, '/user/ann/')
 })
 
 test('a form that was fetched from one address can be sent from another, as through several ways out of a network', async () => {
-  const { hostname } = new URL(classroom.url)
-  const { host } = classroom
-  const page = visit(classroom.url)
+  const { hostname } = new URL(standIn.classroom.url)
+  const { host } = standIn.classroom
+  const page = visit(standIn.classroom.url)
   await page.request('/hub/login')
   const body = new URLSearchParams({
     username: 'bob',

@@ -12,8 +12,8 @@ import { after, before, test } from 'node:test'
 import fc from 'fast-check'
 import { WebSocket } from 'ws'
 import { lines, say, statusesIn } from '../security/wire.ts'
-import { type Classroom, openClassroom } from './classroom.ts'
-import { putStandIn, type StandIn } from './stand-in.ts'
+import type { Classroom } from './classroom.ts'
+import { openStandIn, type StandIn } from './stand-in.ts'
 
 let classroom: Classroom
 let standIn: StandIn
@@ -24,15 +24,12 @@ let ways: { through: string; directly: string }
 const patienceMs = 60_000
 
 before(async () => {
-  classroom = await openClassroom(undefined)
-  standIn = await putStandIn(classroom)
+  standIn = await openStandIn()
+  classroom = standIn.classroom
   cookie = standIn.cookie
   ways = { through: classroom.url, directly: standIn.address }
 })
-after(async () => {
-  await standIn?.[Symbol.asyncDispose]()
-  await classroom?.[Symbol.asyncDispose]()
-})
+after(() => standIn?.[Symbol.asyncDispose]())
 
 interface Asked {
   method?: string

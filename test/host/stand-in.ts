@@ -1,10 +1,11 @@
 /** far-end.ts in the place of a student's Jupyter: the hub has her session, and her server is that program. */
 import { once } from 'node:events'
-import type { Classroom } from './classroom.ts'
+import { type Classroom, openClassroom } from './classroom.ts'
 import { TLJH_TS } from './product.ts'
 import type { Visitor } from './visitor.ts'
 
 export interface StandIn extends AsyncDisposable {
+  classroom: Classroom
   ann: Visitor
   /** Of her session. */
   cookie: string
@@ -14,7 +15,9 @@ export interface StandIn extends AsyncDisposable {
 
 const port = 9000
 
-export async function putStandIn(classroom: Classroom): Promise<StandIn> {
+/** Opens a class for it. */
+export async function openStandIn(): Promise<StandIn> {
+  const classroom = await openClassroom(undefined)
   const { host } = classroom
   const ann = await classroom.student('ann')
   const cookie = ann.headersFor('/user/ann/').cookie ?? ''
@@ -26,5 +29,11 @@ export async function putStandIn(classroom: Classroom): Promise<StandIn> {
   // It holds connections to the server before.
   await host.run(['systemctl', 'restart', 'tljh-hub'])
   const address = `http://${host.address}:${port}`
-  return { ann, cookie, address, [Symbol.asyncDispose]: () => farEnd[Symbol.asyncDispose]() }
+  return {
+    ...{ classroom, ann, cookie, address },
+    async [Symbol.asyncDispose]() {
+      await farEnd[Symbol.asyncDispose]()
+      await classroom[Symbol.asyncDispose]()
+    },
+  }
 }

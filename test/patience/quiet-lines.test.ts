@@ -8,29 +8,23 @@ import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Classroom, openClassroom } from '../host/classroom.ts'
-import { putStandIn, type StandIn } from '../host/stand-in.ts'
+import { openStandIn, type StandIn } from '../host/stand-in.ts'
 
 /** 326 seconds: that was seen of configurable-http-proxy, before it answered an upload with 408. */
 const quietMs = 6 * 60_000
 const dropMs = 1_000
 
-let classroom: Classroom
 let standIn: StandIn
 before(async () => {
-  classroom = await openClassroom(undefined)
-  standIn = await putStandIn(classroom)
+  standIn = await openStandIn()
 })
-after(async () => {
-  await standIn?.[Symbol.asyncDispose]()
-  await classroom?.[Symbol.asyncDispose]()
-})
+after(() => standIn?.[Symbol.asyncDispose]())
 
 test('an upload that drips for six minutes arrives, and a WebSocket that was quiet for as long still speaks', async () => {
   const socket = standIn.ann.webSocket('/user/ann/ws')
   await once(socket, 'open')
   const headers = { cookie: standIn.cookie, 'content-type': 'application/octet-stream' }
-  const upload = httpRequest(`${classroom.url}/user/ann/swallow`, { method: 'PUT', headers })
+  const upload = httpRequest(`${standIn.classroom.url}/user/ann/swallow`, { method: 'PUT', headers })
   const answered = once(upload, 'response')
   answered.catch(() => undefined)
 
