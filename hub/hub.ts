@@ -6,8 +6,6 @@
  * hub that is told to stop therefore just takes no more connections, finishes what it has begun, and goes.
  */
 import { once } from 'node:events'
-import type { Server as HttpServer, ServerResponse } from 'node:http'
-import { Server as NetServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { isAdmin } from '../config/config.ts'
@@ -27,6 +25,7 @@ import { loadAssets } from './assets.ts'
 import { createAuthenticators } from './authenticators/authenticators.ts'
 import { createConfirmations } from './confirmations.ts'
 import { createDepartures } from './departures.ts'
+import { followConnections } from './drain.ts'
 import { createExternalIdentities } from './external-identities.ts'
 import { createFrontProxies } from './front-proxies.ts'
 import { listen, socketCount } from './listeners.ts'
@@ -49,14 +48,10 @@ import { createTls } from './tls/tls.ts'
 import { createVisits } from './visits.ts'
 import { createXsrf, secret } from './xsrf.ts'
 
-/** How long a browser's kept connection is still served, so that no request meets a closing one. */
-const lingerMs = 300
 const spawnerPatienceMs = 3_000
 const temporarySweepMs = 60_000
 /** How long the hub waits for browsers to close their WebSockets; one that sleeps never does. New ones wait in the socket's queue meanwhile. */
 const leaveMs = 500
-/** How long answers that have begun may take to end. */
-const graceMs = 5_000
 
 /** Runs until SIGTERM or SIGINT. */
 export async function runHub(
@@ -151,13 +146,7 @@ export async function runHub(
   // Nobody is told of a running server that it does not run. Without a spawner, the pages say so.
   await Promise.race([servers.known, delay(spawnerPatienceMs)])
 
-  const running = new Set<ServerResponse>()
-  app.server.prependListener('request', (_request, response) => {
-    running.add(response)
-    response.once('close', () => running.delete(response))
-    if (stopped.signal.aborted) response.setHeader('connection', 'close')
-  })
-
+  const drain = followConnections(app.server)
   frontProxies.follow(app.server)
   const notifier = createNotifier(environment)
   const listeners = await listen(app.server, { count, http, visitPort, tls, log })
@@ -172,7 +161,7 @@ export async function runHub(
   stopped.abort()
   listeners.close()
   tls?.close()
-  await drain(app.server, running)
+  await drain()
   // Last, so that the next hub is there soon after.
   await proxy.takeLeave(leaveMs)
   proxy.close()
@@ -180,13 +169,4 @@ export async function runHub(
   await audit.flush()
   db.close()
   notifier.close()
-}
-
-/** Stops listening and lets what has begun come to its end. JupyterLab opens its WebSockets anew by itself. */
-async function drain(server: HttpServer, running: ReadonlySet<ServerResponse>): Promise<void> {
-  // The HTTP server's own `close` would at once break kept connections on which a request may be on its way.
-  NetServer.prototype.close.call(server)
-  const ended = delay(lingerMs).then(() => Promise.all([...running].map(response => once(response, 'close'))))
-  await Promise.race([ended, delay(graceMs)])
-  server.closeAllConnections()
 }

@@ -40,7 +40,8 @@ def guard_ports():
 
 def refuse_others(handler, host, port):
     """Throws 403 for a port of another user's. One on which nobody listens is left to say so itself."""
-    if getattr(handler, "unix_socket", None) is None and host in LOCAL_NAMES and not owners_of(int(port)) <= {0, os.getuid()}:
+    is_port = getattr(handler, "unix_socket", None) is None and host in LOCAL_NAMES
+    if is_port and not owners_of(int(port)) <= {0, os.getuid()}:
         raise HTTPError(
             403,
             f"On port {port} of this machine, a program of another user listens. What it shows could act in your name, "

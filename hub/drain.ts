@@ -1,0 +1,54 @@
+/**
+ * The end of a hub that is told to stop: it listens no more, and what has begun comes to its end.
+ *
+ * What always holds: no request that was sent before meets a connection that closes, as far as a second of patience goes. Meanwhile new
+ * connections wait in systemd's socket for the next hub. WebSockets are not waited for (hub/proxy.ts takes leave of them).
+ */
+import { once } from 'node:events'
+import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
+import { Server as NetServer, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+
+/** How long a browser's kept connection is still served: a request may be on its way. */
+const lingerMs = 300
+/** How long one that is new may take to its first request; on a slow line, that comes a while after the connection. */
+const youngMs = 1_000
+/** How long answers that have begun may take to end. */
+const graceMs = 5_000
+const lookMs = 20
+
+/** To be called before the server listens. What it answers is to be called once, and resolves when nothing is left. */
+export function followConnections(server: HttpServer): () => Promise<void> {
+  const running = new Set<ServerResponse>()
+  /** Connections on which nothing was asked yet, with the time when they came. */
+  const silent = new Map<Socket, number>()
+  let isDraining = false
+
+  const hasAsked = ({ socket }: IncomingMessage) => silent.delete(socket)
+  server.on('connection', (socket: Socket) => {
+    silent.set(socket, performance.now())
+    socket.once('close', () => silent.delete(socket))
+  })
+  server.prependListener('upgrade', hasAsked)
+  server.prependListener('request', (request, response) => {
+    hasAsked(request)
+    running.add(response)
+    response.once('close', () => running.delete(response))
+    if (isDraining) response.setHeader('connection', 'close')
+  })
+
+  async function settle(signal: AbortSignal): Promise<void> {
+    await delay(lingerMs)
+    const isYoung = (came: number) => performance.now() - came < youngMs
+    while ([...silent.values()].some(isYoung) && !signal.aborted) await delay(lookMs)
+    await Promise.all([...running].map(response => once(response, 'close', { signal })))
+  }
+
+  return async () => {
+    isDraining = true
+    // The HTTP server's own `close` would at once break kept connections on which a request may be on its way.
+    NetServer.prototype.close.call(server)
+    await settle(AbortSignal.timeout(graceMs)).catch(() => undefined)
+    server.closeAllConnections()
+  }
+}
