@@ -21,7 +21,8 @@ interface Server {
 const hub = 'tljh-hub.service'
 const spawner = 'tljh-spawner.service'
 const pauseMs = 100
-const answerTimeoutMs = 5_000
+/** Longer than WatchdogSec= of the services: on a machine that has no processor to spare they answer late, and one that hangs is started anew before. */
+const answerTimeoutMs = 40_000
 /** A service that has ended so often since it was restarted will go on like that. */
 const mostRestarts = 3
 
