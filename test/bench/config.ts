@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { connectSpawner } from '../../spawner/client.ts'
 import type { Host } from '../host/host.ts'
-import { bootProduct, TLJH_TS } from '../host/product.ts'
+import { bootProduct, checkoutProgram } from '../host/product.ts'
 import { type Benchmark, median } from './measure/benchmark.ts'
 import { bootJupyterHub, type JupyterHub } from './peers/jupyterhub.ts'
 
@@ -94,9 +94,7 @@ async function startServers(host: Host): Promise<void> {
 }
 
 async function apply(host: Host, text: string): Promise<number> {
-  const [node = '', program = ''] = TLJH_TS
-  const clock = program.replace(/[^/]*$/, 'test/bench/peers/apply-clock.ts')
-  const { stdout } = await host.run([node, '--disable-warning=ExperimentalWarning', clock], { input: text })
+  const { stdout } = await host.run(checkoutProgram('test/bench/peers/apply-clock.ts'), { input: text })
   const wanted = String(Number(/memory: (\d+)G/.exec(text)?.[1]) * 2 ** 30)
   const show = [
     'systemctl',

@@ -18,7 +18,7 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { claiming } from '../host/classroom.ts'
 import { defaultLayers, type Host } from '../host/host.ts'
-import { bootProduct, TLJH_TS } from '../host/product.ts'
+import { bootProduct, checkoutProgram } from '../host/product.ts'
 import { visit } from '../host/visitor.ts'
 import { type Benchmark, type Comparison, median } from './measure/benchmark.ts'
 import type { Order, Seen, Visit } from './measure/load.ts'
@@ -143,14 +143,11 @@ async function enter(url: string, user: string): Promise<Visit> {
   return { path: `/user/${user}`, cookie: visitor.headersFor(`/user/${user}/`).cookie ?? '' }
 }
 
-function programIn(file: string): string[] {
-  const [node = '', program = ''] = TLJH_TS
-  return [node, '--disable-warning=ExperimentalWarning', program.replace(/[^/]*$/, `test/bench/${file}`)]
-}
-
 async function putUpstream(host: Host, cleanup: AsyncDisposableStack): Promise<void> {
   const sockets = users.map(user => `/run/tljh/users/${user}/socket`)
-  const server = cleanup.use(await host.start([...programIn('peers/upstream.ts'), String(UPSTREAM_PORT), ...sockets]))
+  const server = cleanup.use(
+    await host.start([...checkoutProgram('test/bench/peers/upstream.ts'), String(UPSTREAM_PORT), ...sockets]),
+  )
   const isUp = new Promise<void>(resolve => server.stdout.once('data', () => resolve()))
   const isDown = server.ended.then(code => Promise.reject(new Error(`the upstream ended with ${code}`)))
   isDown.catch(() => undefined)
@@ -232,7 +229,7 @@ async function requestRate(
 }
 
 async function load(host: Host, order: Order): Promise<Seen> {
-  const { stdout } = await host.run(programIn('measure/load.ts'), {
+  const { stdout } = await host.run(checkoutProgram('test/bench/measure/load.ts'), {
     input: `${JSON.stringify(order)}\n`,
     timeoutMs: 60_000,
   })
@@ -242,7 +239,7 @@ async function load(host: Host, order: Order): Promise<Seen> {
 /** In MB, with all of them open. */
 async function idleMemory(host: Host, at: Contestant, visits: readonly Visit[]): Promise<number> {
   const before = await memory(host, at)
-  await using client = await host.start(programIn('measure/load.ts'))
+  await using client = await host.start(checkoutProgram('test/bench/measure/load.ts'))
   const order: Order = { kind: 'hold', port: ports[at], visits, count: HELD }
   client.stdin.write(`${JSON.stringify(order)}\n`)
   const lines = createInterface({ input: client.stdout })[Symbol.asyncIterator]()

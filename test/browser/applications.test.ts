@@ -1,7 +1,6 @@
 /** Applications that students start in their servers, at `/user/NAME/proxy/PORT/`: a real Streamlit, in a real browser. */
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { WebSocket } from 'ws'
 import { claiming, studentPassword } from '../host/classroom.ts'
 import { defaultLayers } from '../host/host.ts'
 import { classPackages } from '../host/layers.ts'
@@ -111,8 +110,7 @@ async function untilHeard(port: number): Promise<void> {
 
 /** The code with which a WebSocket there is closed. */
 function endOf(visitor: Visitor, path: string): Promise<number> {
-  const { cookie } = visitor.headersFor(path)
-  const socket = new WebSocket(`${url.replace(/^http/, 'ws')}${path}`, { headers: { cookie, origin: url } })
+  const socket = visitor.webSocket(path, { origin: url })
   return new Promise((resolve, reject) => {
     socket.once('close', resolve)
     socket.once('error', reject)

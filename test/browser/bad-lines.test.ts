@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 import { after, test } from 'node:test'
 import type { Page } from 'playwright-core'
 import { claiming } from '../host/classroom.ts'
-import { bootProduct, TLJH_TS } from '../host/product.ts'
+import { bootProduct, checkoutProgram } from '../host/product.ts'
 import { openBrowser } from './browser.ts'
 import { arriveInLab, fillInLogin, newNotebook, runCell } from './people.ts'
 import { makeGate, onStart } from './starts.ts'
@@ -12,9 +12,7 @@ import { makeGate, onStart } from './starts.ts'
 const port = 8090
 const product = await bootProduct({ config: `users:\n  allowed: [ann, bob]\n${claiming}` })
 const { host } = product
-const [node = '', program = ''] = TLJH_TS
-const file = program.replace(/[^/]*$/, 'test/host/bad-line.ts')
-const line = await host.start([node, '--disable-warning=ExperimentalWarning', file, String(port), '80'])
+const line = await host.start([...checkoutProgram('test/host/bad-line.ts'), String(port), '80'])
 const answers = createInterface({ input: line.stdout })[Symbol.asyncIterator]()
 assert.equal((await answers.next()).value, 'listening')
 const browser = await openBrowser({ host, url: `${product.url}:${port}` })

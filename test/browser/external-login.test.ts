@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, before, test } from 'node:test'
 import type { Page } from 'playwright-core'
-import { bootProduct, type Product, TLJH_TS } from '../host/product.ts'
+import { bootProduct, checkoutProgram, type Product, TLJH_TS } from '../host/product.ts'
 import { inspect, openBrowser, type Person, type TestBrowser } from './browser.ts'
 
 const port = 9500
@@ -30,9 +30,12 @@ let browser: TestBrowser
 
 before(async () => {
   product = await bootProduct({ config })
-  const program = TLJH_TS[1]?.replace(/[^/]*$/, 'test/host/openid-provider.ts') ?? ''
   const callback = `${product.url}/hub/oauth_callback`
-  const provider = await product.host.start([TLJH_TS[0] ?? '', program, String(port), callback])
+  const provider = await product.host.start([
+    ...checkoutProgram('test/host/openid-provider.ts'),
+    String(port),
+    callback,
+  ])
   const [line] = await once(provider.stdout, 'data')
   assert.match(String(line), /ready/)
   // As an instructor does who goes over to the school's accounts: the installer's password was for the beginning.

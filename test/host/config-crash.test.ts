@@ -7,12 +7,11 @@ import { readConfig, versionOf } from '../../config/config.ts'
 import { connectSpawner } from '../../spawner/client.ts'
 import { openClassroom } from './classroom.ts'
 import type { Host } from './host.ts'
-import { TLJH_TS } from './product.ts'
+import { checkoutProgram } from './product.ts'
 
 const file = '/opt/tljh/config/config.yaml'
-const [node = '', program = ''] = TLJH_TS
 /** Brings what comes at its input into force, in the host. */
-const apply = [node, program.replace(/[^/]*$/, 'test/bench/peers/apply-clock.ts')]
+const apply = checkoutProgram('test/bench/peers/apply-clock.ts')
 
 const text = (round: number, lines = 2000) =>
   `users:\n  admin: [admin]\n  allowed: [ann]\nlimits:\n  tasks: ${1000 + round}\n${'# a line\n'.repeat(lines)}`

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import type { HostProcess } from './host.ts'
 import { type Behaviour, clientId, clientSecret } from './identity-provider.ts'
-import { bootProduct, type Product, TLJH_TS } from './product.ts'
+import { bootProduct, checkoutProgram, type Product } from './product.ts'
 import { type Visitor, visit } from './visitor.ts'
 
 const port = 9400
@@ -34,8 +34,7 @@ let answers: AsyncIterator<string>
 
 before(async () => {
   product = await bootProduct({ config })
-  const program = TLJH_TS[1]?.replace(/[^/]*$/, 'test/host/identity-provider.ts') ?? ''
-  provider = await product.host.start([TLJH_TS[0] ?? '', program, String(port)])
+  provider = await product.host.start([...checkoutProgram('test/host/identity-provider.ts'), String(port)])
   answers = createInterface({ input: provider.stdout })[Symbol.asyncIterator]()
   assert.equal((await answers.next()).value, 'ready')
 })

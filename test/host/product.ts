@@ -4,6 +4,7 @@
  *   await using product = await bootProduct({ config: 'limits:\n  memory: 300M\n' })
  *   const page = await fetch(`${product.url}/hub/login`)
  */
+import { dirname, join } from 'node:path'
 import { bootHost, type Host, type HostOptions } from './host.ts'
 import { PLACED, type Release } from './placed.ts'
 import { visit } from './visitor.ts'
@@ -30,6 +31,12 @@ export const TLJH_TS: readonly string[] = [
   '/opt/tljh/hub/current/node_modules/node/bin/node',
   '/opt/tljh/hub/current/tljh-ts.ts',
 ]
+
+/** In a host that has the checkout, the command line of a program that lies in it, such as `test/host/far-end.ts`. */
+export function checkoutProgram(path: string): string[] {
+  const [node = '', program = ''] = TLJH_TS
+  return [node, '--disable-warning=ExperimentalWarning', join(dirname(program), path)]
+}
 
 /** Without what takes long and tests do not need: a server at the end, and a page meanwhile. */
 const installCommand = ['install', '--no-self-test', '--no-progress-page']

@@ -1,7 +1,7 @@
 /** far-end.ts in the place of a student's Jupyter: the hub has her session, and her server is that program. */
 import { once } from 'node:events'
 import { type Classroom, openClassroom } from './classroom.ts'
-import { TLJH_TS } from './product.ts'
+import { checkoutProgram } from './product.ts'
 import type { Visitor } from './visitor.ts'
 
 export interface StandIn extends AsyncDisposable {
@@ -21,9 +21,7 @@ export async function openStandIn(): Promise<StandIn> {
   const { host } = classroom
   const ann = await classroom.student('ann')
   const cookie = ann.headersFor('/user/ann/').cookie ?? ''
-  const [node = '', program = ''] = TLJH_TS
-  const file = program.replace(/[^/]*$/, 'test/host/far-end.ts')
-  const command = [node, '--disable-warning=ExperimentalWarning', file, String(port), '/run/tljh/users/ann/socket']
+  const command = [...checkoutProgram('test/host/far-end.ts'), String(port), '/run/tljh/users/ann/socket']
   const farEnd = await host.start(command, { user: 'jupyter-ann' })
   await once(farEnd.stdout, 'data')
   // It holds connections to the server before.

@@ -7,6 +7,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { percentile99 } from './benchmark.ts'
 
 /** Who asks, and where. */
 export interface Visit {
@@ -107,8 +108,7 @@ async function steady({ port, visits, rate, connections, lengthMs }: Order & { k
       resolve()
     }, 1)
   })
-  const sorted = times.toSorted((a, b) => a - b)
-  return { p99: sorted[Math.ceil(sorted.length * 0.99) - 1] ?? Number.NaN, rate: times.length / (lengthMs / 1000) }
+  return { p99: percentile99(times), rate: times.length / (lengthMs / 1000) }
 }
 
 function bodyLength(chunk: Buffer): number {

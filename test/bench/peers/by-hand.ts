@@ -6,7 +6,7 @@
  * cannot drift apart. Only its limits are taken over and not its sandbox: what the sandbox costs is ours to answer for.
  */
 import type { Host } from '../../host/host.ts'
-import { TLJH_TS } from '../../host/product.ts'
+import { checkoutProgram } from '../../host/product.ts'
 
 export interface Recipe {
   argv: string[]
@@ -90,9 +90,9 @@ export async function startByHand(
     path,
     headers,
   }
-  const [node = '', program = ''] = TLJH_TS
-  const clock = program.replace(/[^/]*$/, 'test/bench/peers/by-hand-clock.ts')
-  const { stdout } = await host.run([node, clock], { input: JSON.stringify(order) })
+  const { stdout } = await host.run(checkoutProgram('test/bench/peers/by-hand-clock.ts'), {
+    input: JSON.stringify(order),
+  })
   return JSON.parse(stdout) as ByHandTime
 }
 
