@@ -1,7 +1,7 @@
 /** A class that comes at nine o'clock: who starts when, and what those see who wait. */
 import assert from 'node:assert/strict'
 import { totalmem } from 'node:os'
-import { after, before, test } from 'node:test'
+import { after, afterEach, before, test } from 'node:test'
 import { claiming, studentPassword } from './classroom.ts'
 import { bootProduct, type Product, TLJH_TS } from './product.ts'
 import { type Visitor, visit } from './visitor.ts'
@@ -26,6 +26,7 @@ before(async () => {
   await enter(product.admin, product.adminPassword)
   await product.host.writeFile('/etc/jupyter/jupyter_server_config.py', gate)
 })
+afterEach(stopAll)
 after(() => product[Symbol.asyncDispose]())
 
 async function enter(name: string, password: string): Promise<void> {
@@ -40,11 +41,12 @@ function of(name: string): Visitor {
   return visitor
 }
 
-/** Resolves with all that the page of the start was told. */
-async function toldUntilReady(name: string): Promise<string[]> {
+/** Resolves with all that the page of the start was told. `listener` hears it at once. */
+async function toldUntilReady(name: string, listener?: (message: string) => void): Promise<string[]> {
   const messages: string[] = []
   for await (const { message, ready, failed } of of(name).progress(name)) {
     messages.push(message)
+    listener?.(message)
     assert.ok(!failed, `${name}: ${message}`)
     if (ready) return messages
   }
@@ -52,6 +54,7 @@ async function toldUntilReady(name: string): Promise<string[]> {
 }
 
 async function stopAll(): Promise<void> {
+  await product.host.run(['rm', '-f', closedGate])
   for (const [name, visitor] of people) {
     await visitor.post('/hub/stop')
     for await (const { failed } of visitor.progress(name)) if (failed) break
@@ -82,12 +85,16 @@ async function configure(key: string, value: string): Promise<void> {
 
 test('one starts after the other, the teacher before those who wait, and each sees the place', async () => {
   const order = ['ann', 'bob', 'cat', 'dan', product.admin]
+  const threeAhead = 'Waiting for a turn: 3 others start first'
+  const dan = Promise.withResolvers<void>()
   const told = new Map<string, Promise<string[]>>()
   await product.host.run(['touch', closedGate])
   for (const name of order) {
     await of(name).post('/hub/spawn')
-    told.set(name, toldUntilReady(name))
+    const listener = (message: string) => name === 'dan' && message === threeAhead && dan.resolve()
+    told.set(name, toldUntilReady(name, listener))
   }
+  await Promise.race([dan.promise, told.get('dan')])
   const page = (await of('dan').request('/hub/spawn-pending/dan')).body
   await product.host.run(['rm', closedGate])
   const messages = await told.get('dan')
@@ -102,14 +109,13 @@ test('one starts after the other, the teacher before those who wait, and each se
     const before = starts[index - 1]
     assert.ok(!before || before.to <= from, `${name} did not wait for ${before?.name}`)
   }
-  assert.match(page, /Waiting for a turn: 3 others start first/)
+  assert.ok(page.includes(threeAhead), page)
   const places = (messages ?? []).filter(message => message.startsWith('Waiting for a turn'))
   assert.deepEqual(places.slice(-3), [
     'Waiting for a turn: 2 others start first',
     'Waiting for a turn: one other starts first',
     'Waiting for a turn: yours is next',
   ])
-  await stopAll()
 })
 
 test('those who wait start all the same when the spawner is killed, and who has stopped waiting does not', async () => {
@@ -121,9 +127,8 @@ test('those who wait start all the same when the spawner is killed, and who has 
   await product.host.run(['systemctl', 'kill', '--signal=KILL', 'tljh-spawner'])
 
   await product.host.run(['rm', closedGate])
-  await Promise.all(['ann', 'bob', 'dan'].map(toldUntilReady))
+  await Promise.all(['ann', 'bob', 'dan'].map(name => toldUntilReady(name)))
   assert.match((await of('cat').request('/hub/home')).body, /Not running/)
-  await stopAll()
 })
 
 test('without memory for one more a start waits, says what for, and goes on when there is some', async () => {
@@ -136,7 +141,6 @@ test('without memory for one more a start waits, says what for, and goes on when
   const ready = toldUntilReady('ann')
   await configure('spawner.memory_reserve', '64M')
   await ready
-  await stopAll()
 })
 
 test('a reserve that is all of the machine is refused, because nothing would ever start', async () => {
