@@ -49,6 +49,8 @@ export interface Config {
   historyLength: number
   backup: Backup
   spawner: Spawning
+  /** With which a program may read the hub's metrics. Empty: none may. */
+  metricsToken: string
 }
 
 /** Where the hub listens. */
@@ -223,6 +225,7 @@ function meaning(file: ConfigContent, version: string): Config {
     branding: { title: file.branding?.title ?? '', message: file.branding?.message ?? '' },
     historyLength: file.state?.history ?? 200,
     spawner: spawningIn(file.spawner ?? {}),
+    metricsToken: file.metrics?.token ?? '',
     backup: {
       isEnabled: file.backup?.enabled ?? true,
       keep: file.backup?.keep ?? 14,

@@ -100,6 +100,11 @@ export const formats: Readonly<Record<string, Format>> = {
     why: 'it is not the whole path of a file',
     fix: 'Write it from the root on, like /etc/ssl/hub.pem',
   },
+  token: {
+    accepts: text(value => /^[\x21-\x7e]{24,256}$/.test(value)),
+    why: 'it is not 24 to 256 letters, digits and signs without spaces',
+    fix: 'Take what this prints: openssl rand -hex 32',
+  },
   'environment-name': {
     accepts: text(value => /^[A-Za-z_][A-Za-z0-9_]*$/.test(value) && !reserved.test(value)),
     why: 'it cannot be the name of a variable here',

@@ -268,6 +268,11 @@ function* otherLines(before: Config, after: Config): Iterable<string> {
   }
   if (before.spawner.memoryReserve !== memoryReserve)
     yield `no start takes from the last ${showBytes(memoryReserve)} of memory from now on`
+  if (before.metricsToken !== after.metricsToken) {
+    yield after.metricsToken
+      ? 'programs read the metrics with the new token from now on, and with no other'
+      : 'no program reads the metrics any more'
+  }
   const { isEnabled, keep, hasHomes } = after.backup
   if (JSON.stringify(before.backup) !== JSON.stringify(after.backup)) {
     yield isEnabled

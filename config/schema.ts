@@ -454,6 +454,23 @@ export const schema = {
         },
       },
     },
+    metrics: {
+      type: ['object', 'null'],
+      additionalProperties: false,
+      description: 'Numbers for those who watch the hub from outside, at /hub/metrics (docs/upkeep.md).',
+      properties: {
+        token: {
+          type: ['string', 'null'],
+          format: 'token',
+          default: null,
+          secret: true,
+          description:
+            'With which a program such as Prometheus may read them (Authorization: Bearer). “openssl rand -hex 32” makes one. Empty: ' +
+            'administrators alone see them, in a browser.',
+          effect: 'now',
+        },
+      },
+    },
     backup: {
       type: ['object', 'null'],
       additionalProperties: false,

@@ -21,6 +21,7 @@ import type { ExternalIdentities } from './external-identities.ts'
 import type { FrontProxies } from './front-proxies.ts'
 import type { LoginDesk } from './login.ts'
 import type { Logins } from './logins.ts'
+import type { Metrics } from './metrics/metrics.ts'
 import type { OneTimeCodes } from './one-time-codes.ts'
 import type { Origins } from './origins.ts'
 import type { Pages } from './pages.ts'
@@ -70,6 +71,7 @@ export interface Hub {
   /** Undefined where the hub speaks plain HTTP. */
   tls: Tls | undefined
   frontProxies: FrontProxies
+  metrics: Metrics
   pages: Pages
   log: (line: string) => void
 }

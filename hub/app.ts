@@ -20,6 +20,7 @@ import { isSecure } from './cookies.ts'
 import { entryRoutes } from './entry.ts'
 import { externalLoginRoutes } from './external-login.ts'
 import { createGate } from './gate.ts'
+import { metricsRoutes } from './metrics/routes.ts'
 import type { Origins } from './origins.ts'
 import { crossOrigin, noPage } from './refusals.ts'
 import { secondStepRoutes } from './second-step.ts'
@@ -125,6 +126,11 @@ export async function createApp(
     own.addHook('onRequest', refuseSlow)
     own.addHook('onRequest', async request => refuseBig(hub, request))
     own.addHook('preHandler', refuseForeign)
+    own.addHook('onResponse', async (request, reply) => {
+      const { method, routeOptions } = request
+      const seconds = reply.elapsedTime / 1000
+      hub.metrics.answered({ method, route: routeOptions.url ?? '', status: reply.statusCode, seconds })
+    })
     await own.register(challengeRoutes, hub)
     await own.register(entryRoutes, hub)
     await own.register(secondStepRoutes, hub)
@@ -135,6 +141,7 @@ export async function createApp(
     await own.register(visitRoutes, hub)
     await own.register(configurationRoutes, hub)
     await own.register(adminRoutes, hub)
+    await own.register(metricsRoutes, hub)
     assetRoutes(own, hub.baseUrl, assets)
   })
   return app

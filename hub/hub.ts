@@ -31,6 +31,7 @@ import { createFrontProxies } from './front-proxies.ts'
 import { listen, socketCount } from './listeners.ts'
 import { createLoginDesk } from './login.ts'
 import { createLogins } from './logins.ts'
+import { countEntries, createMetrics } from './metrics/metrics.ts'
 import { onceATurn } from './once-a-turn.ts'
 import { createOneTimeCodes } from './one-time-codes.ts'
 import { createOrigins } from './origins.ts'
@@ -97,7 +98,12 @@ export async function runHub(
   const logins = createLogins(db)
   const throttle = createThrottle()
   const desk = createLoginDesk({ config, authenticators, passwords, codes, throttle })
-  const audit = createAudit(problem => log(String(problem)), createAuditThread())
+  const { audit, counts } = countEntries(createAudit(problem => log(String(problem)), createAuditThread()))
+  const metrics = createMetrics({
+    ...{ version: ownVersion(), servers, sessions, logins, proxy, auditCounts: counts },
+    configVersion: () => config.current().version,
+    certificate: () => tls?.state(),
+  })
   const assets = loadAssets()
   const app = await createApp(
     {
@@ -128,6 +134,7 @@ export async function runHub(
       proxy,
       tls,
       frontProxies,
+      metrics,
       pages: createPages({
         baseUrl,
         version: ownVersion(),

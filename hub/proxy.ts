@@ -16,7 +16,7 @@ import { shortUnixName, type UserName, unixName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
 import { type Forwarded, requestHeaders } from './headers.ts'
 import { bodyOf } from './proxy/early-answer.ts'
-import { Exchange, type Outcome } from './proxy/exchange.ts'
+import { type Answering, Exchange } from './proxy/exchange.ts'
 import { Handshake } from './proxy/handshake.ts'
 import type { Tunnel } from './proxy/joined.ts'
 
@@ -38,7 +38,16 @@ export interface ReverseProxy {
   forget(owner: UserName): void
   /** Ends the WebSockets, so that nothing is lost which browsers have sent; waits for them so many milliseconds and no longer. */
   takeLeave(limitMs: number): Promise<void>
+  /** What there is and was, for the metrics. */
+  tally(): Tally
   close(): void
+}
+
+export interface Tally {
+  /** That are open. */
+  webSockets: number
+  /** Answers of servers since this process began, by the first digit of the status, from 1 on. */
+  answers: readonly number[]
 }
 
 /** Requests that may be sent again when a kept connection turns out to be closed. */
@@ -67,6 +76,7 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
   const underWay = new Map<UserName, number>()
   /** By the browser's socket. */
   const tunnels = new Map<Duplex, Tunnel>()
+  const answers = [0, 0, 0, 0, 0]
 
   function poolOf(owner: UserName): Pool {
     const known = pools.get(owner)
@@ -116,7 +126,11 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
       const isRepeatable = body === null && repeatable.has(method)
       let exchange: Exchange
 
-      const outcome: Outcome = {
+      const outcome: Answering = {
+        answered(status) {
+          const index = Math.trunc(status / 100) - 1
+          answers[index] = (answers[index] ?? 0) + 1
+        },
         done() {
           leave(owner)
           resolve()
@@ -181,6 +195,8 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
         delay(limitMs, undefined, { ref: false }),
       ])
     },
+
+    tally: () => ({ webSockets: tunnels.size, answers }),
 
     close() {
       for (const pool of pools.values()) void pool.destroy()

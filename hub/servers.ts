@@ -14,8 +14,12 @@ export interface Servers {
   stop(user: UserName): Promise<Server>
   /** The server's state now, then each change. Ends with `signal`, and with the store's own. */
   watch(user: UserName, signal: AbortSignal): AsyncGenerator<Server>
-  /** Calls `listener` for each server that is no longer ready. */
-  onGone(listener: (user: UserName) => void): void
+  /** All that are not stopped, and those whose last run failed, as last heard. */
+  all(): Server[]
+  /** Whether the spawner answers. */
+  isConnected(): boolean
+  /** Calls `listener` after each change. */
+  onChange(listener: (now: Server, before: Server) => void): void
   /** Calls `listener` when another version of the configuration has come into force. */
   onConfig(listener: () => void): void
   /** Resolves when it is known for the first time what runs. */
@@ -25,9 +29,9 @@ export interface Servers {
 export function followServers(spawner: SpawnerClient, signal: AbortSignal, report: (line: string) => void): Servers {
   let known = new Map<UserName, Server>()
   const watchers = new Set<{ user: UserName; wake: () => void }>()
-  const goneListeners: ((user: UserName) => void)[] = []
+  const changeListeners: ((now: Server, before: Server) => void)[] = []
   const configListeners: (() => void)[] = []
-  let wasConnected = false
+  let isConnected = false
   const first = Promise.withResolvers<void>()
   let isKnown = false
 
@@ -37,7 +41,7 @@ export function followServers(spawner: SpawnerClient, signal: AbortSignal, repor
 
   function changed(user: UserName, before: Server): void {
     for (const watcher of watchers) if (watcher.user === user) watcher.wake()
-    if (before.kind === 'ready' && stateOf(user).kind !== 'ready') for (const listener of goneListeners) listener(user)
+    for (const listener of changeListeners) listener(stateOf(user), before)
   }
 
   function take(event: Event): void {
@@ -93,9 +97,9 @@ export function followServers(spawner: SpawnerClient, signal: AbortSignal, repor
   void spawner.follow({
     signal,
     onEvent: take,
-    onConnection(isConnected) {
-      if (isConnected !== wasConnected) report(isConnected ? 'the spawner answers' : 'the spawner does not answer')
-      wasConnected = isConnected
+    onConnection(isNow) {
+      if (isNow !== isConnected) report(isNow ? 'the spawner answers' : 'the spawner does not answer')
+      isConnected = isNow
     },
   })
 
@@ -123,7 +127,9 @@ export function followServers(spawner: SpawnerClient, signal: AbortSignal, repor
         watchers.delete(watcher)
       }
     },
-    onGone: listener => void goneListeners.push(listener),
+    all: () => [...known.values()],
+    isConnected: () => isConnected,
+    onChange: listener => void changeListeners.push(listener),
     onConfig: listener => void configListeners.push(listener),
   }
 }

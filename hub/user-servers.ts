@@ -142,5 +142,7 @@ export async function userServerRoutes(app: FastifyInstance, { hub, gate }: { hu
   }
   app.server.on('upgrade', (request, socket, head) => void upgrade(request, socket, head))
 
-  servers.onGone(owner => proxy.forget(owner))
+  servers.onChange((now, before) => {
+    if (before.kind === 'ready' && now.kind !== 'ready') proxy.forget(now.user)
+  })
 }

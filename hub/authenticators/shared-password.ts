@@ -3,9 +3,9 @@
  *
  * It never makes anybody an administrator: those have a password of their own kind (`admin_password`), or the passwords that the hub keeps.
  */
-import { createHash, timingSafeEqual } from 'node:crypto'
 import { type Config, isAdmin } from '../../config/config.ts'
 import type { Passwords } from '../passwords.ts'
+import { isSameSecret } from '../same-secret.ts'
 import type { PasswordAuthenticator } from './authenticator.ts'
 
 export function sharedPassword(
@@ -19,17 +19,11 @@ export function sharedPassword(
       const ofAll = kind === 'dummy' ? dummy?.password : shared?.user_password
       const ofAdmins = kind === 'dummy' ? undefined : shared?.admin_password
       const own = await passwords.check(user, password)
-      const isUsers = isSame(password, ofAll)
-      const isAdmins = isSame(password, ofAdmins)
+      const isUsers = isSameSecret(password, ofAll)
+      const isAdmins = isSameSecret(password, ofAdmins)
       if (!user) return undefined
       if (isAdmin(config(), user)) return isAdmins || own === 'right' ? user : undefined
       return isUsers ? user : undefined
     },
   }
-}
-
-/** Takes as long for every password. */
-function isSame(typed: string, wanted: string | null | undefined): boolean {
-  const hash = (text: string) => createHash('sha256').update(text).digest()
-  return timingSafeEqual(hash(typed), hash(wanted ?? '')) && Boolean(wanted)
 }

@@ -18,6 +18,11 @@ export interface Outcome {
   failed(error: Error): void
 }
 
+export interface Answering extends Outcome {
+  /** An answer begins. */
+  answered(status: number): void
+}
+
 /** A server says `103 Early Hints` once, if ever. One that does nothing else would keep the hub busy. */
 const mostInterimAnswers = 8
 
@@ -29,7 +34,7 @@ const mostWaiting = 512 * 1024
 export class Exchange implements Dispatcher.DispatchHandler {
   readonly #response: ServerResponse
   readonly #prefix: string
-  readonly #outcome: Outcome
+  readonly #outcome: Answering
   #controller: Dispatcher.DispatchController | undefined
   readonly #interimAnswers = countInterim()
   #isOver = false
@@ -37,7 +42,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #left = -1
 
   /** @param prefix as far as cookies of the server's may reach */
-  constructor(response: ServerResponse, prefix: string, outcome: Outcome) {
+  constructor(response: ServerResponse, prefix: string, outcome: Answering) {
     this.#response = response
     this.#prefix = prefix
     this.#outcome = outcome
@@ -67,6 +72,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     const headers = responseHeaders(raw, this.#prefix)
     // Throws for what would break the answer: then nothing has been said yet.
     this.#response.writeHead(status, isPrintable(reason) ? reason : '', headers)
+    this.#outcome.answered(status)
     this.#left = lengthIn(raw)
     lingerAfter(this.#response)
   }

@@ -80,6 +80,7 @@ export const examples: Record<string, Example> = {
   'POST /hub/login': { path: '/hub/login', form: { username: 'nobody', password: 'not the password' } },
   'GET /hub/logout': { path: '/hub/logout' },
   'POST /hub/logout': { path: '/hub/logout', form: {} },
+  'GET /hub/metrics': { path: '/hub/metrics' },
   'GET /hub/oauth_callback': { path: '/hub/oauth_callback?state=none' },
   'GET /hub/oauth_login': { path: '/hub/oauth_login?provider=github' },
   'GET /hub/second-factor': { path: '/hub/second-factor' },
