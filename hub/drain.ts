@@ -13,12 +13,17 @@ import { setTimeout as delay } from 'node:timers/promises'
 const lingerMs = 300
 /** How long one that is new may take to its first request; on a slow line, that comes a while after the connection. */
 const youngMs = 1_000
+/** How long a new one may take to shake hands, by TLS: twice there and back, and some arithmetic. */
+const handshakeMs = 3_000
 /** How long answers that have begun may take to end. */
 const graceMs = 5_000
 const lookMs = 20
 
-/** To be called before the server listens. What it answers is to be called once, and resolves when nothing is left. */
-export function followConnections(server: HttpServer): () => Promise<void> {
+/**
+ * To be called before the server listens. What it answers is to be called once, and resolves when nothing is left.
+ * @param lastHandshake when the last connection came that the server does not know of yet, if there is one; of `performance.now()`
+ */
+export function followConnections(server: HttpServer): (lastHandshake: () => number | undefined) => Promise<void> {
   const running = new Set<ServerResponse>()
   /** Connections on which nothing was asked yet, with the time when they came. */
   const silent = new Map<Socket, number>()
@@ -37,18 +42,20 @@ export function followConnections(server: HttpServer): () => Promise<void> {
     if (isDraining) response.setHeader('connection', 'close')
   })
 
-  async function settle(signal: AbortSignal): Promise<void> {
+  async function settle(lastHandshake: () => number | undefined, signal: AbortSignal): Promise<void> {
     await delay(lingerMs)
-    const isYoung = (came: number) => performance.now() - came < youngMs
-    while ([...silent.values()].some(isYoung) && !signal.aborted) await delay(lookMs)
+    const isWithin = (came: number | undefined, ms: number) => came !== undefined && performance.now() - came < ms
+    const hasYoung = () =>
+      isWithin(lastHandshake(), handshakeMs) || [...silent.values()].some(came => isWithin(came, youngMs))
+    while (hasYoung() && !signal.aborted) await delay(lookMs)
     await Promise.all([...running].map(response => once(response, 'close', { signal })))
   }
 
-  return async () => {
+  return async lastHandshake => {
     isDraining = true
     // The HTTP server's own `close` would at once break kept connections on which a request may be on its way.
     NetServer.prototype.close.call(server)
-    await settle(AbortSignal.timeout(graceMs)).catch(() => undefined)
+    await settle(lastHandshake, AbortSignal.timeout(graceMs)).catch(() => undefined)
     server.closeAllConnections()
   }
 }

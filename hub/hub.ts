@@ -168,7 +168,7 @@ export async function runHub(
   stopped.abort()
   listeners.close()
   tls?.close()
-  await drain()
+  await drain(listeners.lastHandshake)
   // Last, so that the next hub is there soon after.
   await proxy.takeLeave(leaveMs)
   proxy.close()

@@ -24,6 +24,8 @@ export interface ListenOptions {
 }
 
 export interface Listeners {
+  /** When the last connection came whose TLS handshake is under way, if one is (hub/tls/listener.ts). */
+  lastHandshake(): number | undefined
   /** Takes no more connections on the ports beside the first. */
   close(): void
 }
@@ -61,6 +63,7 @@ export async function listen(server: HttpServer, options: ListenOptions): Promis
   }
   for (const port of missing) log(`systemd holds no socket of port ${port}; it waits for the next restart`)
   return {
+    lastHandshake: () => end?.lastHandshake(),
     close() {
       for (const listener of others) listener.close()
     },

@@ -15,6 +15,8 @@ import { type Challenges, challengeProtocol } from './challenges.ts'
 export interface TlsEnd {
   /** Takes a connection that was accepted. */
   take(connection: Duplex): void
+  /** When the last connection came, in milliseconds of `performance.now()`; undefined where none is shaking hands. */
+  lastHandshake(): number | undefined
   /** For connections from now on. */
   use(certificate: Certificate): void
 }
@@ -27,6 +29,8 @@ export function createTlsEnd(
   challenges: Challenges,
   onConnection: (socket: TLSSocket) => void,
 ): TlsEnd {
+  let handshakes = 0
+  let last = 0
   const server = createServer({
     ...contextOptions(first),
     handshakeTimeout: slowestHandshakeMs,
@@ -38,14 +42,24 @@ export function createTlsEnd(
     },
   })
   server.on('secureConnection', socket => {
+    handshakes--
     if (socket.alpnProtocol !== challengeProtocol) return onConnection(socket)
     // Whoever checks a domain has seen the certificate, and there is nothing else to be had that way.
     socket.on('error', () => socket.destroy())
     socket.end()
   })
-  server.on('tlsClientError', (_error, socket) => socket.destroy())
+  // The other way in which each handshake ends, once.
+  server.on('tlsClientError', (_error, socket) => {
+    handshakes--
+    socket.destroy()
+  })
   return {
-    take: connection => void server.emit('connection', connection),
+    take(connection) {
+      handshakes++
+      last = performance.now()
+      server.emit('connection', connection)
+    },
+    lastHandshake: () => (handshakes > 0 ? last : undefined),
     use: certificate => server.setSecureContext(contextOptions(certificate)),
   }
 }

@@ -1,7 +1,9 @@
 /** The hub with TLS and a certificate from files: how it is served, kept up to date, and what else listens. */
 import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { connect, type TLSSocket } from 'node:tls'
 import { selfSigned } from '../../hub/tls/self-signed.ts'
 import { claiming, studentPassword } from './classroom.ts'
@@ -171,12 +173,14 @@ test('a certificate that is renewed is taken up, and connections go on', async t
 
 test('a file that is no good leaves the certificate before in force, and it is said to whom it concerns', async () => {
   const before = await served()
+  const begin = await journalEnd(product.host)
   await product.host.run(['rm', `${folder}/key.pem`])
   await product.host.writeFile(`${folder}/key.pem`, selfSigned([name]).key, { mode: 0o640, group: 'tljh-hub' })
-  await said(product.host, 'tljh-hub', /The certificate cannot be used: the key does not belong to the certificate/)
+  const noGood = /The certificate cannot be used: the key does not belong to the certificate/
+  await said(product.host, 'tljh-hub', noGood, { after: begin })
   assert.deepEqual(await served(), before)
   // It is written beside the log.
-  while ((await status()).problem?.why !== 'the key does not belong to the certificate');
+  while ((await status()).problem?.why !== 'the key does not belong to the certificate') await delay(50)
   assert.match(await lineOfStatus(), /^warning .*the key does not belong to the certificate$/)
   const ca = `-----BEGIN CERTIFICATE-----\n${before?.toString('base64')}\n-----END CERTIFICATE-----\n`
   const admin = await logIn(https(ca), product.admin, product.adminPassword)
@@ -220,15 +224,52 @@ test('a hub whose folder for certificates is full starts all the same, and says 
   const where = '/opt/tljh/state/certificates'
   await host.run(['systemctl', 'stop', 'tljh-hub'])
   await host.run(['mount', '-t', 'tmpfs', '-o', 'size=4k,mode=700,uid=tljh-hub', 'tmpfs', where])
-  await host.run(['sh', '-c', `head -c 4096 /dev/zero >${where}/full`])
-  await host.run(['systemctl', 'start', 'tljh-hub'])
-  await said(host, 'tljh-hub', /nothing can be kept in .*certificates: .*ENOSPC/)
-  assert.equal((await https().request('/hub/health')).status, 200)
-  assert.deepEqual(await served(), derOf(first.chain))
-  await host.run(['systemctl', 'stop', 'tljh-hub'])
-  await host.run(['umount', where])
-  await host.run(['systemctl', 'start', 'tljh-hub'])
+  try {
+    await host.run(['sh', '-c', `head -c 4096 /dev/zero >${where}/full`])
+    await host.run(['systemctl', 'start', 'tljh-hub'])
+    await said(host, 'tljh-hub', /nothing can be kept in .*certificates: .*ENOSPC/)
+    assert.equal((await https().request('/hub/health')).status, 200)
+    assert.deepEqual(await served(), derOf(first.chain))
+  } finally {
+    await host.run(['systemctl', 'stop', 'tljh-hub'])
+    await host.run(['umount', where])
+    await host.run(['systemctl', 'start', 'tljh-hub'])
+  }
   assert.equal((await status()).source, 'files')
+})
+
+test('a hub that restarts again and again refuses nobody who comes by https', async () => {
+  const { host } = product
+  let isOver = false
+  let answered = 0
+  const refused: string[] = []
+  const visitors = Array.from({ length: 4 }, async () => {
+    while (!isOver) {
+      const answer = await https()
+        .request('/hub/login')
+        .catch(error => ({ status: 0, body: String(error) }))
+      if (answer.status === 200 && answer.body.includes('Log in')) answered++
+      else refused.push(`${answer.status} ${answer.body}`)
+    }
+  })
+  try {
+    for (let round = 0; round < 5; round++) await host.run(['systemctl', 'restart', 'tljh-hub'])
+  } finally {
+    isOver = true
+    await Promise.all(visitors)
+  }
+  assert.deepEqual(refused, [])
+  assert.ok(answered > 5)
+})
+
+test('the metrics say until when the certificate is valid, and whether it is well', async () => {
+  const token = 'tok-0123456789abcdef01234567'
+  await configure('metrics.token', token)
+  const { body } = await https().request('/hub/metrics', { headers: { authorization: `Bearer ${token}` } })
+  const labels = `{source="files",names="${name},127.0.0.1"}`
+  const until = Date.parse(new X509Certificate(first.chain).validTo) / 1000
+  assert.ok(body.includes(`tljh_certificate_expiry_timestamp_seconds${labels} ${until}\n`), body)
+  assert.ok(body.includes(`tljh_certificate_problem${labels} 0\n`), body)
 })
 
 test('without https, the hub is what it was', async () => {

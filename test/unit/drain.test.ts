@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect, createServer as createListener } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
+import { followConnections } from '../../hub/drain.ts'
+import { readCertificate } from '../../hub/tls/certificate.ts'
+import { createChallenges } from '../../hub/tls/challenges.ts'
+import { createTlsEnd } from '../../hub/tls/listener.ts'
+import { selfSigned } from '../../hub/tls/self-signed.ts'
+
+test('whoever has connected and not yet shaken hands when the hub is told to stop is served', async () => {
+  const certificate = selfSigned(['hub.test'])
+  const server = createServer((_request, response) => response.end('here'))
+  const drain = followConnections(server)
+  const end = createTlsEnd(readCertificate(certificate), createChallenges(), socket =>
+    server.emit('connection', socket),
+  )
+  const listener = createListener(end.take).listen(0, '127.0.0.1')
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const line = connect((listener.address() as AddressInfo).port, '127.0.0.1')
+  await once(listener, 'connection')
+
+  listener.close()
+  // As if it had come just now, however slow this machine is.
+  const drained = drain(() => end.lastHandshake() && performance.now())
+  const longer = delay(600, 'it is waited for')
+  assert.equal(await Promise.race([drained.then(() => 'it was left'), longer]), 'it is waited for')
+  const socket = connectTls({ socket: line, servername: 'hub.test', ca: certificate.chain })
+  socket.write('GET / HTTP/1.1\r\nhost: hub.test\r\n\r\n')
+  assert.match(await text(socket), /^HTTP\/1\.1 200[\s\S]*here$/)
+  assert.equal(end.lastHandshake(), undefined)
+  await drained
+})
+
+test('a handshake that comes to nothing is not waited for', async () => {
+  const server = createServer()
+  const drain = followConnections(server)
+  const end = createTlsEnd(readCertificate(selfSigned(['hub.test'])), createChallenges(), () => undefined)
+  const listener = createListener(end.take).listen(0, '127.0.0.1')
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  for (const words of ['', 'GET / HTTP/1.1\r\n\r\n']) {
+    const line = connect((listener.address() as AddressInfo).port, '127.0.0.1')
+    line.on('error', () => undefined).end(words)
+    await once(listener, 'connection')
+    await once(line.resume(), 'close')
+    while (end.lastHandshake() !== undefined) await delay(5)
+  }
+  listener.close()
+  await drain(end.lastHandshake)
+})
