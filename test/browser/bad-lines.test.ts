@@ -1,7 +1,7 @@
 /** Between the browser and the hub lies a line that stutters, or is cut: pages go on by themselves when it is good again. */
 import assert from 'node:assert/strict'
 import { createInterface } from 'node:readline'
-import { after, test } from 'node:test'
+import { after, afterEach, test } from 'node:test'
 import type { Page } from 'playwright-core'
 import { claiming } from '../host/classroom.ts'
 import { bootProduct, checkoutProgram } from '../host/product.ts'
@@ -16,6 +16,7 @@ const line = await host.start([...checkoutProgram('test/host/bad-line.ts'), Stri
 const answers = createInterface({ input: line.stdout })[Symbol.asyncIterator]()
 assert.equal((await answers.next()).value, 'listening')
 const browser = await openBrowser({ host, url: `${product.url}:${port}` })
+afterEach(() => makeLine('good'))
 after(async () => {
   await browser[Symbol.asyncDispose]()
   await line[Symbol.asyncDispose]()
@@ -46,7 +47,6 @@ test('on a line that stutters, a student logs in, waits, and runs cells', async 
   await arriveInLab(page, 'ann')
   await newNotebook(page)
   assert.equal(await runCell(page, '6 * 7'), '42')
-  await makeLine('good')
 })
 
 test('a line that is cut while the server starts, and while somebody works, costs no reload and no result', async () => {

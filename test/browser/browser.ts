@@ -91,6 +91,8 @@ const phone = { width: 360, height: 720 }
  * rules of accessibility. Keeps pictures. The page stays as it was found.
  */
 export async function inspect(page: Page, name: string): Promise<void> {
+  // A click that leads to another page ends when that begins to come; a new window is told of sooner still.
+  await page.waitForLoadState()
   for (const colorScheme of ['light', 'dark'] as const) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
     for (const [kind, size] of Object.entries({ desk, phone })) {

@@ -76,6 +76,7 @@ test('an administrator sees a mistake while typing, mends it, sees the plan, app
 
 test('keys are offered while an administrator types, each with what it is for', async () => {
   const { page, complaints } = await openAsAdmin()
+  const before = await onDisk()
   await page.getByRole('textbox', { name: 'The file' }).press('Control+End')
   await page.keyboard.type('  sw')
   await page.getByRole('option', { name: 'swap' }).waitFor()
@@ -84,7 +85,7 @@ test('keys are offered while an administrator types, each with what it is for', 
   await page.keyboard.press('Enter')
   await page.keyboard.type('1G')
   await page.getByText('This is valid.').waitFor()
-  assert.equal(await written(page), `${first}  swap: 1G`)
+  assert.equal(await written(page), `${before}  swap: 1G`)
   assert.deepEqual(complaints(), [])
 })
 
@@ -195,13 +196,14 @@ test('who works with the keyboard alone reaches everything, and leaves the edito
   await page.getByRole('heading', { name: 'Apply this?' }).waitFor()
 })
 
-test('what cannot be applied just now is said with the reason, and kept', async () => {
+test('what cannot be applied just now is said with the reason, and kept', async t => {
   const { page } = await openAsAdmin()
   const before = await onDisk()
   const mine = `${before}# and one more\n`
   await write(page, mine)
   await page.getByRole('button', { name: 'Review and apply' }).click()
   const lock = '/opt/tljh/config/config.lock'
+  t.after(() => host.run(['systemctl', 'stop', 'holder'], { check: false }))
   await host.run(['systemd-run', '--unit=holder', 'flock', lock, 'sleep', 'infinity'])
   await host.run(['sh', '-euc', 'while flock --nonblock "$1" true; do sleep 0.05; done', 'sh', lock])
   await page.getByRole('button', { name: 'Apply', exact: true }).click()

@@ -3,6 +3,7 @@
  * administrator's own server; that nothing came of it is seen on the machine, not believed of the browser.
  */
 import assert from 'node:assert/strict'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Page } from 'playwright-core'
 import { claiming, studentPassword } from '../host/classroom.ts'
 import { bootProduct, type Product, TLJH_TS } from '../host/product.ts'
@@ -130,7 +131,7 @@ async function plantsInVain(attacker: Page, { product, hub }: HostilePlace, home
   const sent = async () =>
     (await home.context().cookies(`${hub}/hub/home`)).filter(({ name }) => name === 'tljh-session')
   // The page can do that; the browser takes it in a moment later.
-  while ((await sent()).length < 2);
+  while ((await sent()).length < 2) await delay(50)
 
   await home.goto(`${hub}/hub/home`)
   await home.getByRole('button', { name: 'Log in' }).waitFor()

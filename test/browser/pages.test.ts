@@ -210,7 +210,7 @@ test('a server that dies at the start says so on the page that is open', async (
   await arriveInLab(page, 'fay')
 })
 
-test('pages that are not there, and a service that is away, are told in words', async () => {
+test('pages that are not there, and a service that is away, are told in words', async t => {
   const { page } = await browser.newPerson()
   assert.equal((await page.goto('/hub/nothing/here'))?.status(), 404)
   await page.getByRole('heading', { name: 'There is no such page' }).waitFor()
@@ -223,12 +223,14 @@ test('pages that are not there, and a service that is away, are told in words', 
   await page.goto('/user/ann/lab')
   await inspect(page, 'not-yours')
 
-  await host.run(['systemctl', 'stop', 'tljh-spawner.socket', 'tljh-spawner.service'])
+  const spawner = ['tljh-spawner.socket', 'tljh-spawner.service']
+  t.after(() => host.run(['systemctl', 'start', ...spawner]))
+  await host.run(['systemctl', 'stop', ...spawner])
   await page.getByRole('link', { name: 'tljh-ts' }).click()
   await page.getByRole('button', { name: 'Start my server' }).click()
   await page.getByText('Error 503').waitFor()
   await inspect(page, 'spawner-away')
-  await host.run(['systemctl', 'start', 'tljh-spawner.socket', 'tljh-spawner.service'])
+  await host.run(['systemctl', 'start', ...spawner])
   await page.goto('/hub/home')
   await page.getByRole('button', { name: 'Start my server' }).click()
   await arriveInLab(page, 'gus')

@@ -13,7 +13,6 @@ auth:
 `
 const product = await bootProduct({ config })
 const browser = await openBrowser(product)
-const admin = await browser.newPerson()
 after(async () => {
   await browser[Symbol.asyncDispose]()
   await product[Symbol.asyncDispose]()
@@ -46,7 +45,7 @@ async function file(): Promise<string> {
 }
 
 test('the page wants the password before anything is done', async () => {
-  const { page } = admin
+  const { page } = await browser.newPerson()
   await logIn(page, product.admin, product.adminPassword)
   await page.getByRole('link', { name: 'People' }).click()
   await inspect(page, 'people')
@@ -69,7 +68,7 @@ test('the page wants the password before anything is done', async () => {
 })
 
 test('who is added gets a code, and comes in with it', async () => {
-  const { page } = admin
+  const page = await adminAnew()
   await page.getByLabel('User names, one on each line').fill('ben\n Cleo ')
   await page.getByLabel('Group (may be empty)').fill('tutors')
   await page.getByRole('button', { name: 'Add them, and make one-time codes' }).click()
@@ -100,8 +99,7 @@ test('who is added gets a code, and comes in with it', async () => {
 })
 
 test('an administrator is made and unmade, and cannot shut out himself', async () => {
-  const { page } = admin
-  await page.goto('/hub/admin')
+  const page = await adminAnew()
   await change(page, 'cleo', 'Make administrator')
   await status(page, 'cleo is an administrator now')
   await change(page, 'cleo', 'No administrator any more')
@@ -121,8 +119,7 @@ test('who signs up waits, is approved, and comes in with the password chosen the
   await zoe.page.getByRole('button', { name: 'Sign up' }).click()
   await zoe.page.getByRole('heading', { name: 'Thank you' }).waitFor()
 
-  const { page } = admin
-  await page.goto('/hub/admin')
+  const page = await adminAnew()
   await inspect(page, 'people-waiting')
   await page.getByRole('button', { name: 'Approve: zoe' }).click()
   await status(page, 'zoe may enter')
@@ -139,8 +136,7 @@ test('a sign-up under a name that the file has gets nothing, whoever approves it
   await thief.page.getByLabel('Password, again').fill(password)
   await thief.page.getByRole('button', { name: 'Sign up' }).click()
   await thief.page.getByRole('heading', { name: 'Thank you' }).waitFor()
-  const { page } = admin
-  await page.goto('/hub/admin')
+  const page = await adminAnew()
   assert.equal(await page.getByRole('button', { name: 'Approve: ann' }).count(), 0)
   await thief.page.goto('/hub/login')
   await fillInLogin(thief.page, 'ann')
@@ -181,7 +177,7 @@ test('somebody is archived and deleted', async () => {
   // After twenty seconds, the page does not wait for the end of it.
   await status(page, /zoe is (gone|out)/)
   // It is written when all is done, and a moment later than it is told.
-  const isWritten = 'until tljh-ts audit --user zoe | grep "admin deleted the account of zoe"; do :; done'
+  const isWritten = 'until tljh-ts audit --user zoe | grep "admin deleted the account of zoe"; do sleep 0.2; done'
   await product.host.run(['sh', '-c', isWritten], { timeoutMs: 5 * 60_000 })
   const { code } = await product.host.run(['getent', 'passwd', 'jupyter-zoe'], { check: false })
   assert.notEqual(code, 0)

@@ -127,6 +127,7 @@ test('a home full of links to elsewhere starts a server or does not, and touches
 test('a home that becomes a link, a file or another’s between two starts is not taken for one', async () => {
   const bob = visit(product.url)
   await bob.logIn('bob', password)
+  await stop(bob, 'bob')
   await run('mv', '/home/jupyter-bob', '/home/kept')
   for (const [make, undo] of [
     [
@@ -173,13 +174,13 @@ test('links that are exchanged while root renames a home lead nowhere', async ()
   await as('cat', 'cd; mkdir -p a/b c; ln -s /srv/precious link; chmod 770 .')
   const swapper =
     'cd /home/jupyter-cat; echo racing; while :; do mv a x 2>/dev/null; ln -sfn /srv/precious a; rm -f a; mv x a 2>/dev/null; done'
-  const racing = await product.host.start(['sh', '-c', swapper], { user: 'jupyter-cat' })
+  await using racing = await product.host.start(['sh', '-c', swapper], { user: 'jupyter-cat' })
   await once(racing.stdout, 'data')
   const busy = await user('rename', 'cat', 'dog')
   assert.notEqual(busy.code, 0, 'while somebody else is at work in it, it stays')
   await racing[Symbol.asyncDispose]()
   // What it had started may live a moment longer.
-  await run('sh', '-c', 'while pkill --signal KILL --uid jupyter-cat; do :; done')
+  await run('sh', '-c', 'while pkill --signal KILL --uid jupyter-cat; do sleep 0.05; done')
   assert.equal((await user('rename', 'cat', 'dog')).code, 0)
   assert.equal((await run('stat', '--format=%U %F', '/home/jupyter-dog')).stdout.trim(), 'jupyter-dog directory')
 })
@@ -200,7 +201,7 @@ test('links that are exchanged while root removes a home lead nowhere', async ()
     done 2>/dev/null`
   // Should the home be gone between two looks, there is nothing to race for any more.
   const waiting = `while [ -e /home/jupyter-eve ] && ! [ -e ${removed} ]; do :; done; exec setpriv --reuid=${uid.trim()} --clear-groups sh -c "$0"`
-  const racing = await host.start(['sh', '-c', waiting, swapper])
+  await using racing = await host.start(['sh', '-c', waiting, swapper])
   let last = await user('delete', 'eve', '--remove-home', '--yes')
   await racing.ended
   if (last.code !== 0) last = await user('delete', 'eve', '--remove-home', '--yes')

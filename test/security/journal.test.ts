@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { type Classroom, openClassroom } from '../host/classroom.ts'
+import { said } from '../host/journal.ts'
 import { startKernel } from '../host/kernel.ts'
 import type { Visitor } from '../host/visitor.ts'
 
@@ -17,6 +18,7 @@ after(() => classroom?.[Symbol.asyncDispose]())
 
 test('a line of the hub’s log is short, whatever address was asked for', async () => {
   await bob.request(`/user/bob/${'a'.repeat(12_000)}`)
+  await said(classroom.host, 'tljh-hub', /\/user\/bob\/aaa/)
   const { stdout } = await classroom.host.run(['journalctl', '--no-pager', '--output=cat', '--identifier=tljh-hub'])
   const longest = Math.max(...stdout.split('\n').map(line => line.length))
   assert.ok(longest < 2000, `${longest} characters`)
@@ -27,7 +29,8 @@ test('a student who writes to the journal writes into one that has nothing else 
   using kernel = await startKernel(ann, 'ann')
   const code = 'import subprocess; subprocess.run(["logger", "a line of hers"]); '
   await kernel.run(code)
-  await classroom.host.run(['sh', '-c', 'until journalctl --namespace=tljh-users | grep "a line of hers"; do :; done'])
+  const isWritten = 'until journalctl --namespace=tljh-users | grep "a line of hers"; do sleep 0.2; done'
+  await classroom.host.run(['sh', '-c', isWritten])
   const { stdout } = await classroom.host.run(['journalctl', '--no-pager', '--output=cat'])
   assert.doesNotMatch(stdout, /a line of hers/)
 })

@@ -41,8 +41,9 @@ after(async () => {
 
 /** What holds after each attempt. */
 afterEach(async () => {
-  assert.deepEqual(await anns.arrived(), [], 'nothing has reached ann’s server')
-  for (const request of await bobs.arrived()) isBobs(request)
+  const heard = { byAnns: await anns.arrived(), byBobs: await bobs.arrived() }
+  assert.deepEqual(heard.byAnns, [], 'nothing has reached ann’s server')
+  for (const request of heard.byBobs) isBobs(request)
   await isWell()
 })
 

@@ -1,5 +1,6 @@
 /** What attacks leave behind: entries of the journal, as it tells them to programs. */
 import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Host } from '../host/host.ts'
 
 export type Entry = Record<string, unknown>
@@ -32,5 +33,6 @@ export async function auditOf(
     const entries = await journalOf(host, 'tljh-audit')
     const [first, last] = [begin, end].map(name => entries.findIndex(entry => String(entry.MESSAGE).includes(name)))
     if (first !== undefined && last !== undefined && last !== -1) return entries.slice(first + 1, last)
+    await delay(50)
   }
 }
