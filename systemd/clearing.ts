@@ -44,7 +44,9 @@ export async function startCleared(
 export async function clearUnit(units: ClearableUnits, name: UnitName): Promise<void> {
   const unit = await units.inspectUnit(name)
   if (!unit) return
-  if (unit.active !== 'inactive' && unit.active !== 'failed') await stopUnit(units, name)
+  // A start that was accepted is a job, and while systemd is busy nothing more than that: the stop takes its place.
+  const isToStart = unit.jobId !== undefined
+  if (isToStart || (unit.active !== 'inactive' && unit.active !== 'failed')) await stopUnit(units, name)
   await units.resetFailedUnit(name)
 }
 

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { controlGroupOf, ownCgroupPaths } from '../../systemd/cgroup.ts'
+import { clearUnit } from '../../systemd/clearing.ts'
 import type { UnitProperties } from '../../systemd/properties.ts'
 import { type UnitName, unitName } from '../../systemd/units.ts'
 import { bootHostBus, type HostBus, testUnit } from './host-bus.ts'
@@ -302,6 +303,19 @@ test('a unit that ends at once is never waited for in vain', async () => {
     return job.done
   })
   assert.deepEqual(new Set(await Promise.all(results)), new Set(['done']))
+})
+
+test('a unit that is cleared right after its start was accepted does not run', async () => {
+  const { units } = machine
+  // systemd begins with what it has accepted when it has nothing else to do.
+  const questions = () => Promise.all(Array.from({ length: 80 }, () => units.inspectUnit(unitName('dbus.service'))))
+  for (let run = 0; run < 20; run++) {
+    const name = testUnit(`cleared-${run}`)
+    const start = units.startTransientUnit(name, { ExecStart: [idle] })
+    const [job] = await Promise.all([start, clearUnit(units, name), questions()])
+    await job.done
+    assert.equal(await units.inspectUnit(name), undefined, `run ${run}`)
+  }
 })
 
 test('limits are changed while the unit runs', async () => {
