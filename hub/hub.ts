@@ -81,6 +81,8 @@ export async function runHub(
   // Browsers go on sending their cookies to port 80, and passes for other origins (hub/visits.ts) are as good as their sessions.
   if (tls) sessions.endPlain()
   const frontProxies = createFrontProxies(config.current, log)
+  // One after the other: of two that overtake each other, the spawner would keep the older.
+  let lastTelling: Promise<unknown> = Promise.resolve()
   servers.onConfig(() => {
     const inForce = config.current()
     frontProxies.refresh()
@@ -88,7 +90,7 @@ export async function runHub(
     const lacksFactor = (user: UserName) =>
       inForce.adminsNeedSecondFactor && isAdmin(inForce, user) && !secondFactors.isOn(user)
     sessions.keepOnly((user, way) => mayHaveSession(inForce, user, way) && !lacksFactor(user))
-    spawner.runs(inForce.version).catch(error => log(String(error)))
+    lastTelling = lastTelling.then(() => spawner.runs(inForce.version)).catch(error => log(String(error)))
   })
   const origins = createOrigins(config.current, baseUrl, visitPort, tls)
   const access = createAccess(config, sessions, origins)
