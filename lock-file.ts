@@ -1,10 +1,12 @@
 /**
  * Files that are held by flock(1), a small program that ends when this one does, so the kernel gives the lock back whatever happens to the
- * holder.
+ * holder: a moment after the end, so that whoever comes directly after one that was killed has to be patient.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, closeSync, openSync } from 'node:fs'
+
+const patienceSeconds = 1
 
 /** Makes it where it is missing, for root alone: whoever may open a file can hold its lock, and keep everybody else waiting. Answers its path. */
 export function lockFile(path: string): string {
@@ -13,9 +15,9 @@ export function lockFile(path: string): string {
   return path
 }
 
-/** Disposing of the result gives the lock back. Undefined: it is held, or the file cannot be opened. With `waits`, the former is waited for. */
+/** Disposing of the result gives the lock back. Undefined: it is held for longer than a second, or the file cannot be opened. With `waits`, the former is waited for. */
 export async function holdLock(file: string, { waits } = { waits: false }): Promise<AsyncDisposable | undefined> {
-  const how = waits ? ['--no-fork'] : ['--nonblock', '--no-fork']
+  const how = waits ? ['--no-fork'] : [`--wait=${patienceSeconds}`, '--no-fork']
   const child = spawn('flock', [...how, file, 'sh', '-c', 'echo; exec cat >/dev/null'], {
     stdio: ['pipe', 'pipe', 'ignore'],
     // A Ctrl-C in the terminal is for others, and must not take the lock away from what goes on.
