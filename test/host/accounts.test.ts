@@ -151,7 +151,8 @@ test('a spawner that is killed while it makes accounts leaves none that cannot b
       (await spawnerRun(host)) === killed ||
       (await host.run(['systemctl', 'is-active', 'tljh-spawner'], { check: false })).code !== 0 ||
       (await student.request('/hub/home')).status !== 200
-    );
+    )
+      await delay(50)
   }
   for (const [index, student] of students.entries()) {
     await student.startServer()

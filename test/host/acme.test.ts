@@ -1,9 +1,10 @@
 /** Certificates that the hub has made for it by a real ACME server: how they come, stay, are renewed, and why they do not come. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer as createHttpServer } from 'node:http'
+import { createServer as createHttpServer, type Server } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { connect } from 'node:tls'
 import { selfSigned } from '../../hub/tls/self-signed.ts'
 import { acmeCaFile, acmeName, caddyLayer, directoryUrl, startAcmeServer, stopAcmeServer } from './acme-server.ts'
@@ -85,6 +86,24 @@ async function statusWith(isTold: (told: Awaited<ReturnType<typeof status>>) => 
   for (;;) {
     const now = await status()
     if (isTold(now)) return now
+    await delay(50)
+  }
+}
+
+/** On this machine, at port 80. */
+async function anotherWebServer(): Promise<Disposable> {
+  const server = createHttpServer((_request, response) => response.end('another')).listen(80, product.host.gateway)
+  await once(server, 'listening')
+  return ending(server)
+}
+
+/** One that stays keeps this process from its end. */
+function ending(server: Pick<Server, 'close' | 'closeAllConnections'>): Disposable {
+  return {
+    [Symbol.dispose]() {
+      server.close()
+      server.closeAllConnections()
+    },
   }
 }
 
@@ -103,23 +122,26 @@ const asked = async (domain = '') => askedIn(await log(), domain)
 test('a server that is down is named, asked again by itself, and the hub’s own certificate stands in until it is back', async () => {
   const { host } = product
   await stopAcmeServer(host)
-  await want({ domains: ['hub.test'] })
-  await said(host, 'tljh-hub', /The certificate authority acme\.test:14000 could not be asked: .*ECONNREFUSED/)
-  const { source, issuer, problem, nextAttempt } = await statusWith(({ problem }) => problem)
-  assert.deepEqual([source, issuer], ['self-signed', 'itself'])
-  assert.match(problem.why, /ECONNREFUSED/)
-  assert.ok(Date.parse(nextAttempt) > 0)
-  await assert.rejects(served('hub.test'), /self-signed/)
-  const visitor = visit(product.url)
-  assert.equal(
-    (await visitor.request('/hub/login', { headers: { host: 'hub.test' } })).location,
-    'https://hub.test/hub/login',
-  )
+  try {
+    await want({ domains: ['hub.test'] })
+    await said(host, 'tljh-hub', /The certificate authority acme\.test:14000 could not be asked: .*ECONNREFUSED/)
+    const { source, issuer, problem, nextAttempt } = await statusWith(({ problem }) => problem)
+    assert.deepEqual([source, issuer], ['self-signed', 'itself'])
+    assert.match(problem.why, /ECONNREFUSED/)
+    assert.ok(Date.parse(nextAttempt) > 0)
+    await assert.rejects(served('hub.test'), /self-signed/)
+    const visitor = visit(product.url)
+    assert.equal(
+      (await visitor.request('/hub/login', { headers: { host: 'hub.test' } })).location,
+      'https://hub.test/hub/login',
+    )
 
-  await host.run(['systemctl', 'restart', 'tljh-hub'])
-  const kept = await statusWith(({ problem }) => problem)
-  assert.match(kept.problem.why, /ECONNREFUSED/, 'a restart forgets nothing of it')
-  await startAcmeServer(host)
+    await host.run(['systemctl', 'restart', 'tljh-hub'])
+    const kept = await statusWith(({ problem }) => problem)
+    assert.match(kept.problem.why, /ECONNREFUSED/, 'a restart forgets nothing of it')
+  } finally {
+    await startAcmeServer(host)
+  }
   await arrived('hub\\.test')
   assert.match((await served('hub.test')).issuer, /Caddy/)
   assert.equal((await statusWith(({ problem }) => !problem)).source, 'letsencrypt')
@@ -184,13 +206,11 @@ test('a domain that does not lead here is named before anything is asked for', a
   })
 
   await t.test('where another web server answers', async () => {
-    const other = createHttpServer((_request, response) => response.end('another')).listen(80, host.gateway)
-    await once(other, 'listening')
+    using _other = await anotherWebServer()
     await lead(['other.test'], host.gateway)
     await want({ domains: ['hub.test', 'other.test'] })
     const line = await said(host, 'tljh-hub', /No certificate for other\.test was asked for/)
     assert.match(line, new RegExp(`${host.gateway}, where another web server answers`))
-    other.close()
   })
 
   await t.test('where there is no such name, and it is asked for as soon as there is', async () => {
@@ -209,15 +229,15 @@ test('an authority that finds another machine under the name has counted it, and
   await lead(['moved.test'], host.address)
   await stopAcmeServer(host)
   await startAcmeServer(host, `127.0.0.1 localhost ${acmeName}\n${host.gateway} moved.test\n`)
-  const other = createHttpServer((_request, response) => response.end('another')).listen(80, host.gateway)
-  await once(other, 'listening')
-  await want({ domains: ['moved.test'], https: 8443 })
-  await said(
-    host,
-    'tljh-hub',
-    /The certificate authority did not find this hub under moved\.test: over http-01 it said/,
-  )
-  other.close()
+  {
+    using _other = await anotherWebServer()
+    await want({ domains: ['moved.test'], https: 8443 })
+    await said(
+      host,
+      'tljh-hub',
+      /The certificate authority did not find this hub under moved\.test: over http-01 it said/,
+    )
+  }
   const { nextAttempt, problem } = await statusWith(({ problem }) => /moved\.test/.test(problem?.what))
   assert.ok(Date.parse(nextAttempt) > Date.now() + 25 * minuteMs, nextAttempt)
   const times = await asked()
@@ -235,6 +255,7 @@ test('an authority whose clock is another, or that wants to be left alone, is no
   const server = createHttpsServer({ key: pair.key, cert: pair.chain }, (_request, response) => {
     response.writeHead(answer.status, { date: answer.date.toUTCString(), 'retry-after': answer.retryAfter }).end('{}')
   }).listen(0, host.gateway)
+  using _server = ending(server)
   await once(server, 'listening')
   const address = server.address()
   const port = typeof address === 'object' ? address?.port : 0
@@ -254,5 +275,4 @@ test('an authority whose clock is another, or that wants to be left alone, is no
   await host.writeFile('/etc/ssl/authority.pem', future.chain)
   await want({ domains: ['hub.test', 'http.test'], directory, caFile })
   await said(host, 'tljh-hub', /the certificate of authority\.test:\d+ is not valid yet: probably the clock is wrong/)
-  server.close()
 })

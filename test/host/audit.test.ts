@@ -1,6 +1,7 @@
 /** The audit log: who did what, as only the hub and root can write it. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { auditMessageId } from '../../systemd/audit.ts'
 import type { AuditRecord } from '../../systemd/audit-log.ts'
 import { type Classroom, openClassroom, studentPassword } from './classroom.ts'
@@ -20,6 +21,7 @@ async function until(isThere: (record: AuditRecord) => boolean, ...args: string[
     const { stdout } = await classroom.host.run([...TLJH_TS, 'audit', '--json', ...args])
     const records = JSON.parse(stdout) as AuditRecord[]
     if (records.some(isThere)) return records
+    await delay(50)
   }
 }
 
@@ -74,7 +76,7 @@ test('a student cannot write into it', async () => {
     '100',
     'sh',
     '-c',
-    'until journalctl TLJH_WHO=admin | grep "admin logged in"; do :; done',
+    'until journalctl TLJH_WHO=admin | grep "admin logged in"; do sleep 0.1; done',
   ])
   const records = await until(({ who }) => who === 'ann')
   assert.deepEqual(

@@ -169,9 +169,9 @@ test('a home that is there is kept beside, and one that belongs to somebody else
   assert.ok(!(await listing(classroom, '/home/jupyter-ann')).includes('since.txt'))
   await host.run(['chown', 'root:', '/home/jupyter-bob'])
   const refused = await tljh(classroom, 'backup', '--include-homes')
+  await host.run(['chown', 'jupyter-bob:', '/home/jupyter-bob'])
   assert.equal(refused.code, 1)
   assert.match(refused.stderr, /the home of bob is not in it: \/home\/jupyter-bob belongs to user id 0/)
-  await host.run(['chown', 'jupyter-bob:', '/home/jupyter-bob'])
 })
 
 test('nightly ones are made by a timer, and as many are kept as the configuration says', async () => {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { selfSigned } from '../../hub/tls/self-signed.ts'
 import type { AuditRecord } from '../../systemd/audit-log.ts'
 import { claiming, studentPassword } from './classroom.ts'
@@ -67,6 +68,7 @@ async function recordedAddress(who: string): Promise<string | undefined> {
     const { stdout } = await product.host.run([...TLJH_TS, 'audit', '--json', '--user', who])
     const record = (JSON.parse(stdout) as AuditRecord[]).find(({ kind }) => kind.startsWith('login'))
     if (record) return record.address
+    await delay(50)
   }
 }
 
@@ -227,7 +229,8 @@ test('addresses arrive at a server byte for byte, and with them what is true of 
   const { host } = product
   await host.writeFile('/home/jupyter-eve/echo.py', echo, { owner: 'jupyter-eve' })
   await kernel.run('import subprocess; subprocess.Popen(["python3", "echo.py"])')
-  while ((await host.run(['test', '-S', '/run/tljh/users/eve/socket.kept'], { check: false })).code !== 0);
+  while ((await host.run(['test', '-S', '/run/tljh/users/eve/socket.kept'], { check: false })).code !== 0)
+    await delay(50)
   kernel.socket.terminate()
   // Connections to the server before are kept open, and would be used.
   await host.run(['systemctl', 'restart', 'tljh-hub'])
@@ -248,13 +251,13 @@ test('addresses arrive at a server byte for byte, and with them what is true of 
   }
 })
 
-test('Forwarded is believed where the configuration says so, and X-Forwarded-* no more', async () => {
+test('Forwarded is believed where the configuration says so, and X-Forwarded-* no more', async t => {
+  t.after(() => configure('http.proxy_headers', 'x-forwarded'))
   await configure('http.proxy_headers', 'forwarded')
   const standard = 'Forwarded: for="[2001:db8::7]:4711";proto=https;host=hub.test'
   assert.match(await askFromHere('/hub/login', page, standard), /_xsrf=[^\r\n]*; Secure/)
   const old = ['X-Forwarded-For: 203.0.113.9', 'X-Forwarded-Proto: https']
   assert.doesNotMatch(await askFromHere('/hub/login', page, ...old), /; Secure/)
-  await configure('http.proxy_headers', 'x-forwarded')
 })
 
 test('only those on the list are believed', async () => {

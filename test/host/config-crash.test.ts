@@ -27,6 +27,7 @@ async function openClass(t: TestContext) {
     for (;;) {
       const status = await spawner.services.status()
       if (status.spawner === version && status.hub === version) return
+      await delay(10)
     }
   }
   return { ...classroom, agree }

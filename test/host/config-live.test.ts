@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { versionOf } from '../../config/config.ts'
 import { connectSpawner } from '../../spawner/client.ts'
 import { type Classroom, claiming, openClassroom, studentPassword } from './classroom.ts'
@@ -25,6 +26,7 @@ async function openEdited(t: TestContext) {
       for (;;) {
         const { spawner: one, hub: other } = await spawner.services.status()
         if (one === versionOf(text) && other === one) return
+        await delay(10)
       }
     },
   }
@@ -93,7 +95,7 @@ test('who is taken off the file loses session, WebSocket and server at once', as
   await closed
   assert.equal((await ann.request('/hub/home')).status, 302)
   assert.equal((await visit(classroom.url).logIn('ann', studentPassword)).status, 403)
-  while ((await property(classroom, 'tljh-user-ann', 'ActiveState')) !== 'inactive');
+  while ((await property(classroom, 'tljh-user-ann', 'ActiveState')) !== 'inactive') await delay(50)
   assert.equal((await bob.jupyter('GET', 'api/status')).status, 200)
 
   await classroom.edit(users)

@@ -122,15 +122,18 @@ test('a file that was edited by hand: reload brings it into force and into the h
   const { host, url } = classroom
   const before = await onDisk()
   await host.writeFile(configFile, `${before}limits: [\n`, { mode: 0o640, group: 'tljh-hub' })
-  const refused = await config(['reload'])
-  assert.equal(refused.code, 1)
-  assert.match(refused.stderr, /config\.yaml:\d+:\d+ error: .*\n>?\s+\d+ \|/)
-  assert.equal((await config(['validate'])).code, 1)
-  assert.equal((await visit(url).request('/hub/login')).status, 200, 'the hub goes on')
-  const set = await config(['set', 'limits.cpu', '1'])
-  assert.match(set.stderr, /The configuration on disk is not valid.*config edit/s)
+  try {
+    const refused = await config(['reload'])
+    assert.equal(refused.code, 1)
+    assert.match(refused.stderr, /config\.yaml:\d+:\d+ error: .*\n>?\s+\d+ \|/)
+    assert.equal((await config(['validate'])).code, 1)
+    assert.equal((await visit(url).request('/hub/login')).status, 200, 'the hub goes on')
+    const set = await config(['set', 'limits.cpu', '1'])
+    assert.match(set.stderr, /The configuration on disk is not valid.*config edit/s)
+  } finally {
+    await host.writeFile(configFile, before.replace('2000', '3000'), { mode: 0o640, group: 'tljh-hub' })
+  }
 
-  await host.writeFile(configFile, before.replace('2000', '3000'), { mode: 0o640, group: 'tljh-hub' })
   assert.match(await configured('diff'), /\+.*3000/)
   assert.match(await configured('reload'), /3000 tasks.*In force now/s)
   assert.match(await configured('diff'), /is the same as version/)
@@ -141,9 +144,9 @@ test('a file that was lost is not taken for an empty one', async () => {
   const before = await onDisk()
   await classroom.host.run(['rm', configFile])
   const { code, stderr } = await config(['set', 'limits.cpu', '1'])
+  await configured('rollback')
   assert.equal(code, 1)
   assert.match(stderr, /empty or not there.*rollback/s)
-  await configured('rollback')
   assert.equal(await onDisk(), before)
 })
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { bootProduct, choosePassword, type Product, TLJH_TS } from './product.ts'
 import { type Visitor, visit } from './visitor.ts'
 
@@ -174,6 +175,8 @@ test('processes outside of the server, and what is mounted in a home, keep the a
   await student('kim')
   {
     await using _left = await host.start(['sleep', '1000'], { user: 'jupyter-kim' })
+    // It begins as root, and as a shell.
+    await host.run(['sh', '-c', 'until pgrep --uid jupyter-kim --exact sleep; do sleep 0.1; done'])
     assert.match(await refused('delete', 'kim', '--yes'), /still has processes outside of the server: \d+ sleep/)
     assert.match(await refused('delete', 'kim', '--remove-home', '--yes'), /\d+ sleep/)
   }
@@ -188,12 +191,15 @@ test('a disk without room for the archive loses nothing', async () => {
   const { host } = product
   await student('lea')
   await host.run(['sh', '-c', `mount -t tmpfs -o size=4m,mode=0700 none ${archives}`])
-  await host.run(['sh', '-c', 'head -c 20M /dev/urandom >/home/jupyter-lea/data'], { user: 'jupyter-lea' })
-  const message = await refused('delete', 'lea', '--yes')
-  assert.match(message, /no room for the archive: the files take \d+ MB, and \/opt\/tljh\/archives has \d MB left/)
-  assert.equal((await run('sh', '-c', `ls -A ${archives}`)).stdout, '')
-  assert.ok(await isThere('/home/jupyter-lea/data'))
-  await host.run(['umount', archives])
+  try {
+    await host.run(['sh', '-c', 'head -c 20M /dev/urandom >/home/jupyter-lea/data'], { user: 'jupyter-lea' })
+    const message = await refused('delete', 'lea', '--yes')
+    assert.match(message, /no room for the archive: the files take \d+ MB, and \/opt\/tljh\/archives has \d MB left/)
+    assert.equal((await run('sh', '-c', `ls -A ${archives}`)).stdout, '')
+    assert.ok(await isThere('/home/jupyter-lea/data'))
+  } finally {
+    await host.run(['umount', archives])
+  }
   await done('delete', 'lea', '--yes')
 })
 
@@ -265,7 +271,7 @@ test('the spawner archives for the hub, but nobody whom the configuration lets i
   assert.equal((await say('/users/una/delete')).status, 404)
 })
 
-test('the spawner forgets temporary visitors and nobody else', async () => {
+test('the spawner forgets temporary visitors and nobody else', async t => {
   await student('val')
   assert.equal((await say('/users/val/forget')).body.code, 'USER_NOT_TEMPORARY')
   await product.host.run([...TLJH_TS, 'config', 'add-item', 'users.allowed', 'tmp-abcd1234'])
@@ -280,15 +286,18 @@ test('the spawner forgets temporary visitors and nobody else', async () => {
   const socket = join(product.host.rootPath, 'run/tljh/spawner.sock')
   const { connectSpawner } = await import('../../spawner/client.ts')
   const spawner = connectSpawner(socket)
+  t.after(() => spawner.close())
   const visitor = 'tmp-abcd1234' as Parameters<typeof spawner.start>[0]
   await spawner.start(visitor)
   assert.equal((await say(`/users/${visitor}/forget`)).body.code, 'SERVER_RUNS')
-  while ((await spawner.list()).find(server => server.user === visitor)?.kind !== 'ready');
+  const kind = async () => (await spawner.list()).find(server => server.user === visitor)?.kind
+  while ((await kind()) === 'starting') await delay(50)
+  assert.equal(await kind(), 'ready')
   await spawner.stop(visitor)
-  while ((await spawner.list()).some(server => server.user === visitor));
+  while ((await kind()) === 'stopping') await delay(50)
+  assert.equal(await kind(), undefined)
   const { status, body } = await say(`/users/${visitor}/forget`)
   assert.deepEqual([status, body.wasThere], [200, true], JSON.stringify(body))
-  spawner.close()
   assert.equal(await hasAccount(visitor), false)
   assert.equal((await run('sh', '-c', `ls -A /home | grep -c tmp-`)).stdout.trim(), '0')
 })

@@ -1,6 +1,5 @@
 /** Logging in at another site, on a host: the ways through, and the ways in which that is attacked. */
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import type { HostProcess } from './host.ts'
@@ -226,7 +225,7 @@ test('whoever is called as somebody who has a password here is not that one, unt
   )
 })
 
-test('somebody who has a one-time code, or came by a way that is gone, is not whoever is called so elsewhere', async () => {
+test('somebody who has a one-time code, or came by a way that is gone, is not whoever is called so elsewhere', async t => {
   const { host, url } = product
   await host.run(['tljh-ts', 'user', 'add', 'carl'])
   const stranger = visit(url)
@@ -234,6 +233,7 @@ test('somebody who has a one-time code, or came by a way that is gone, is not wh
   assert.equal(await isIn(stranger), false)
 
   const before = await host.readFile('/opt/tljh/config/config.yaml')
+  t.after(() => host.run(['tljh-ts', 'config', 'apply', '-', '--yes'], { input: before, check: false }))
   await host.run(['tljh-ts', 'config', 'set', 'auth.type', 'github'])
   const again = visit(url)
   const refusal = await logIn(again, { github: { id: 700, login: 'carl' } }, 'github')
@@ -241,7 +241,6 @@ test('somebody who has a one-time code, or came by a way that is gone, is not wh
   assert.match(refusal.body, /user unlink carl/)
   await host.run(['tljh-ts', 'user', 'unlink', 'carl'])
   assert.equal((await logIn(again, { github: { id: 700, login: 'carl' } }, 'github')).status, 302)
-  await host.run(['tljh-ts', 'config', 'apply', '-', '--yes'], { input: before, check: false })
 })
 
 test('a provider that lies or is out of order lets nobody in, and the hub stays up', async () => {
@@ -261,15 +260,14 @@ test('a provider that lies or is out of order lets nobody in, and the hub stays 
   await behave(person('7', 'ann'))
   const ann = visit(product.url)
   const back = await away(ann)
-  const ended = once(provider.stdout, 'close')
   provider.kill()
-  await ended
+  await provider.ended
   const { status, body } = await ann.request(back)
   assert.equal(status, 503)
   assert.match(body, /My School could not be asked who you are/)
   assert.equal((await ann.request('/hub/login')).status, 200)
   // Entries are written beside the answers.
-  const audit = ['sh', '-c', 'until tljh-ts audit | grep AUTH_UNREACHABLE; do :; done; tljh-ts audit']
+  const audit = ['sh', '-c', 'until tljh-ts audit | grep AUTH_UNREACHABLE; do sleep 0.1; done; tljh-ts audit']
   const { stdout: entries } = await product.host.run(audit)
   assert.match(entries, /login refused \(AUTH_NOT_ALLOWED\).*zoe/)
   const { stdout } = await product.host.run(['journalctl', '--no-pager', '--output=cat'])

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { type Classroom, openClassroom } from './classroom.ts'
 import { impostor } from './impostor.ts'
 import { startKernel } from './kernel.ts'
@@ -30,7 +31,8 @@ before(async () => {
   await host.writeFile('/home/jupyter-bob/server.py', server, { owner: 'jupyter-bob' })
   using kernel = await startKernel(bob, 'bob')
   await kernel.run('import subprocess; subprocess.Popen(["python3", "server.py"])')
-  while ((await host.run(['test', '-S', '/run/tljh/users/bob/socket.kept'], { check: false })).code !== 0);
+  while ((await host.run(['test', '-S', '/run/tljh/users/bob/socket.kept'], { check: false })).code !== 0)
+    await delay(50)
   // Connections to the server before are kept open, and would be used.
   await host.run(['systemctl', 'restart', 'tljh-hub'])
 })

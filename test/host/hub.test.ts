@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { request as httpRequest } from 'node:http'
 import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { type Classroom, claiming, openClassroom, studentPassword } from './classroom.ts'
+import { journalEnd, said } from './journal.ts'
 import { bootProduct } from './product.ts'
 import { type ProgressEvent, type Visitor, visit } from './visitor.ts'
 
@@ -103,16 +105,22 @@ test('a server that dies at the start says so, with what it wrote last', async (
   await host.writeFile(broken, 'import sys\nprint("the disk of dreams is full")\nsys.exit(3)\n', {
     owner: 'jupyter-ann',
   })
-  await ann.post('/hub/spawn')
-  const { end } = await lastEvent(ann, 'ann')
-  assert.match(end?.what ?? '', /exit status 3/)
-  assert.match(end?.log.join('\n') ?? '', /the disk of dreams is full/)
-  assert.ok(end?.fix)
-  const home = await ann.request('/hub/home')
-  assert.match(home.body, /the disk of dreams is full/, 'and the home page knows it, too')
-  await host.run(['systemctl', 'restart', 'tljh-spawner'])
-  assert.match((await ann.request('/hub/home')).body, /the disk of dreams is full/, 'after a restart, too')
-  await host.run(['rm', broken])
+  try {
+    await ann.post('/hub/spawn')
+    const { end } = await lastEvent(ann, 'ann')
+    assert.match(end?.what ?? '', /exit status 3/)
+    assert.match(end?.log.join('\n') ?? '', /the disk of dreams is full/)
+    assert.ok(end?.fix)
+    const home = await ann.request('/hub/home')
+    assert.match(home.body, /the disk of dreams is full/, 'and the home page knows it, too')
+    const after = await journalEnd(host)
+    await host.run(['systemctl', 'restart', 'tljh-spawner'])
+    // Until then the hub shows what the one before has told.
+    await said(host, 'tljh-hub', /the spawner answers/, { after })
+    assert.match((await ann.request('/hub/home')).body, /the disk of dreams is full/, 'after a restart, too')
+  } finally {
+    await host.run(['rm', broken])
+  }
   await ann.startServer()
 })
 
@@ -120,10 +128,13 @@ test('a class environment that is not there is named', async () => {
   const { host } = classroom
   const ann = await enter('ann')
   await host.run(['mv', '/opt/tljh/user/bin/python', '/opt/tljh/user/bin/kept'])
-  await ann.post('/hub/spawn')
-  const { end } = await lastEvent(ann, 'ann')
-  assert.match(`${end?.why} ${end?.log.join(' ')}`, /opt\/tljh\/user|203|program/)
-  await host.run(['mv', '/opt/tljh/user/bin/kept', '/opt/tljh/user/bin/python'])
+  try {
+    await ann.post('/hub/spawn')
+    const { end } = await lastEvent(ann, 'ann')
+    assert.match(`${end?.why} ${end?.log.join(' ')}`, /opt\/tljh\/user|203|program/)
+  } finally {
+    await host.run(['mv', '/opt/tljh/user/bin/kept', '/opt/tljh/user/bin/python'])
+  }
   await ann.startServer()
 })
 
@@ -145,7 +156,7 @@ test('a server whose process is killed is seen as stopped at once, with the reas
   const ann = await enter('ann')
   await ann.startServer()
   await classroom.host.run(['systemctl', 'kill', '--signal=SEGV', 'tljh-user-ann'])
-  while ((await ann.request('/user/ann/lab')).status !== 424);
+  while ((await ann.request('/user/ann/lab')).status !== 424) await delay(50)
   const event = await lastEvent(ann, 'ann')
   assert.match(event.end?.why ?? '', /SEGV/)
 })
@@ -155,9 +166,12 @@ test('who is banned in the file has no session from that moment on', async () =>
   const bob = await enter('bob')
   const old = await host.readFile('/opt/tljh/config/config.yaml')
   await host.writeFile('/opt/tljh/config/config.yaml', `${old}\n`.replace('users:\n', 'users:\n  banned: [bob]\n'))
-  assert.equal((await bob.request('/hub/home')).status, 302)
-  assert.equal((await visit(classroom.url).logIn('bob', studentPassword)).status, 403)
-  await host.writeFile('/opt/tljh/config/config.yaml', old)
+  try {
+    assert.equal((await bob.request('/hub/home')).status, 302)
+    assert.equal((await visit(classroom.url).logIn('bob', studentPassword)).status, 403)
+  } finally {
+    await host.writeFile('/opt/tljh/config/config.yaml', old)
+  }
   assert.equal((await bob.logIn('bob', studentPassword)).status, 302)
 })
 

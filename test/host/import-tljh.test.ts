@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { hashSync } from 'bcryptjs'
 import { bootHost, type Host } from './host.ts'
 import { TLJH_TS } from './product.ts'
@@ -158,17 +159,19 @@ with sqlite3.connect('/srv/tljh/state/jupyterhub.sqlite') as db:
   assert.match((await takeOver('--dry-run', '--from', '/srv/tljh')).stderr, /names an administrator/)
 })
 
-test('a TLJH that cannot be stopped stays where it is, and what it changes meanwhile counts', async () => {
+test('a TLJH that cannot be stopped stays where it is, and what it changes meanwhile counts', async t => {
   const dropIn = '/etc/systemd/system/jupyterhub.service.d/no-stop.conf'
+  t.after(async () => {
+    await host.run(['rm', '-r', dropIn.replace(/\/[^/]*$/, '')])
+    await host.run(['systemctl', 'daemon-reload'])
+    await host.run(['python3', '-c', writeStore], { input: JSON.stringify({ ann: hashSync(password, 10) }) })
+  })
   await host.writeFile(dropIn, '[Unit]\nRefuseManualStop=yes\n')
   await host.run(['systemctl', 'daemon-reload'])
   const { code, stderr } = await takeOver('--yes')
   assert.equal(code, 1)
   assert.match(stderr, /jupyterhub\.service cannot be stopped[\s\S]*sudo systemctl stop jupyterhub\.service/)
   await host.run(['test', '-e', '/opt/tljh/state/jupyterhub.sqlite'])
-  await host.run(['rm', '-r', dropIn.replace(/\/[^/]*$/, '')])
-  await host.run(['systemctl', 'daemon-reload'])
-  await host.run(['python3', '-c', writeStore], { input: JSON.stringify({ ann: hashSync(password, 10) }) })
 })
 
 test('everybody logs in with the old password and finds the files; what was killed is completed', async () => {
@@ -183,7 +186,10 @@ test('everybody logs in with the old password and finds the files; what was kill
   const options = ['--yes', '--no-progress-page', '--installed-packages', 'procps']
   let last = await takeOver(...options)
   // The installation that was left alone ends by itself.
-  while (/is under way/.test(last.stderr)) last = await takeOver(...options)
+  while (/is under way/.test(last.stderr)) {
+    await delay(50)
+    last = await takeOver(...options)
+  }
   const { code, stdout, stderr } = last
   assert.ok(code === 0 || /SELF_TEST|self-test/i.test(stderr), stdout + stderr)
   assert.match(stdout, /A take-over of TLJH was cut off/)

@@ -130,15 +130,22 @@ test('a full disk is said in words, and with room again the same command goes on
 
 test('while it runs a browser sees the steps, and then the login page', async () => {
   await using host = await bootHost()
+  // One of the first steps waits until somebody has looked.
+  await host.writeFile('/root/gate', '')
+  const gate = '#!/bin/sh\nwhile [ -e /root/gate ]; do sleep 0.1; done\nexec /usr/sbin/groupadd "$@"\n'
+  await host.writeFile('/usr/local/sbin/groupadd', gate, { mode: 0o755 })
   const install = INSTALL.filter(word => word !== '--no-progress-page')
   await using process = await host.start([...install, '--admin', 'prof'])
   process.stdout.resume()
-  let page: Response | undefined
+  let page: { status: number; body: string } | undefined
   for await (const _ of createInterface({ input: process.stderr })) {
-    page ??= await fetch(`http://${host.address}/index.html`)
+    if (page) continue
+    const answer = await fetch(`http://${host.address}/index.html`)
+    page = { status: answer.status, body: await answer.text() }
+    await host.run(['rm', '/root/gate'])
   }
   assert.equal(page?.status, 200)
-  assert.match((await page?.text()) ?? '', /The hub is being installed[\s\S]*class="runs"/)
+  assert.match(page.body, /The hub is being installed[\s\S]*class="runs"/)
   assert.equal(await process.ended, 0)
   assert.equal((await fetch(`http://${host.address}/hub/login`)).status, 200)
 })

@@ -264,7 +264,11 @@ test('a session that a page has planted is not used', async () => {
   assert.match((await bob.get(`${hub}/hub/home`)).location, /^\/hub\/login/, 'at the cost of him who planted it')
 })
 
-test('who is an administrator no more, or banned, is out at once', async () => {
+test('who is an administrator no more, or banned, is out at once', async t => {
+  t.after(async () => {
+    await configure('users.admin', '[admin]')
+    await configure('users.banned', '[]')
+  })
   await configure('users.admin', '[admin, cleo]')
   const cleo = await student('cleo').catch(() => undefined)
   assert.equal(cleo, undefined, 'an administrator’s password is not for the first who comes')
@@ -282,10 +286,10 @@ test('who is an administrator no more, or banned, is out at once', async () => {
   await ann.go(`${annsHost}/user/ann/lab`)
   await configure('users.banned', '[ann]')
   assert.equal((await ann.get(`${annsHost}/user/ann/api/me`, { accept: '*/*' })).status, 403)
-  await configure('users.banned', '[]')
 })
 
-test('on one origin, visits wait for the setting, and then for the note', async () => {
+test('on one origin, visits wait for the setting, and then for the note', async t => {
+  t.after(() => configure('admins.open_servers', 'false'))
   await product.host.run([...TLJH_TS, 'config', 'unset', 'https.user_domains'])
   const url = `http://${product.host.address}`
   const admin = await administrator(url)

@@ -1,6 +1,7 @@
 /** Accounts of the machine as a way in: real accounts, real PAM, and their own homes. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { startKernel } from './kernel.ts'
 import { bootProduct, type Product } from './product.ts'
 import { type Visitor, visit } from './visitor.ts'
@@ -143,7 +144,7 @@ test('a home that is elsewhere is as good, and as hidden from others', async () 
   await stop(gil, 'gil')
 })
 
-test('whoever cannot log in there is refused in the same words, whatever the reason', async () => {
+test('whoever cannot log in there is refused in the same words, whatever the reason', async t => {
   const attempts: [string, string][] = [
     ['bob', 'wrong password'],
     ['lock', password],
@@ -160,6 +161,7 @@ test('whoever cannot log in there is refused in the same words, whatever the rea
     ['bob', ''],
     ['jupyter-eve', 'short but long enough'],
   ]
+  t.after(() => setConfig(config(both)))
   // Some of them have no account there, so another way would let them choose a password.
   await setConfig(config('  type: pam\n'))
   const pages = new Set<string>()
@@ -167,7 +169,6 @@ test('whoever cannot log in there is refused in the same words, whatever the rea
   pages.add(await refusal('empty', ''))
   pages.add(await refusal('empty', 'anything'))
   assert.equal(pages.size, 1)
-  await setConfig(config(both))
 })
 
 test('each refusal takes a second, and only one whole question is answered', async () => {
@@ -241,26 +242,28 @@ test('an administrator of the file has sudo in the own account, and no longer wh
   assert.equal(await groups(), 'bob')
 })
 
-test('with allow_all, every account of the machine that can log in may enter, and no other', async () => {
+test('with allow_all, every account of the machine that can log in may enter, and no other', async t => {
+  t.after(() => setConfig(config(both)))
   await setConfig(config('  type: pam\n  PAMAuthenticator: {allow_all: true}\n'))
   await enter('stranger')
   for (const name of ['robot', 'root', 'shut', 'bad', 'nobody', 'jupyter-eve']) await refusal(name, password)
-  await setConfig(config(both))
 })
 
-test('a PAM that hangs keeps out nobody who comes by another way, and the others are told', async () => {
+test('a PAM that hangs keeps out nobody who comes by another way, and the others are told', async t => {
   const { host } = product
   const original = await host.readFile('/etc/pam.d/tljh-ts')
+  const mend = () => host.writeFile('/etc/pam.d/tljh-ts', original)
+  t.after(mend)
   await host.writeFile('/etc/pam.d/tljh-ts', 'auth required pam_exec.so /bin/sleep 1000\n')
   const visitor = visit(product.url)
   const [answer] = await Promise.all([visitor.logIn('ann', password), enter('admin', product.adminPassword)])
   assert.equal(answer.status, 503)
   assert.match(answer.body, /PAM/)
-  await host.writeFile('/etc/pam.d/tljh-ts', original)
+  await mend()
   await enter('ann')
   // Nothing is left of it: the last one ends a moment after its answer.
   const left = ['systemctl', 'list-units', '--all', '--plain', '--no-legend', 'tljh-pam@*']
-  while ((await host.run(left)).stdout.trim() !== '');
+  while ((await host.run(left)).stdout.trim() !== '') await delay(50)
 })
 
 test('forty people log in at once, and each gets an answer', async () => {

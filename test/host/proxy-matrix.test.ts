@@ -9,6 +9,7 @@ import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
 import { WebSocket } from 'ws'
 import { lines, say, statusesIn } from '../security/wire.ts'
@@ -270,9 +271,9 @@ test('a browser that goes takes its request to the server with it', async () => 
     if (call.method === 'POST') call.write('half a body')
     else call.end()
   }
-  while ((await count('waiting')) < arrived + calls.length);
+  while ((await count('waiting')) < arrived + calls.length) await delay(50)
   for (const call of calls) call.destroy()
-  while ((await count('broken')) < gone + calls.length);
+  while ((await count('broken')) < gone + calls.length) await delay(50)
 })
 
 test('half an answer is half an answer', async () => {
@@ -345,7 +346,7 @@ test('a WebSocket that breaks on one side leaves nothing on the other', async ()
     socket.on('error', () => undefined)
     socket.terminate()
   }
-  while ((await descriptors()) > before + 10);
+  while ((await descriptors()) > before + 10) await delay(50)
 })
 
 test('whatever is sent on a connection, the next request on it is understood as what it is', async () => {

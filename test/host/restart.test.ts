@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { openClassroom, studentPassword } from './classroom.ts'
 import type { Host } from './host.ts'
 import { joinKernel, startKernel } from './kernel.ts'
@@ -21,10 +22,11 @@ async function mainPid(host: Host, unit: string): Promise<string> {
 
 /** Waits until a unit that was killed is there again. */
 async function isUpAgain(host: Host, unit: string, formerPid: string): Promise<void> {
-  for (let state = ''; state !== 'active'; ) {
+  for (;;) {
     const { stdout } = await host.run(['systemctl', 'show', '--value', '--property=MainPID,ActiveState', unit])
-    const [pid = '', now = ''] = stdout.trim().split('\n')
-    state = pid !== formerPid && pid !== '0' ? now : ''
+    const [pid = '', state = ''] = stdout.trim().split('\n')
+    if (pid !== formerPid && pid !== '0' && state === 'active') return
+    await delay(50)
   }
 }
 
@@ -68,9 +70,12 @@ test('a hub that restarts again and again refuses nobody', async t => {
       else refused.push(typeof answer === 'string' ? answer : String(answer.status))
     }
   })
-  for (let round = 0; round < 5; round++) await host.run(['systemctl', 'restart', 'tljh-hub'])
-  isOver = true
-  await Promise.all(visitors)
+  try {
+    for (let round = 0; round < 5; round++) await host.run(['systemctl', 'restart', 'tljh-hub'])
+  } finally {
+    isOver = true
+    await Promise.all(visitors)
+  }
   assert.deepEqual(refused, [])
   assert.ok(answered > 5)
 })
@@ -90,8 +95,11 @@ test('a download that has begun when the hub is told to stop comes to its end', 
   const download = await fetch(`${url}${path}`, { headers: ann.headersFor(path) })
   assert.equal(download.status, 200)
 
+  const former = await mainPid(host, 'tljh-hub.service')
   const restarted = host.run(['systemctl', 'restart', 'tljh-hub'])
-  while ((await host.run(['systemctl', 'is-active', 'tljh-hub'], { check: false })).stdout.trim() === 'active');
+  // It is told to stop, or has gone already and there is another.
+  const isTold = ['systemctl', 'show', '--value', '--property=MainPID,ActiveState', 'tljh-hub']
+  while ((await host.run(isTold)).stdout.trim() === `${former}\nactive`) await delay(50)
 
   assert.equal((await download.arrayBuffer()).byteLength, size)
   await restarted
@@ -109,11 +117,13 @@ test('a server that dies while no spawner runs is known as dead when it is back'
   assert.match(away.body, /tljh-spawner.*does not answer/s)
 
   await host.run(['systemctl', 'start', 'tljh-spawner.socket', 'tljh-spawner.service'])
-  for await (const event of ann.progress('ann')) {
-    if (!event.failed) continue
-    assert.match(event.end?.why ?? '', /KILL/i)
-    break
+  // Until the hub hears of the spawner again, it knows what it knew before: a server that is ready.
+  let end: string | undefined
+  while (end === undefined) {
+    for await (const event of ann.progress('ann')) if (event.failed) end = event.end?.why ?? ''
+    await delay(50)
   }
+  assert.match(end, /KILL/i)
   await ann.startServer()
 })
 

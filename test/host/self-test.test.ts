@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { after, before, test } from 'node:test'
+import { after, afterEach, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { HostProcess } from './host.ts'
 import { bootProduct, type Product, TLJH_TS } from './product.ts'
 
@@ -9,6 +10,7 @@ let product: Product
 before(async () => {
   product = await bootProduct({ config: 'limits:\n  memory: 600M\n' })
 })
+afterEach(mendKernel)
 after(() => product[Symbol.asyncDispose]())
 
 /** Accounts, groups, homes, units and notes that a self-test has left. */
@@ -40,16 +42,24 @@ async function startHanging(): Promise<HostProcess> {
   const running = await product.host.start([...TLJH_TS, 'self-test'])
   await once(running.stdout, 'data')
   const units = ['systemctl', 'list-units', '--plain', '--no-legend', '--state=active', 'tljh-user-*.service']
-  while ((await product.host.run(units)).stdout === '');
+  let hasEnded = false
+  void running.ended.then(() => {
+    hasEnded = true
+  })
+  while ((await product.host.run(units)).stdout === '') {
+    assert.ok(!hasEnded, 'it has ended before its kernel was asked')
+    await delay(50)
+  }
   return running
 }
 
+/** Where it was made to hang. */
 async function mendKernel(): Promise<void> {
-  await product.host.run(['cp', '/root/kernel.json', kernel])
+  await product.host.run(['sh', '-euc', '[ ! -e "$1" ] || mv "$1" "$2"', 'sh', '/root/kernel.json', kernel])
 }
 
 test('the self-test removes what one that was killed has left', async () => {
-  const running = await startHanging()
+  await using running = await startHanging()
   running.kill('SIGKILL')
   await running.ended
   assert.match(await traces(), /tljh-test-[\s\S]*\.service/)
@@ -61,27 +71,26 @@ test('the self-test removes what one that was killed has left', async () => {
 })
 
 test('a self-test that is interrupted takes back what it made', async () => {
-  const running = await startHanging()
+  await using running = await startHanging()
   running.kill('SIGINT')
   let said = ''
   for await (const chunk of running.stdout) said += chunk
 
   assert.equal(await running.ended, 1)
-  await mendKernel()
   assert.match(said, /it was interrupted/)
   assert.equal(await traces(), '')
 })
 
-test('the self-test says which stage failed and what to do, where the class environment is damaged', async () => {
+test('the self-test says which stage failed and what to do, where the class environment is damaged', async t => {
   const { host } = product
   const folder = (
     await host.run(['sh', '-c', 'echo /opt/tljh/user/lib/python3*/site-packages/jupyterlab'])
   ).stdout.trim()
   await host.run(['mv', folder, `${folder}.away`])
+  t.after(() => host.run(['mv', `${folder}.away`, folder]))
 
   const { code, stdout } = await host.run([...TLJH_TS, 'self-test'], { check: false })
 
-  await host.run(['mv', `${folder}.away`, folder])
   assert.equal(code, 1)
   assert.match(stdout, /✖ a server, .*\n.*did not start\n {2}why: .*Result=exit-code[\s\S]*No module named 'jupyterlab/)
   assert.match(stdout, /what to do: Complete the Python environment of the class.*sudo tljh-ts install/)

@@ -25,8 +25,7 @@ async function status(): Promise<{ code: number; lines: Line[] }> {
 /** Breaks something, looks, and mends it. Answers the red lines. */
 async function whileBroken(harm: string, remedy: string): Promise<Line[]> {
   await product.host.run(['sh', '-euc', harm])
-  const { code, lines } = await status()
-  await product.host.run(['sh', '-euc', remedy])
+  const { code, lines } = await status().finally(() => product.host.run(['sh', '-euc', remedy]))
   assert.equal(code, 1)
   const red = lines.filter(({ health }) => health === 'bad')
   for (const { text, why, fix } of red) assert.ok(why && fix, `${text} does not say what to do`)

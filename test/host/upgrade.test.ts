@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { appendFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { after, before, suite, test } from 'node:test'
+import { after, afterEach, before, suite, test } from 'node:test'
 import { sign } from '../../installer/release/signing.ts'
 import { studentPassword } from './classroom.ts'
 import { joinKernel, startKernel } from './kernel.ts'
@@ -64,6 +64,7 @@ suite('an upgrade', () => {
     kernel.socket.terminate()
     kernelId = kernel.id
   })
+  afterEach(() => installed.site.heal())
   after(() => installed[Symbol.asyncDispose]())
 
   /** That version is in force and answers; ann is logged in, with the same server and kernel. */
@@ -178,12 +179,12 @@ suite('an upgrade', () => {
     assert.match(stderr, /0\.1\.0 cannot be upgraded to 0\.4\.0.*upgrade 0\.2\.0, and then/s)
   })
 
-  test('believes no list that is not signed', async () => {
+  test('believes no list that is not signed', async t => {
+    t.after(() => publish())
     await appendFile(join(installed.site.folder, 'releases'), '0.2.1\n')
     const { code, stderr } = await tljhTs('upgrade', '0.2.0')
     assert.equal(code, 1)
     assert.match(stderr, /releases was not used.*not signed/s)
-    await publish()
   })
 
   test('takes no archive that was damaged, and goes on where a download was cut', async () => {
