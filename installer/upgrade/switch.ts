@@ -135,7 +135,10 @@ async function putInForce(version: string, restore: string | undefined, options:
     await layOut(layout, version)
     report('restart: spawner and hub, below their sockets')
     await restart('tljh-spawner.service')
-    if (restore !== undefined) await restoreState(layout, restore)
+    if (restore !== undefined) {
+      await stopHub()
+      await restoreState(layout, restore)
+    }
     await restart('tljh-hub.service')
   } catch (error) {
     return error instanceof ProblemError ? error.why : String(error)
@@ -153,6 +156,7 @@ async function goBack(passage: Passage, options: SwitchOptions): Promise<void> {
     await forgetRestored(layout)
     // What is broken of one service must not keep the other from coming back; the health says what is left of it.
     await restart('tljh-spawner.service').catch(() => undefined)
+    await stopHub()
     // One that cannot be read any more is another, too.
     if (copy !== null && (await schemaInForce(layout)) !== schemaOf(copy)) {
       report('the hub’s database is put back as it was before')
@@ -195,6 +199,14 @@ async function layOut(layout: Layout, version: string): Promise<void> {
   // It holds the lock itself, so that it is known to be at work also where this process is killed.
   const command = [...programIn(join(layout.versions, version)), 'upgrade', '--put-in-force']
   await must('flock', ['--no-fork', layOutLock(layout), ...command], layOutTimeoutMs)
+}
+
+/**
+ * Ends a hub that has yet the code from before the switch: on a busy machine one that was started anew may be on its way still, and it would
+ * bring the database, or the copy that is put back, to its own schema. Whoever comes now has systemd start the one that is in force.
+ */
+async function stopHub(): Promise<void> {
+  await runCommand('systemctl', ['stop', 'tljh-hub.service'], { timeoutMs: restartTimeoutMs }).catch(() => undefined)
 }
 
 /** Resolves when it says that it is ready; a failure tells its last lines. */
