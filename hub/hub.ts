@@ -103,7 +103,6 @@ export async function runHub(
   const { audit, counts } = countEntries(createAudit(problem => log(String(problem)), createAuditThread()))
   const metrics = createMetrics({
     ...{ version: ownVersion(), servers, sessions, logins, proxy, auditCounts: counts },
-    configVersion: () => config.current().version,
     certificate: () => tls?.state(),
   })
   const assets = loadAssets()

@@ -46,7 +46,7 @@ export interface ReverseProxy {
 export interface Tally {
   /** That are open. */
   webSockets: number
-  /** Answers of servers since this process began, by the first digit of the status, from 1 on. */
+  /** Answers of servers since this process began, by the first digit of the status, from 2 on; what is above 5 counts as 5. */
   answers: readonly number[]
 }
 
@@ -76,7 +76,7 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
   const underWay = new Map<UserName, number>()
   /** By the browser's socket. */
   const tunnels = new Map<Duplex, Tunnel>()
-  const answers = [0, 0, 0, 0, 0]
+  const answers = [0, 0, 0, 0]
 
   function poolOf(owner: UserName): Pool {
     const known = pools.get(owner)
@@ -128,7 +128,8 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
 
       const outcome: Answering = {
         answered(status) {
-          const index = Math.trunc(status / 100) - 1
+          // A server may say any number up to 999.
+          const index = Math.min(Math.trunc(status / 100), 5) - 2
           answers[index] = (answers[index] ?? 0) + 1
         },
         done() {

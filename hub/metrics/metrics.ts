@@ -2,11 +2,12 @@
  * What the hub counts for those who watch it from outside: its own work, the users' servers, and what needs a person soon.
  *
  * Names are JupyterHub's where the meaning is, so that what people have drawn of its metrics goes on; the others begin with `tljh_`. No number names a
- * user: who reads them is often not who may know of the class.
+ * user: who reads them is often not who may know of the class. What is counted is there from the beginning, as 0: Prometheus does not see the
+ * first of something that was not there.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import type { Server } from '../../spawner/protocol.ts'
-import type { Audit } from '../../systemd/audit.ts'
+import { type Audit, auditKinds } from '../../systemd/audit.ts'
 import type { Logins } from '../logins.ts'
 import type { ReverseProxy } from '../proxy.ts'
 import type { Servers } from '../servers.ts'
@@ -23,8 +24,6 @@ export interface Metrics {
 
 export interface MetricsOptions {
   version: string
-  /** Of the configuration in force. */
-  configVersion(): string
   servers: Servers
   sessions: Pick<Sessions, 'lastSeen'>
   logins: Pick<Logins, 'all'>
@@ -42,7 +41,7 @@ const startBounds = [0.5, 1, 2.5, 5, 10, 15, 30, 60, 120, 180, 300, 600]
 const answerBounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
 export function createMetrics(options: MetricsOptions): Metrics {
-  const { version, configVersion, servers, sessions, logins, proxy, certificate, auditCounts } = options
+  const { version, servers, sessions, logins, proxy, certificate, auditCounts } = options
   const answers = createHistogram(
     'jupyterhub_request_duration_seconds',
     'Time until one of the hub’s own pages was answered; a stream of progress takes as long as the start',
@@ -52,6 +51,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     'jupyterhub_server_spawn_duration_seconds',
     'Time from the order to start a server until it was ready or had failed, with its wait for a turn',
     startBounds,
+    [{ status: 'success' }, { status: 'failure' }],
   )
   servers.onChange((now, before) => {
     if (before.kind !== 'starting' || (now.kind !== 'ready' && now.kind !== 'failed')) return
@@ -62,9 +62,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   function* gauges(): Iterable<string> {
     const one = (value: number): Sample[] => [{ value }]
     const running = servers.all()
-    yield metric('tljh_info', 'gauge', 'Always 1; says which versions are in force', [
-      { labels: { version, config: configVersion().slice(0, 12) }, value: 1 },
-    ])
+    yield metric('tljh_info', 'gauge', 'Always 1; says which version is in force', [{ labels: { version }, value: 1 }])
     yield metric('tljh_spawner_up', 'gauge', 'Whether the spawner answers; without it no server starts or stops', [
       { value: Number(servers.isConnected()) },
     ])
@@ -82,7 +80,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     yield metric(
       'jupyterhub_active_users',
       'gauge',
-      'Users who were here within the period',
+      'Users who logged in within the period, or have asked for anything since this hub began',
       Object.entries(periods).map(([period, ms]) => ({
         labels: { period },
         value: seen.filter(at => Date.now() - at < ms).length,
@@ -94,13 +92,13 @@ export function createMetrics(options: MetricsOptions): Metrics {
       'tljh_proxied_answers_total',
       'counter',
       'Answers of users’ servers by the first digit of their status, since this hub began',
-      proxied.map((value, index) => ({ labels: { code: `${index + 1}xx` }, value })),
+      proxied.map((value, index) => ({ labels: { code: `${index + 2}xx` }, value })),
     )
     yield metric(
       'tljh_audit_entries_total',
       'counter',
       'Entries of the audit log by their kind, since this hub began',
-      [...auditCounts].map(([kind, value]) => ({ labels: { kind }, value })),
+      auditKinds.map(kind => ({ labels: { kind }, value: auditCounts.get(kind) ?? 0 })),
     )
     yield* certificateLines(certificate())
     yield* processLines()

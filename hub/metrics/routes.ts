@@ -11,15 +11,16 @@ import { expositionType } from './exposition.ts'
 export async function metricsRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
   const { baseUrl, config, metrics } = hub
   app.get(`${baseUrl}hub/metrics`, (request, reply) => {
-    const { authorization } = request.headers
-    if (authorization === undefined) adminSessionOf(hub, request)
-    else if (!isSameSecret(tokenIn(authorization), config.current().metricsToken)) throw tokenWrong()
+    const token = tokenIn(request.headers.authorization)
+    if (token === undefined) adminSessionOf(hub, request)
+    else if (!isSameSecret(token, config.current().metricsToken)) throw tokenWrong()
     return reply.type(expositionType).header('cache-control', 'no-store').send(metrics.text())
   })
 }
 
-function tokenIn(authorization: string): string {
-  return /^(?:bearer|token) +(\S+)$/i.exec(authorization)?.[1] ?? ''
+/** Undefined: none is meant. What a web server in front asked for by the same header is not ours. */
+function tokenIn(authorization = ''): string | undefined {
+  return /^(?:bearer|token)(?: +(.*))?$/i.exec(authorization)?.slice(1).join('')
 }
 
 function tokenWrong(): ProblemError {

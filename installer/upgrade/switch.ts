@@ -209,8 +209,9 @@ async function stopHub(): Promise<void> {
   await runCommand('systemctl', ['stop', 'tljh-hub.service'], { timeoutMs: restartTimeoutMs }).catch(() => undefined)
 }
 
-/** Resolves when it says that it is ready; a failure tells its last lines. */
+/** Resolves when it says that it is ready; a failure tells its last lines. How often it had ended before says nothing of it. */
 async function restart(service: string): Promise<void> {
+  await runCommand('systemctl', ['reset-failed', service], { timeoutMs: restartTimeoutMs }).catch(() => undefined)
   const { code } = await runCommand('systemctl', ['restart', service], { timeoutMs: restartTimeoutMs }).catch(() => ({
     code: 1,
   }))

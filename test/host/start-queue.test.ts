@@ -131,7 +131,8 @@ test('those who wait start all the same when the spawner is killed, and who has 
   assert.match((await of('cat').request('/hub/home')).body, /Not running/)
 })
 
-test('without memory for one more a start waits, says what for, and goes on when there is some', async () => {
+test('without memory for one more a start waits, says what for, and goes on when there is some', async t => {
+  t.after(() => configure('spawner.memory_reserve', '64M'))
   await configure('spawner.memory_reserve', String(totalmem() - 1))
   await of('ann').post('/hub/spawn')
   assert.match(

@@ -12,7 +12,7 @@ import { createChallenges } from '../../hub/tls/challenges.ts'
 import { createTlsEnd } from '../../hub/tls/listener.ts'
 import { selfSigned } from '../../hub/tls/self-signed.ts'
 
-test('whoever has connected and not yet shaken hands when the hub is told to stop is served', async () => {
+test('whoever has connected and not yet shaken hands when the hub is told to stop is served', async t => {
   const certificate = selfSigned(['hub.test'])
   const server = createServer((_request, response) => response.end('here'))
   const drain = followConnections(server)
@@ -22,6 +22,7 @@ test('whoever has connected and not yet shaken hands when the hub is told to sto
   const listener = createListener(end.take).listen(0, '127.0.0.1')
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const line = connect((listener.address() as AddressInfo).port, '127.0.0.1')
+  t.after(() => line.destroy())
   await once(listener, 'connection')
 
   listener.close()
@@ -46,7 +47,7 @@ test('a handshake that comes to nothing is not waited for', async () => {
     const line = connect((listener.address() as AddressInfo).port, '127.0.0.1')
     line.on('error', () => undefined).end(words)
     await once(listener, 'connection')
-    await once(line.resume(), 'close')
+    await new Promise(resolve => line.resume().once('close', resolve))
     while (end.lastHandshake() !== undefined) await delay(5)
   }
   listener.close()

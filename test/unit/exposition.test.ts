@@ -30,3 +30,11 @@ test('a bucket counts all that is at most its bound', () => {
     ].join('\n'),
   )
 })
+
+test('what is expected is there as 0 before it happens', () => {
+  const text = createHistogram('h', 'Help', [1], [{ kind: 'x' }]).text()
+  assert.match(
+    text,
+    /^h_bucket\{kind="x",le="1"\} 0\nh_bucket\{kind="x",le="\+Inf"\} 0\nh_sum\{kind="x"\} 0\nh_count\{kind="x"\} 0$/m,
+  )
+})
