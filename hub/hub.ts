@@ -101,8 +101,9 @@ export async function runHub(
   const throttle = createThrottle()
   const desk = createLoginDesk({ config, authenticators, passwords, codes, throttle })
   const { audit, counts } = countEntries(createAudit(problem => log(String(problem)), createAuditThread()))
+  const version = ownVersion()
   const metrics = createMetrics({
-    ...{ version: ownVersion(), servers, sessions, logins, proxy, auditCounts: counts },
+    ...{ version, servers, sessions, logins, proxy, auditCounts: counts },
     certificate: () => tls?.state(),
   })
   const assets = loadAssets()
@@ -138,7 +139,7 @@ export async function runHub(
       metrics,
       pages: createPages({
         baseUrl,
-        version: ownVersion(),
+        version,
         branding: () => config.current().branding,
         isAdmin: access.isAdmin,
         assets,

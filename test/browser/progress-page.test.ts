@@ -2,19 +2,17 @@
 import assert from 'node:assert/strict'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
+import { holdInstallation } from '../host/held-installation.ts'
 import { bootHost } from '../host/host.ts'
 import { INSTALL } from '../host/product.ts'
 import { openBrowser } from './browser.ts'
-import { makeGate } from './starts.ts'
 
 test('the page of an installation shows its steps, and is the login page when the hub is there', async () => {
   await using host = await bootHost()
   await using browser = await openBrowser({ host, url: `http://${host.address}` })
   const { page } = await browser.newPerson()
   const command = INSTALL.filter(word => word !== '--no-progress-page')
-  // The installation waits with its second step until the page was seen.
-  const gate = await makeGate(host, 'accounts')
-  await host.writeFile('/usr/local/sbin/groupadd', heldProgram(gate.wait, '/usr/sbin/groupadd'), { mode: 0o755 })
+  const goOn = await holdInstallation(host)
 
   await using installing = await host.start([...command, '--admin', 'prof'])
   installing.stdout.resume()
@@ -24,18 +22,8 @@ test('the page of an installation shows its steps, and is the login page when th
 
   await page.getByRole('heading', { name: 'The hub is being installed' }).waitFor()
   await page.getByRole('listitem').nth(5).waitFor()
-  await gate.open()
+  await goOn()
   await page.waitForURL('**/hub/login', { timeout: 5 * 60_000 })
   await page.getByLabel('Password', { exact: true }).waitFor()
   assert.equal(await installing.ended, 0)
 })
-
-/** Waits as `wait` says, once, and then is the program in whose place it stands. */
-function heldProgram(wait: string, program: string): string {
-  return `#!/usr/bin/python3
-import os, sys
-${wait}
-os.remove(__file__)
-os.execv("${program}", ["${program}", *sys.argv[1:]])
-`
-}

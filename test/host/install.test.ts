@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { holdInstallation } from './held-installation.ts'
 import { bootHost, type Host } from './host.ts'
 import { debian } from './layers.ts'
 import { makeRelease, PLACED } from './placed.ts'
@@ -130,10 +131,7 @@ test('a full disk is said in words, and with room again the same command goes on
 
 test('while it runs a browser sees the steps, and then the login page', async () => {
   await using host = await bootHost()
-  // One of the first steps waits until somebody has looked.
-  await host.writeFile('/root/gate', '')
-  const gate = '#!/bin/sh\nwhile [ -e /root/gate ]; do sleep 0.1; done\nexec /usr/sbin/groupadd "$@"\n'
-  await host.writeFile('/usr/local/sbin/groupadd', gate, { mode: 0o755 })
+  const goOn = await holdInstallation(host)
   const install = INSTALL.filter(word => word !== '--no-progress-page')
   await using process = await host.start([...install, '--admin', 'prof'])
   process.stdout.resume()
@@ -142,7 +140,7 @@ test('while it runs a browser sees the steps, and then the login page', async ()
     if (page) continue
     const answer = await fetch(`http://${host.address}/index.html`)
     page = { status: answer.status, body: await answer.text() }
-    await host.run(['rm', '/root/gate'])
+    await goOn()
   }
   assert.equal(page?.status, 200)
   assert.match(page.body, /The hub is being installed[\s\S]*class="runs"/)

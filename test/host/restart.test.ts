@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { openClassroom, studentPassword } from './classroom.ts'
 import type { Host } from './host.ts'
 import { joinKernel, startKernel } from './kernel.ts'
+import { receive } from './newcomers.ts'
 import { type Visitor, visit } from './visitor.ts'
 
 /** What a student has: a login, a server, a kernel with a variable in it. */
@@ -57,25 +58,15 @@ for (const unit of ['tljh-hub', 'tljh-spawner']) {
 }
 
 test('a hub that restarts again and again refuses nobody', async t => {
-  const classroom = await openClassroom(t)
-  const { host, url } = classroom
-  let isOver = false
-  let answered = 0
-  const refused: string[] = []
-  const visitors = Array.from({ length: 8 }, async () => {
-    while (!isOver) {
-      // A connection of its own each time, as a new browser makes it.
-      const answer = await fetch(`${url}/hub/login`, { headers: { connection: 'close' } }).catch(String)
-      if (typeof answer !== 'string' && answer.status === 200 && (await answer.text()).includes('Log in')) answered++
-      else refused.push(typeof answer === 'string' ? answer : String(answer.status))
-    }
-  })
-  try {
-    for (let round = 0; round < 5; round++) await host.run(['systemctl', 'restart', 'tljh-hub'])
-  } finally {
-    isOver = true
-    await Promise.all(visitors)
+  const { host, url } = await openClassroom(t)
+  const ask = async () => {
+    // A connection of its own each time, as a new browser makes it.
+    const answer = await fetch(`${url}/hub/login`, { headers: { connection: 'close' } })
+    return { status: answer.status, body: await answer.text() }
   }
+  const { answered, refused } = await receive(8, ask, async () => {
+    for (let round = 0; round < 5; round++) await host.run(['systemctl', 'restart', 'tljh-hub'])
+  })
   assert.deepEqual(refused, [])
   assert.ok(answered > 5)
 })

@@ -9,6 +9,7 @@ import { selfSigned } from '../../hub/tls/self-signed.ts'
 import { claiming, studentPassword } from './classroom.ts'
 import { journalEnd, said } from './journal.ts'
 import { startKernel } from './kernel.ts'
+import { receive } from './newcomers.ts'
 import { bootProduct, type Product, TLJH_TS } from './product.ts'
 import { type Visitor, visit } from './visitor.ts'
 
@@ -239,25 +240,10 @@ test('a hub whose folder for certificates is full starts all the same, and says 
 })
 
 test('a hub that restarts again and again refuses nobody who comes by https', async () => {
-  const { host } = product
-  let isOver = false
-  let answered = 0
-  const refused: string[] = []
-  const visitors = Array.from({ length: 4 }, async () => {
-    while (!isOver) {
-      const answer = await https()
-        .request('/hub/login')
-        .catch(error => ({ status: 0, body: String(error) }))
-      if (answer.status === 200 && answer.body.includes('Log in')) answered++
-      else refused.push(`${answer.status} ${answer.body}`)
-    }
+  const ask = () => https().request('/hub/login')
+  const { answered, refused } = await receive(4, ask, async () => {
+    for (let round = 0; round < 5; round++) await product.host.run(['systemctl', 'restart', 'tljh-hub'])
   })
-  try {
-    for (let round = 0; round < 5; round++) await host.run(['systemctl', 'restart', 'tljh-hub'])
-  } finally {
-    isOver = true
-    await Promise.all(visitors)
-  }
   assert.deepEqual(refused, [])
   assert.ok(answered > 5)
 })
