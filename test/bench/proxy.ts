@@ -21,6 +21,7 @@ import { defaultLayers, type Host } from '../host/host.ts'
 import { bootProduct, checkoutProgram } from '../host/product.ts'
 import { visit } from '../host/visitor.ts'
 import { type Benchmark, type Comparison, median } from './measure/benchmark.ts'
+import { footprint } from './measure/footprint.ts'
 import type { Order, Seen, Visit } from './measure/load.ts'
 import { peerNames, peerPorts, proxiesLayer, startPeers } from './peers/proxies.ts'
 
@@ -236,9 +237,10 @@ async function load(host: Host, order: Order): Promise<Seen> {
   return JSON.parse(stdout) as Seen
 }
 
-/** In MB, with all of them open. */
+/** In MB, with all of them open, and pages that are shared counted by their share. */
 async function idleMemory(host: Host, at: Contestant, visits: readonly Visit[]): Promise<number> {
-  const before = await memory(host, at)
+  const memory = async () => (await footprint(host, [units[at]]).bytes()) / MB
+  const before = await memory()
   await using client = await host.start(checkoutProgram('test/bench/measure/load.ts'))
   const order: Order = { kind: 'hold', port: ports[at], visits, count: HELD }
   client.stdin.write(`${JSON.stringify(order)}\n`)
@@ -247,22 +249,8 @@ async function idleMemory(host: Host, at: Contestant, visits: readonly Visit[]):
   const { done } = await lines.next()
   if (done) throw new Error(`${at} does not hold ${HELD} WebSockets: ${await complaints}`)
   await delay(SETTLE_MS)
-  const held = await memory(host, at)
+  const held = await memory()
   return before + ((held - before) * WANTED) / HELD
-}
-
-/** Of all its processes, in MB. */
-async function memory(host: Host, at: Contestant): Promise<number> {
-  const { stdout } = await host.run(['systemctl', 'show', '--value', '--property=MainPID', units[at]])
-  const main = stdout.trim()
-  // nginx has a worker beside its main process.
-  const pids = at === 'nginx' ? (await host.run(['pgrep', '-P', main])).stdout.trim().split('\n').concat(main) : [main]
-  let kilobytes = 0
-  for (const pid of pids) {
-    const status = await host.readFile(`/proc/${pid}/status`)
-    kilobytes += Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1])
-  }
-  return kilobytes / 1024
 }
 
 function descriptorLimit(): number {
