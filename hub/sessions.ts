@@ -41,7 +41,15 @@ export interface Sessions {
   onEnd(listener: () => void): void
 }
 
-type Found = { session: Session; isSecure: boolean } | 'none'
+interface Found {
+  session: Session
+  isSecure: boolean
+  /** In milliseconds since 1970. */
+  expires: number
+}
+
+/** 32 bytes. What is none is not even looked for. */
+const tokenShape = /^[\w-]{43}$/
 
 /** JupyterHub's. */
 export const sessionAgeSeconds = 14 * 24 * 3600
@@ -50,7 +58,9 @@ export function createSessions(db: DatabaseSync): Sessions {
   const insert = db.prepare(
     'INSERT INTO sessions (id, user, expires, way, started, is_secure) VALUES (?, ?, ?, ?, ?, ?)',
   )
-  const select = db.prepare('SELECT user, way, started, is_secure FROM sessions WHERE id = ? AND expires > ?')
+  const select = db.prepare('SELECT user, way, started, is_secure, expires FROM sessions WHERE id = ? AND expires > ?')
+  const othersChanges = db.prepare('PRAGMA data_version')
+  const ownChanges = db.prepare('SELECT total_changes() AS count')
   const remove = db.prepare('DELETE FROM sessions WHERE id = ?')
   const removeAllOf = db.prepare('DELETE FROM sessions WHERE user = ?')
   const selectAny = db.prepare('SELECT 1 FROM sessions WHERE user = ? AND expires > ?')
@@ -63,22 +73,32 @@ export function createSessions(db: DatabaseSync): Sessions {
   const removePlain = db.prepare('DELETE FROM sessions WHERE is_secure = 0')
   const removeExpired = db.prepare('DELETE FROM sessions WHERE expires <= ?')
 
-  /** What was found in this turn of the event loop; forgotten as soon as anything is ended here. */
-  let foundInTurn = onceATurn(() => new Map<string, Found>())
+  /** By token: what was found, as long as nobody has written anything since. (What is asked in the middle of a transaction is not taken back with it.) */
+  const found = new Map<string, Found>()
+  let [seenOthers, seenOwn]: unknown[] = []
+  const forgetWhatChanged = () => {
+    const [others, own] = [othersChanges.get()?.data_version, ownChanges.get()?.count]
+    if (others === seenOthers && own === seenOwn) return
+    found.clear()
+    ;[seenOthers, seenOwn] = [others, own]
+  }
+  let lookForChanges = onceATurn(forgetWhatChanged)
 
-  function look(token: string): Found {
+  function look(token: string): Found | undefined {
     const id = hashOf(token)
     const row = select.get(id, Date.now())
-    if (!row) return 'none'
+    if (!row) return undefined
     const user = String(row.user) as UserName
-    seen.set(user, Date.now())
     const way = String(row.way) as AuthenticatorKind
     const session = { id: id.toString('hex'), user, way, started: Number(row.started) }
-    return { session, isSecure: row.is_secure === 1 }
+    const known = { session, isSecure: row.is_secure === 1, expires: Number(row.expires) }
+    // A copy: V8 may keep the whole header for a piece of it.
+    found.set(Buffer.from(token).toString(), known)
+    return known
   }
 
   function tellOfEnd(): void {
-    foundInTurn = onceATurn(() => new Map<string, Found>())
+    lookForChanges = onceATurn(forgetWhatChanged)
     for (const listener of listeners) listener()
   }
 
@@ -91,11 +111,13 @@ export function createSessions(db: DatabaseSync): Sessions {
       return token
     },
     find(token, isSecure) {
-      if (!token) return undefined
-      const found = foundInTurn()
+      if (!token || !tokenShape.test(token)) return undefined
+      lookForChanges()
       const known = found.get(token) ?? look(token)
-      found.set(token, known)
-      return known !== 'none' && known.isSecure === isSecure ? known.session : undefined
+      const now = Date.now()
+      if (known?.isSecure !== isSecure || known.expires <= now) return undefined
+      seen.set(known.session.user, now)
+      return known.session
     },
     isOpen({ id, user }) {
       const isOpen = select.get(Buffer.from(id, 'hex'), Date.now()) !== undefined

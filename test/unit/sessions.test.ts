@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { type TestContext, test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { UserName } from '../../config/names.ts'
+import { createSessions, sessionAgeSeconds } from '../../hub/sessions.ts'
+import { openState } from '../../hub/state.ts'
+
+const ann = 'ann' as UserName
+const bob = 'bob' as UserName
+
+function openHub(t: TestContext) {
+  const folder = mkdtempSync(join(tmpdir(), 'tljh-sessions-'))
+  const file = join(folder, 'hub.sqlite')
+  const db = openState(file)
+  const other = new DatabaseSync(file)
+  t.after(() => {
+    db.close()
+    other.close()
+    rmSync(folder, { recursive: true })
+  })
+  return { db, other, sessions: createSessions(db) }
+}
+
+test('a session that another process has ended counts no more, and the others go on', async t => {
+  const { other, sessions } = openHub(t)
+  const [of, and] = [sessions.start(ann, 'first-use', false), sessions.start(bob, 'first-use', false)]
+  assert.equal(sessions.find(of, false)?.user, ann)
+  assert.equal(sessions.find(and, false)?.user, bob)
+
+  other.exec("DELETE FROM sessions WHERE user = 'ann'")
+  await nextTurn()
+
+  assert.equal(sessions.find(of, false), undefined)
+  assert.equal(sessions.find(and, false)?.user, bob)
+})
+
+test('what this process does to the table by any other way counts, too', async t => {
+  const { db, sessions } = openHub(t)
+  const token = sessions.start(ann, 'first-use', false)
+  assert.equal(sessions.find(token, false)?.user, ann)
+  db.exec('DELETE FROM sessions')
+  await nextTurn()
+  assert.equal(sessions.find(token, false), undefined)
+})
+
+test('a session that is ended here counts no more, in the same turn', t => {
+  const { sessions } = openHub(t)
+  const token = sessions.start(ann, 'first-use', false)
+  const session = sessions.find(token, false)
+  assert.ok(session)
+  sessions.end(session)
+  assert.equal(sessions.find(token, false), undefined)
+})
+
+test('what another process has begun to do and taken back changes nothing', async t => {
+  const { other, sessions } = openHub(t)
+  const token = sessions.start(ann, 'first-use', false)
+  other.exec('BEGIN IMMEDIATE; DELETE FROM sessions')
+  await nextTurn()
+  assert.equal(sessions.find(token, false)?.user, ann)
+  other.exec('ROLLBACK')
+  await nextTurn()
+  assert.equal(sessions.find(token, false)?.user, ann)
+})
+
+test('a session that nobody ends comes to its end, however often it is asked for', async t => {
+  const { sessions } = openHub(t)
+  const begin = Date.now()
+  const now = t.mock.method(Date, 'now', () => begin)
+  const token = sessions.start(ann, 'first-use', false)
+  for (const [seconds, user] of [
+    [0, ann],
+    [sessionAgeSeconds - 1, ann],
+    [sessionAgeSeconds, undefined],
+  ] as const) {
+    now.mock.mockImplementation(() => begin + seconds * 1000)
+    assert.equal(sessions.find(token, false)?.user, user, `after ${seconds} s`)
+    await nextTurn()
+  }
+})
+
+test('a token counts on connections of its own kind alone, whichever was asked first', t => {
+  const { sessions } = openHub(t)
+  const token = sessions.start(ann, 'first-use', true)
+  assert.equal(sessions.find(token, false), undefined)
+  assert.equal(sessions.find(token, true)?.user, ann)
+  assert.equal(sessions.find(token, false), undefined)
+})
+
+test('a token that nobody has is none, and becomes none by being asked for', async t => {
+  const { sessions } = openHub(t)
+  for (let count = 0; count < 20_000; count++) assert.equal(sessions.find(`guess ${count}`, false), undefined)
+  const token = sessions.start(ann, 'first-use', false)
+  await nextTurn()
+  assert.equal(sessions.find(token, false)?.user, ann)
+})
