@@ -13,7 +13,7 @@ import { BlockList } from 'node:net'
 import type { Config, FrontProxies as Settings } from '../config/config.ts'
 import type { ProblemText } from '../problem.ts'
 import { readAddress, readForwarded, type Told } from './forwarded.ts'
-import { amissWith, problemWith } from './front-proxy-problems.ts'
+import { amissWith, mayBeAmiss, problemWith } from './front-proxy-problems.ts'
 
 export interface FrontProxies {
   /** Begins to look at every request to `server`, whose other listeners are there already. */
@@ -26,14 +26,21 @@ export interface FrontProxies {
 
 const believed = new WeakMap<IncomingMessage, Told>()
 
+/** Without it, each request would be looked up several times where nobody stands in front. */
+let isAnyBelieved = false
+
 /** What is believed of what a web server in front says; undefined: the request is what it is. */
 export function toldInFront(request: IncomingMessage): Told | undefined {
-  return believed.get(request)
+  return isAnyBelieved ? believed.get(request) : undefined
 }
 
 /** The address that the connection comes from. IPv4 is written as such, though it comes through a socket for both. */
 export function peerOf({ socket }: IncomingMessage): string {
-  return (socket.remoteAddress ?? '').replace(/^::ffff:/, '')
+  return withoutMapping(socket.remoteAddress ?? '')
+}
+
+function withoutMapping(address: string): string {
+  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address
 }
 
 export function createFrontProxies(
@@ -55,6 +62,7 @@ export function createFrontProxies(
   }
 
   function note(request: IncomingMessage): void {
+    if (!settings && !mayBeAmiss(request)) return
     const peer = peerOf(request)
     const told = settings && isTrusted(peer) ? believe(request, settings.headers, peer) : undefined
     const found = amissWith(request, { mode: settings?.headers, peer, told })
@@ -74,6 +82,7 @@ export function createFrontProxies(
   function believe(request: IncomingMessage, kind: Settings['headers'], peer: string): Told {
     const told = readForwarded(request.headers, { kind, peer, isTrusted })
     believed.set(request, told)
+    isAnyBelieved = true
     if (told.host !== undefined) setHost(request, told.host)
     return told
   }

@@ -16,12 +16,15 @@ export interface Seen {
   told: Told | undefined
 }
 
+/** Whether it is a person's request for a page. */
+export function mayBeAmiss({ method, headers }: IncomingMessage): boolean {
+  return method === 'GET' && headers.accept?.includes('text/html') === true
+}
+
 /** `nothing`: a page came as it should. Undefined: the request tells nothing about that. */
-export function amissWith(
-  { method, headers, socket }: IncomingMessage,
-  { mode, peer, told }: Seen,
-): Amiss | 'nothing' | undefined {
-  if (method !== 'GET' || !headers.accept?.includes('text/html')) return undefined
+export function amissWith(request: IncomingMessage, { mode, peer, told }: Seen): Amiss | 'nothing' | undefined {
+  if (!mayBeAmiss(request)) return undefined
+  const { headers, socket } = request
   if (!told) {
     if (headers['x-forwarded-for'] === undefined && headers.forwarded === undefined) return undefined
     if (mode) return 'not-trusted'
