@@ -8,7 +8,7 @@ import { type Config, isAdmin, mayEnterBy } from '../config/config.ts'
 import type { ConfigFile } from '../config/file.ts'
 import type { UserName } from '../config/names.ts'
 import { mayComeBy } from '../config/unix-accounts.ts'
-import { cookieValues, isSecure, type OwnCookie, ownCookie } from './cookies.ts'
+import { cookieValues, isSecure, type OwnCookie, ownCookie, ownCookieName } from './cookies.ts'
 import { peerOf, toldInFront } from './front-proxies.ts'
 import type { Origins } from './origins.ts'
 import type { Session, Sessions } from './sessions.ts'
@@ -38,24 +38,25 @@ export interface Access {
 export function createAccess(config: ConfigFile, sessions: Sessions, origins: Origins): Access {
   const counts = ({ user, way }: Session) => mayHaveSession(config.current(), user, way)
 
-  function sessionsIn(request: IncomingMessage): Session[] {
+  function sessionsOf(request: IncomingMessage, tokens: readonly string[]): Session[] {
     const { kind } = origins.placeOf(request)
     if (kind !== 'shared' && kind !== 'hub') return []
-    const { name } = sessionCookieFor(request, '/')
-    return cookieValues(request.headers.cookie, name, mostSessionCookies).flatMap(token => {
+    const found: Session[] = []
+    for (const token of tokens) {
       const session = sessions.find(token, isSecure(request))
-      return session && counts(session) ? [session] : []
-    })
+      if (session && counts(session)) found.push(session)
+    }
+    return found
   }
 
   return {
     sessionOf(request) {
-      const [first, ...others] = sessionsIn(request)
-      const { name } = sessionCookieFor(request, '/')
-      const isFlooded = cookieValues(request.headers.cookie, name, mostSessionCookies + 1).length > mostSessionCookies
-      return isFlooded || others.some(({ user }) => user !== first?.user) ? undefined : first
+      const tokens = tokensIn(request, mostSessionCookies + 1)
+      if (tokens.length > mostSessionCookies) return undefined
+      const [first, ...others] = sessionsOf(request, tokens)
+      return others.some(({ user }) => user !== first?.user) ? undefined : first
     },
-    sessionsIn,
+    sessionsIn: request => sessionsOf(request, tokensIn(request, mostSessionCookies)),
     isLive: session => sessions.isOpen(session) && counts(session),
     isAdmin: user => isAdmin(config.current(), user),
     mayUse(user, owner) {
@@ -66,6 +67,10 @@ export function createAccess(config: ConfigFile, sessions: Sessions, origins: Or
       return isOpen && isAdmin(inForce, user)
     },
   }
+}
+
+function tokensIn(request: IncomingMessage, most: number): string[] {
+  return cookieValues(request.headers.cookie, ownCookieName(sessionCookie, isSecure(request)), most)
 }
 
 /** The cookie that holds the session's token. */
@@ -90,8 +95,11 @@ export function addressOf(request: IncomingMessage): string {
  */
 export function isSameOrigin({ headers }: IncomingMessage): boolean {
   const site = headers['sec-fetch-site']
-  if (headers.origin === undefined) return site === undefined || site === 'same-origin' || site === 'none'
-  return headers.host !== undefined && URL.parse(headers.origin)?.host === headers.host.toLowerCase()
+  const { origin, host } = headers
+  if (origin === undefined) return site === undefined || site === 'same-origin' || site === 'none'
+  if (host === undefined) return false
+  // As nearly every page of ours says it.
+  return origin === `http://${host}` || origin === `https://${host}` || URL.parse(origin)?.host === host.toLowerCase()
 }
 
 /**

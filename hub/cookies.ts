@@ -24,9 +24,13 @@ export interface OwnCookie {
  */
 export function ownCookie(name: string, { path, isSecure }: { path: string; isSecure: boolean }): OwnCookie {
   return {
-    name: isSecure ? `__Host-${name}` : name,
+    name: ownCookieName(name, isSecure),
     options: { path: isSecure ? '/' : path, httpOnly: true, sameSite: 'lax', secure: isSecure },
   }
+}
+
+export function ownCookieName(name: string, isSecure: boolean): string {
+  return isSecure ? `__Host-${name}` : name
 }
 
 /** Whether the browser speaks TLS with us, or with the web server in front. */
@@ -35,39 +39,48 @@ export function isSecure(request: IncomingMessage): boolean {
   return toldInFront(request)?.isSecure ?? ('encrypted' in socket && socket.encrypted === true)
 }
 
-/** The names of our own cookies in a header, which are not for users' servers. */
-export function ownCookieNames(header: string | undefined): ReadonlySet<string> {
-  return new Set(
-    pairs(header)
-      .map(nameOf)
-      .filter(name => ownName.test(name)),
-  )
-}
-
 /** The values of the first few cookies called `name`, in the order in which the browser sent them. */
 export function cookieValues(header: string | undefined, name: string, most = mostOfOneName): string[] {
-  return pairs(header)
-    .filter(pair => nameOf(pair) === name)
-    .slice(0, most)
-    .map(pair => pair.slice(pair.indexOf('=') + 1).trim())
+  const values: string[] = []
+  for (const cookie of read(header).cookies) {
+    if (cookie.name !== name) continue
+    values.push(cookie.value)
+    if (values.length === most) break
+  }
+  return values
 }
 
-/** The header without the cookies called `names`; undefined where nothing is left. */
-export function withoutCookies(header: string, names: ReadonlySet<string>): string | undefined {
-  return (
-    pairs(header)
-      .filter(pair => !names.has(nameOf(pair)))
-      .join('; ') || undefined
-  )
+/** The header without our own cookies, which are not for users' servers; undefined where nothing is left. */
+export function withoutOwnCookies(header: string): string | undefined {
+  return read(header).others
 }
 
-/** The header that was read last: a request's is asked for several times. */
-let last: { header: string; pairs: readonly string[] } = { header: '', pairs: [''] }
+interface Read {
+  cookies: readonly { name: string; value: string }[]
+  /** The header without our own. */
+  others: string | undefined
+}
 
-function pairs(header: string | undefined): readonly string[] {
-  if (header === undefined) return []
-  if (header !== last.header) last = { header, pairs: header.split(';').map(pair => pair.trim()) }
-  return last.pairs
+const nothing: Read = { cookies: [], others: undefined }
+
+/** By header: a browser sends the same with each of its requests, which are asked for it several times. */
+const known = new Map<string, Read>()
+const mostKnown = 200
+const longestKnown = 2048
+
+function read(header: string | undefined): Read {
+  if (header === undefined) return nothing
+  const before = known.get(header)
+  if (before) return before
+  const pairs = header.split(';').map(pair => pair.trim())
+  const found: Read = {
+    cookies: pairs.map(pair => ({ name: nameOf(pair), value: pair.slice(pair.indexOf('=') + 1).trim() })),
+    // Not `_xsrf`: the hub's is for `hub/` alone, and Jupyter has its own of that name.
+    others: pairs.filter(pair => !ownName.test(nameOf(pair))).join('; ') || undefined,
+  }
+  if (known.size >= mostKnown) known.clear()
+  if (header.length <= longestKnown) known.set(header, found)
+  return found
 }
 
 function nameOf(pair: string): string {

@@ -10,12 +10,12 @@
  * Nearly all of a class's requests may pass, and go on to a server that runs. `carry` takes those directly, past the routes of
  * hub/user-servers.ts, which have a word for every other: twice as many a second pass so.
  */
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import { type IncomingMessage, type RequestListener, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { isUserName, type UserName } from '../config/names.ts'
 import { addressOf, isNavigation, isSameOrigin } from './access.ts'
 import type { Hub } from './answers.ts'
-import { cookieValues, isSecure, type OwnCookie, ownCookie, ownCookieNames } from './cookies.ts'
+import { cookieValues, isSecure, type OwnCookie, ownCookie, ownCookieName } from './cookies.ts'
 import type { Passage } from './proxy.ts'
 import { ambiguousAddress, crossOrigin, loginNeeded, noPage, notYours, visitNeeded } from './refusals.ts'
 import type { Session } from './sessions.ts'
@@ -44,6 +44,8 @@ export interface Gate {
   passage(request: IncomingMessage, session: Session, owner: UserName): Passage
   /** An answer or a WebSocket that is under way: it ends with the session. */
   follow(connection: Duplex | ServerResponse, session: Session, owner: UserName): void
+  /** Whether an answer is under way on a connection: what comes as a WebSocket behind it would stand in the middle of that. */
+  isAnswering(connection: Duplex): boolean
   /** Ends what is under way of sessions that no longer count. */
   sweep(): void
   /**
@@ -52,6 +54,14 @@ export interface Gate {
    */
   carry(request: IncomingMessage, response: ServerResponse, route: RequestListener): boolean
   failureOf(request: IncomingMessage): unknown
+}
+
+/** What happens on a connection. */
+interface Way {
+  session: Session
+  owner: UserName
+  /** The answer or the WebSocket that is under way. */
+  live: Duplex | ServerResponse | undefined
 }
 
 export const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
@@ -64,13 +74,25 @@ export function createGate(hub: Hub): Gate {
   const { baseUrl, access, origins, visits, servers, proxy } = hub
   const prefix = `${baseUrl}user/`
 
-  /** Answers and WebSockets that are under way. */
-  const live = new Map<Duplex | ServerResponse, { session: Session; owner: UserName }>()
+  /** By connection, as long as it lives: an entry for each request would cost a tenth of all work (docs/decisions.md). */
+  const ways = new Map<Duplex, Way>()
   const failures = new WeakMap<IncomingMessage, unknown>()
 
   function follow(connection: Duplex | ServerResponse, session: Session, owner: UserName): void {
-    live.set(connection, { session, owner })
-    connection.once('close', () => live.delete(connection))
+    const socket = connection instanceof ServerResponse ? connection.socket : connection
+    if (!socket || socket.closed) return
+    const way = ways.get(socket) ?? { session, owner, live: undefined }
+    if (!ways.has(socket)) {
+      ways.set(socket, way)
+      socket.once('close', () => ways.delete(socket))
+    }
+    way.session = session
+    way.owner = owner
+    way.live = connection
+    connection.once('close', () => {
+      // The next request on the connection can have begun.
+      if (way.live === connection) way.live = undefined
+    })
   }
 
   function mayGoOn(session: Session, owner: UserName): boolean {
@@ -89,7 +111,7 @@ export function createGate(hub: Hub): Gate {
 
   /** Who asks, by the pass that the browser has for this owner and origin. One that has ended is none. */
   function sessionByPass(request: IncomingMessage, owner: UserName, place: PassPlace): Session | undefined {
-    const { name } = cookieFor(request, passCookie(owner), owner)
+    const name = ownCookieName(passCookie(owner), isSecure(request))
     return cookieValues(request.headers.cookie, name)
       .map(pass => visits.sessionIn(pass, owner, place))
       .find(session => session && access.isLive(session) && mayGoOn(session, owner))
@@ -117,8 +139,6 @@ export function createGate(hub: Hub): Gate {
       user: session.user,
       address: addressOf(request),
       protocol: isSecure(request) ? 'https' : 'http',
-      // Not `_xsrf`: the hub's is for `hub/` alone, and Jupyter has its own of that name.
-      hubCookies: ownCookieNames(request.headers.cookie),
     }
   }
 
@@ -147,8 +167,8 @@ export function createGate(hub: Hub): Gate {
   }
 
   function sweep(): void {
-    for (const [connection, { session, owner }] of live) {
-      if (!access.isLive(session) || !mayGoOn(session, owner)) connection.destroy()
+    for (const { session, owner, live } of ways.values()) {
+      if (live && !(access.isLive(session) && mayGoOn(session, owner))) live.destroy()
     }
   }
   setInterval(sweep, sweepMs).unref()
@@ -161,6 +181,7 @@ export function createGate(hub: Hub): Gate {
     mayGoOn,
     passage,
     follow,
+    isAnswering: connection => ways.get(connection)?.live instanceof ServerResponse,
     sweep,
     carry,
     failureOf: request => failures.get(request),

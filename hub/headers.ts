@@ -8,7 +8,7 @@
  * Header lists are Node's `rawHeaders`: name, value, name, value, as they were sent.
  */
 import type { UserName } from '../config/names.ts'
-import { withoutCookies } from './cookies.ts'
+import { withoutOwnCookies } from './cookies.ts'
 
 /** RFC 9110 section 7.6.1: these speak of one connection. So does whatever `Connection` names. */
 const hopByHop = new Set([
@@ -47,11 +47,9 @@ export interface Forwarded {
   /** The browser's address. */
   address: string
   protocol: 'http' | 'https'
-  /** Names of the hub's own cookies. */
-  hubCookies: ReadonlySet<string>
 }
 
-/** What becomes of a header of a request, by its name. */
+/** What becomes of a header, by its name. */
 type Fate = 'dropped' | 'cookie' | 'upgrade' | 'kept'
 
 /**
@@ -64,13 +62,13 @@ export function requestHeaders(raw: readonly string[], forwarded: Forwarded, isU
   for (let index = 0; index + 1 < raw.length; index += 2) {
     const name = raw[index] ?? ''
     const value = raw[index + 1] ?? ''
-    const fate = fateOf(name)
+    const fate = requestFates.of(name)
     if (fate === 'upgrade') {
       if (isUpgrade) out.push('Connection', 'Upgrade', name, value)
     } else if (fate === 'dropped' || named?.has(name.toLowerCase())) {
       // Nobody hears of it.
     } else if (fate === 'cookie') {
-      const kept = withoutCookies(value, forwarded.hubCookies)
+      const kept = withoutOwnCookies(value)
       if (kept !== undefined) out.push(name, kept)
     } else {
       out.push(name, value)
@@ -82,21 +80,36 @@ export function requestHeaders(raw: readonly string[], forwarded: Forwarded, isU
   return out
 }
 
-/** By the name as it was written. Browsers write the same few again and again. */
-const fates = new Map<string, Fate>()
-const mostFates = 1_000
-
-function fateOf(name: string): Fate {
-  const known = fates.get(name)
-  if (known) return known
-  const key = name.toLowerCase()
+const requestFates = fates(key => {
+  if (key === 'upgrade' || key === 'cookie') return key
   // Programs behind the server may be told of headers as CGI tells of them, where `_` and `-` are the same.
-  const isDropped = hopByHop.has(key) || fromHubAlone.test(key.replaceAll('_', '-'))
-  const fate = key === 'upgrade' ? 'upgrade' : isDropped ? 'dropped' : key === 'cookie' ? 'cookie' : 'kept'
-  // Strangers may think up names for ever.
-  if (fates.size >= mostFates) fates.clear()
-  fates.set(name, fate)
-  return fate
+  return hopByHop.has(key) || fromHubAlone.test(key.replaceAll('_', '-')) ? 'dropped' : 'kept'
+})
+
+const answerFates = fates(key => {
+  if (key === 'upgrade') return key
+  if (key === 'set-cookie') return 'cookie'
+  return hopByHop.has(key) || originWide.has(key) ? 'dropped' : 'kept'
+})
+
+const mostFates = 1_000
+const longestName = 64
+
+/** Known by the name as it was written: the same few come again and again. */
+function fates(find: (key: string) => Fate): { of(name: string): Fate } {
+  const known = new Map<string, Fate>()
+  return {
+    of(name) {
+      const found = known.get(name)
+      if (found) return found
+      const fate = find(name.toLowerCase())
+      // Strangers may think up names for ever.
+      if (known.size >= mostFates) known.clear()
+      // A copy: V8 may keep the whole head for a piece of it.
+      if (name.length <= longestName) known.set(Buffer.from(name, 'latin1').toString('latin1'), fate)
+      return fate
+    },
+  }
 }
 
 /** The headers of an answer of the server below `prefix` (`/user/NAME/`), as the browser gets them. */
@@ -106,10 +119,12 @@ export function responseHeaders(raw: readonly string[], prefix: string, isUpgrad
   for (let index = 0; index + 1 < raw.length; index += 2) {
     const name = raw[index] ?? ''
     const value = raw[index + 1] ?? ''
-    const key = name.toLowerCase()
-    if (hopByHop.has(key) || named?.has(key) || originWide.has(key)) {
-      if (isUpgrade && key === 'upgrade') out.push('Connection', 'Upgrade', name, value)
-    } else if (key === 'set-cookie') {
+    const fate = answerFates.of(name)
+    if (fate === 'upgrade') {
+      if (isUpgrade) out.push('Connection', 'Upgrade', name, value)
+    } else if (fate === 'dropped' || named?.has(name.toLowerCase())) {
+      // Nobody hears of it.
+    } else if (fate === 'cookie') {
       out.push(name, confinedCookie(value, prefix))
     } else {
       out.push(name, value)
@@ -132,10 +147,17 @@ export function trailers(raw: readonly string[]): [string, string][] {
 /** The cookie, for `prefix` and nothing above: without a domain, and with a path that the server may set. */
 function confinedCookie(cookie: string, prefix: string): string {
   const [pair = '', ...attributes] = cookie.split(';')
-  const kept = attributes.filter(attribute => !/^\s*(?:path|domain)\s*(?:=|$)/i.test(attribute))
-  // Browsers obey the last of several.
-  const path = attributes.flatMap(attribute => /^\s*path\s*=\s*(.*?)\s*$/i.exec(attribute)?.[1] ?? []).at(-1)
-  return [pair, ...kept, ` Path=${path?.startsWith(prefix) ? path : prefix}`].join(';')
+  const kept = [pair]
+  let path = ''
+  for (const attribute of attributes) {
+    // By hand: with many spaces in it, an expression would look for their end again and again.
+    const equals = attribute.indexOf('=')
+    const name = (equals < 0 ? attribute : attribute.slice(0, equals)).trim().toLowerCase()
+    // Browsers obey the last of several.
+    if (name === 'path') path = equals < 0 ? path : attribute.slice(equals + 1).trim()
+    else if (name !== 'domain') kept.push(attribute)
+  }
+  return [...kept, ` Path=${path.startsWith(prefix) ? path : prefix}`].join(';')
 }
 
 /** Undefined where nothing is named that means anything. */

@@ -44,20 +44,20 @@ export type Verdict =
   | { kind: 'refuse'; problem: ProblemError }
 
 export interface Asked {
-  method: string
+  readonly method: string
   /** The header. */
-  host: string | undefined
+  readonly host: string | undefined
   /** Path and query, as they were sent. */
-  url: string
-  isOnVisitPort: boolean
-  isSecure: boolean
+  readonly url: string
+  readonly isOnVisitPort: boolean
+  readonly isSecure: boolean
   /** Whether something in between says that the browser speaks TLS with it. */
-  isSecureInFront?: boolean
+  readonly isSecureInFront?: boolean
   /** The address of this machine that the connection came to. */
-  localAddress?: string
+  readonly localAddress?: string
   /** Whether a person waits for a page. */
-  isNavigation: boolean
-  isUpgrade: boolean
+  readonly isNavigation: boolean
+  readonly isUpgrade: boolean
 }
 
 export interface Arrangement {
@@ -102,31 +102,24 @@ export function createOrigins(
   visitPort: number | undefined,
   tls?: TlsNames | undefined,
 ): Origins {
+  let known: { config: Config; arrangement: Arrangement } | undefined
   const arrangement = (): Arrangement => {
-    const { userDomains, http, visitPort: wanted } = current()
+    const config = current()
+    if (known?.config === config) return known.arrangement
+    const { userDomains, http, visitPort: wanted } = config
     const hubPort = (http.tls ?? http).port
-    return { baseUrl, userDomains, hubPort, tls, visitPort: wanted === visitPort ? visitPort : undefined }
+    const found = { baseUrl, userDomains, hubPort, tls, visitPort: wanted === visitPort ? visitPort : undefined }
+    known = { config, arrangement: found }
+    return found
   }
-  const asked = (request: IncomingMessage, isNavigation = false): Asked => ({
-    method: request.method ?? '',
-    host: request.headers.host,
-    url: request.url ?? '',
-    isOnVisitPort: visitPort !== undefined && request.socket.localPort === visitPort,
-    isSecure: isSecure(request),
-    isSecureInFront: /^https$/i.test(String(request.headers['x-forwarded-proto'] ?? '')),
-    localAddress: request.socket.localAddress?.replace(/^::ffff:/, '') ?? '',
-    isNavigation,
-    isUpgrade: request.headers.upgrade !== undefined,
-  })
+  const asked = (request: IncomingMessage, isNavigation = false) => new RequestHead(request, visitPort, isNavigation)
 
   return {
     arrangement,
     placeOf: request => placeOf(arrangement(), asked(request)),
     steer(request, isNavigation) {
       // Of two hosts, the browser and we could mean different ones.
-      const { rawHeaders } = request
-      const hosts = rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === 'host')
-      if (hosts.length > 1) return { kind: 'refuse', problem: ambiguousAddress() }
+      if (hostCount(request) > 1) return { kind: 'refuse', problem: ambiguousAddress() }
       return steer(arrangement(), asked(request, isNavigation))
     },
     hubOrigin: request => hubOrigin(arrangement(), asked(request)),
@@ -138,6 +131,60 @@ export function createOrigins(
       return port === undefined || name === '' ? "'self'" : `${scheme}://${name}:${port}`
     },
   }
+}
+
+/** Nearly every request needs little of it, so it is looked up when it is asked for. */
+class RequestHead implements Asked {
+  readonly isNavigation: boolean
+  readonly #request: IncomingMessage
+  readonly #visitPort: number | undefined
+
+  constructor(request: IncomingMessage, visitPort: number | undefined, isNavigation: boolean) {
+    this.#request = request
+    this.#visitPort = visitPort
+    this.isNavigation = isNavigation
+  }
+
+  get method(): string {
+    return this.#request.method ?? ''
+  }
+
+  get host(): string | undefined {
+    return this.#request.headers.host
+  }
+
+  get url(): string {
+    return this.#request.url ?? ''
+  }
+
+  get isOnVisitPort(): boolean {
+    return this.#visitPort !== undefined && this.#request.socket.localPort === this.#visitPort
+  }
+
+  get isSecure(): boolean {
+    return isSecure(this.#request)
+  }
+
+  get isSecureInFront(): boolean {
+    return /^https$/i.test(String(this.#request.headers['x-forwarded-proto'] ?? ''))
+  }
+
+  get localAddress(): string {
+    return this.#request.socket.localAddress?.replace(/^::ffff:/, '') ?? ''
+  }
+
+  get isUpgrade(): boolean {
+    return this.#request.headers.upgrade !== undefined
+  }
+}
+
+function hostCount({ rawHeaders }: IncomingMessage): number {
+  let count = 0
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]
+    if (name?.length === 4 && name.toLowerCase() === 'host') count++
+  }
+  return count
 }
 
 /** Names that people give to machines: a user of that name must not get one. */
@@ -177,17 +224,16 @@ export function steer(arrangement: Arrangement, asked: Asked): Verdict {
   if (arrangement.tls && !asked.isSecure) return steerToTls(arrangement, arrangement.tls, asked)
   const { method, url, isNavigation, isUpgrade } = asked
   const place = placeOf(arrangement, asked)
+  if (place.kind === 'shared') return { kind: 'serve' }
   const owner = ownerIn(url, baseUrl)
   const isReading = (method === 'GET' || method === 'HEAD') && !isUpgrade
   const serve: Verdict = { kind: 'serve' }
   const toHub: Verdict = { kind: 'redirect', to: `${hubOrigin(arrangement, asked)}${url}` }
   const nothingHere = (): Verdict => (isReading && isNavigation ? toHub : { kind: 'refuse', problem: noPage() })
   // What is not a path could name a host of its own.
-  if (!url.startsWith('/')) return place.kind === 'shared' ? serve : { kind: 'refuse', problem: noPage() }
+  if (!url.startsWith('/')) return { kind: 'refuse', problem: noPage() }
 
   switch (place.kind) {
-    case 'shared':
-      return serve
     case 'hub':
       if (owner === undefined) return serve
       if (!isReading) return { kind: 'refuse', problem: misdirected() }
@@ -240,9 +286,10 @@ function hubOrigin({ userDomains, hubPort }: Arrangement, asked: Asked): string 
 
 function serverOrigin(arrangement: Arrangement, asked: Asked, owner: UserName, visitor: UserName): string {
   const { userDomains, visitPort } = arrangement
+  if (!userDomains && (visitPort === undefined || owner === visitor)) return ''
   const { scheme, name, port } = written(asked)
   if (userDomains) return `${scheme}://${labelOf(owner)}.${userDomains}${port}`
-  return visitPort === undefined || owner === visitor || name === '' ? '' : `${scheme}://${name}:${visitPort}`
+  return name === '' ? '' : `${scheme}://${name}:${visitPort}`
 }
 
 /** The header as it was meant. The port is the browser's, which need not be ours where something stands between. */

@@ -3,21 +3,24 @@
  * decided before (hub/gate.ts), and what passes with it is said in hub/headers.ts.
  *
  * Bodies stream both ways and have no time limit: an upload over a slow line takes as long as it takes. Connections to
- * a server are kept open, one pool for each account. A WebSocket is a pair of sockets after the handshake.
+ * a server are kept open. A WebSocket is a pair of sockets after the handshake.
  *
- * All of it goes by way of undici, whose connections cost a fraction of what those of node:http do (docs/decisions.md has the figures).
+ * Browsers meet node:http; servers are asked by code of ours (hub/proxy/connection.ts), because libraries cost more than all the rest of
+ * the way (docs/decisions.md has the figures).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Pool } from 'undici'
 import { shortUnixName, type UserName, unixName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
 import { type Forwarded, requestHeaders } from './headers.ts'
-import { bodyOf } from './proxy/early-answer.ts'
-import { type Answering, Exchange } from './proxy/exchange.ts'
-import { Handshake } from './proxy/handshake.ts'
+import type { Asking, Failure } from './proxy/connection.ts'
+import { Connections } from './proxy/connections.ts'
+import { Copies } from './proxy/copies.ts'
+import { type Answering, bodyOf, Exchange } from './proxy/exchange.ts'
+import { Handshake, type Joining } from './proxy/handshake.ts'
+import { headText } from './proxy/head-text.ts'
 import type { Tunnel } from './proxy/joined.ts'
 
 /** A request that may go where it wants to go. */
@@ -52,8 +55,11 @@ export interface Tally {
 
 /** Requests that may be sent again when a kept connection turns out to be closed. */
 const repeatable = new Set(['GET', 'HEAD', 'OPTIONS'])
-/** A kept connection that closes under a request is rare, and a new one is not kept: more than once is a server that breaks off. */
-const mostAttempts = 3
+/** A new connection that breaks is a server that breaks off, so once is enough. */
+const mostRepeats = 1
+/** How often it is tried to connect to a server that has no room in its queue, and how long between. */
+const mostTries = 100
+const crowdedMs = 50
 
 /** More at once than any page asks for; what comes beyond waits. One student must not use up the hub's descriptors. */
 const mostConnections = 64
@@ -66,30 +72,35 @@ const mostUnderWay = 1_000
 const answerLimitMs = 10 * 60_000
 /** Jupyter keeps its ends for an hour. */
 const keptMs = 60_000
+/** How often it is looked for what has been quiet for too long. */
+const sweepMs = 10_000
 
 /**
  * `socketsFolder` holds a folder with a `socket` in it for each account.
  * @param limitMs until an answer begins
  */
 export function createProxy(socketsFolder: string, limitMs = answerLimitMs): ReverseProxy {
-  const pools = new Map<UserName, Pool>()
+  const limits = { most: mostConnections, keptMs, answerMs: limitMs }
+  const servers = new Map<UserName, Connections>()
   const underWay = new Map<UserName, number>()
   /** By the browser's socket. */
   const tunnels = new Map<Duplex, Tunnel>()
   const answers = [0, 0, 0, 0]
+  const copies = new Copies()
+  let isClosed = false
+  const sweeping = setInterval(
+    () => {
+      for (const server of servers.values()) server.sweep()
+    },
+    Math.min(sweepMs, limitMs / 2),
+  ).unref()
 
-  function poolOf(owner: UserName): Pool {
-    const known = pools.get(owner)
+  function serverOf(owner: UserName): Connections {
+    const known = servers.get(owner)
     if (known) return known
-    const pool = new Pool('http://localhost', {
-      socketPath: join(socketsFolder, shortUnixName(unixName(owner)), 'socket'),
-      connections: mostConnections,
-      keepAliveTimeout: keptMs,
-      headersTimeout: limitMs,
-      bodyTimeout: 0,
-    })
-    pools.set(owner, pool)
-    return pool
+    const server = new Connections(join(socketsFolder, shortUnixName(unixName(owner)), 'socket'), limits)
+    servers.set(owner, server)
+    return server
   }
 
   /** Counts one in; whoever is counted in says `leave` once, at the end. Throws `SERVER_BUSY`. */
@@ -115,17 +126,37 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
     else socket.once('close', end)
   }
 
+  /** What is to be done with a failure. The answer is false where it is to be told. */
+  function repeater(
+    owner: UserName,
+    asking: Asking,
+    isRepeatable: boolean,
+    asker: { destroyed: boolean },
+  ): (failure: Failure) => boolean {
+    let repeats = 0
+    let tries = 0
+    return failure => {
+      const { kind } = failure
+      if (isClosed || asker.destroyed) return false
+      if (kind === 'stale' && isRepeatable && ++repeats <= mostRepeats) {
+        serverOf(owner).askAnew(asking)
+        return true
+      }
+      if (kind !== 'crowded' || ++tries > mostTries) return false
+      setTimeout(() => {
+        if (isClosed || asker.destroyed) asking.onError(failure)
+        else serverOf(owner).ask(asking)
+      }, crowdedMs)
+      return true
+    }
+  }
+
   return {
     async request(passage, request, response) {
-      const { owner, prefix, target: path } = passage
+      const { owner, prefix } = passage
+      const head = requestHead(passage, request)
       const { promise, resolve, reject } = Promise.withResolvers<void>()
       enter(owner)
-      const method = request.method ?? 'GET'
-      const body = hasBody(request) ? bodyOf(request) : null
-      const headers = requestHeaders(request.rawHeaders, passage)
-      const isRepeatable = body === null && repeatable.has(method)
-      let exchange: Exchange
-
       const outcome: Answering = {
         answered(status) {
           // A server may say any number up to 999.
@@ -136,58 +167,58 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
           leave(owner)
           resolve()
         },
-        failed: orAgain(send, isRepeatable ? response : undefined, error => {
-          body?.destroy()
+        failed(failure) {
+          if (again(failure)) return
           leave(owner)
           // Nobody waits for it.
           if (response.destroyed) return resolve()
-          reject(problemOf(owner, error, limitMs))
-        }),
+          reject(problemOf(owner, failure, limitMs))
+        },
       }
-      function send(): void {
-        exchange = new Exchange(response, prefix, outcome)
-        poolOf(owner).dispatch({ path, method, headers, body }, exchange)
-      }
-      response.on('drain', () => exchange.resume())
-      response.once('close', () => exchange.abandon())
-      // What is written to a browser that has gone is told here, and means nothing.
-      response.on('error', () => undefined)
-      send()
+      const exchange = new Exchange(request, response, { head, prefix, copies, outcome })
+      const isRepeatable = exchange.body === undefined && repeatable.has(request.method ?? '')
+      const again = repeater(owner, exchange, isRepeatable, response)
+      response.once('close', () => {
+        if (servers.get(owner)?.withdraw(exchange)) outcome.done()
+        else exchange.abandon()
+      })
+      serverOf(owner).ask(exchange)
       return promise
     },
 
-    async upgrade(passage, request, socket, head) {
-      const { owner, prefix, target: path } = passage
+    async upgrade(passage, request, socket, rest) {
+      const { owner, prefix } = passage
+      const head = handshakeHead(passage, request)
       const { promise, resolve, reject } = Promise.withResolvers<void>()
       enter(owner)
       leaveWith(socket, owner)
-      const headers = requestHeaders(request.rawHeaders, passage)
-      let handshake: Handshake
-
-      const abandon = () => handshake.abandon()
-      const outcome = {
-        joined(tunnel: Tunnel) {
+      const outcome: Joining = {
+        joined(tunnel) {
           if (!socket.closed) tunnels.set(socket, tunnel)
         },
         done() {
           socket.off('close', abandon)
           resolve()
         },
-        failed: orAgain(send, socket, error => reject(problemOf(owner, error, limitMs))),
+        failed(failure) {
+          if (!again(failure)) reject(problemOf(owner, failure, limitMs))
+        },
       }
-      function send(): void {
-        handshake = new Handshake(socket, head, prefix, outcome)
-        poolOf(owner).dispatch({ path, method: 'GET', headers, upgrade: 'websocket' }, handshake)
+      const handshake = new Handshake(socket, rest, { head, prefix, copies, outcome })
+      const again = repeater(owner, handshake, true, socket)
+      const abandon = () => {
+        if (servers.get(owner)?.withdraw(handshake)) outcome.done()
+        else handshake.abandon()
       }
       socket.once('close', abandon)
-      send()
+      serverOf(owner).ask(handshake)
       return promise
     },
 
     forget(owner) {
-      const pool = pools.get(owner)
-      pools.delete(owner)
-      void pool?.destroy()
+      const server = servers.get(owner)
+      servers.delete(owner)
+      server?.close()
     },
 
     async takeLeave(limitMs) {
@@ -200,36 +231,37 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
     tally: () => ({ webSockets: tunnels.size, answers }),
 
     close() {
-      for (const pool of pools.values()) void pool.destroy()
-      pools.clear()
+      isClosed = true
+      clearInterval(sweeping)
+      for (const server of servers.values()) server.close()
+      servers.clear()
     },
   }
 }
 
-/**
- * What is to be done with a failure: `send` again, where a kept connection had been closed and the one who asks is still there, or `fail`.
- * @param asker undefined: it may not be sent twice
- */
-function orAgain(
-  send: () => void,
-  asker: { destroyed: boolean } | undefined,
-  fail: (error: Error) => void,
-): (error: Error) => void {
-  let attempt = 0
-  return error => {
-    if (++attempt < mostAttempts && isStale(error) && asker?.destroyed === false) send()
-    else fail(error)
-  }
+/** The request as the user's server gets it. */
+function requestHead(passage: Passage, { method = 'GET', rawHeaders, headers }: IncomingMessage): string {
+  const out = requestHeaders(rawHeaders, passage)
+  // HTTP/1.0 needs none, and HTTP/1.1 does.
+  if (headers.host === undefined) out.push('Host', 'localhost')
+  if (headers['transfer-encoding'] !== undefined) out.push('Transfer-Encoding', 'chunked')
+  return headText(startLine(method, passage), out)
 }
 
-/** Whether the connection was one that had been kept, and was closed before anything was answered on it. */
-function isStale(error: Error): boolean {
-  return 'code' in error && (error.code === 'UND_ERR_SOCKET' || error.code === 'ECONNRESET' || error.code === 'EPIPE')
+function handshakeHead(passage: Passage, request: IncomingMessage): string {
+  // It would be taken for what is said on the WebSocket, or the other way round.
+  if (bodyOf(request)) throw badRequest('a WebSocket is asked for without a body')
+  return headText(startLine('GET', passage), requestHeaders(request.rawHeaders, passage, true))
 }
 
-function hasBody(request: IncomingMessage): boolean {
-  const length = request.headers['content-length']
-  return request.headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0')
+/** node:http refuses whatever else could stand there, too. */
+function startLine(method: string, { target }: Passage): string {
+  if (!/^[\x21-\x7e\x80-\xff]+$/.test(target)) throw badRequest('that is no address')
+  return `${method} ${target} HTTP/1.1`
+}
+
+function badRequest(message: string): Error {
+  return Object.assign(new Error(message), { statusCode: 400 })
 }
 
 function busy(owner: UserName): ProblemError {
@@ -240,11 +272,8 @@ function busy(owner: UserName): ProblemError {
   })
 }
 
-function problemOf(owner: UserName, cause: Error, limitMs: number): Error {
-  const code = 'code' in cause ? cause.code : undefined
-  // A header of the browser's that may not be sent on.
-  if (code === 'UND_ERR_INVALID_ARG') return Object.assign(new Error(cause.message, { cause }), { statusCode: 400 })
-  if (code === 'UND_ERR_HEADERS_TIMEOUT') {
+function problemOf(owner: UserName, { kind, cause }: Failure, limitMs: number): ProblemError {
+  if (kind === 'silent') {
     return new ProblemError('SERVER_SILENT', {
       what: `${owner}’s server has not answered`,
       why: `it was asked ${Math.round(limitMs / 60_000)} minutes ago, and has said nothing since; it may be busy, or hang`,

@@ -21,7 +21,7 @@ const nonceSeconds = 900
 
 export async function userServerRoutes(app: FastifyInstance, { hub, gate }: { hub: Hub; gate: Gate }): Promise<void> {
   const { baseUrl, access, origins, visits, servers, proxy, pages } = hub
-  const { admit, passPlaceOf, cookieFor, mayGoOn, passage, follow, sweep } = gate
+  const { admit, passPlaceOf, cookieFor, mayGoOn, passage, follow, isAnswering, sweep } = gate
 
   // Bodies belong to the user's server: not read here, whatever their type.
   app.removeAllContentTypeParsers()
@@ -124,6 +124,8 @@ export async function userServerRoutes(app: FastifyInstance, { hub, gate }: { hu
   async function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     // Without a listener, a connection that breaks would end the hub.
     socket.on('error', () => socket.destroy())
+    // No browser does that.
+    if (isAnswering(socket)) return void socket.destroy()
     try {
       // Nothing is redirected that is not read.
       const verdict = origins.steer(request, false)

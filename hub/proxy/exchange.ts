@@ -5,9 +5,11 @@
  * called once, and no connection is left behind: a browser that goes takes the request to its server with it, and a server that breaks
  * off in its answer has the browser's connection broken, so that half an answer is seen to be one.
  */
-import type { ServerResponse } from 'node:http'
-import type { Dispatcher } from 'undici'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { responseHeaders, trailers } from '../headers.ts'
+import type { AnswerHead, Kind } from './answer-parser.ts'
+import type { Asking, Connection, Failure } from './connection.ts'
+import type { Copies } from './copies.ts'
 import { lingerAfter } from './early-answer.ts'
 
 /** How it ended for `hub/proxy.ts`. */
@@ -15,7 +17,7 @@ export interface Outcome {
   /** The answer has been given, or nobody is there to take it. */
   done(): void
   /** Nothing has been answered. */
-  failed(error: Error): void
+  failed(failure: Failure): void
 }
 
 export interface Answering extends Outcome {
@@ -23,124 +25,130 @@ export interface Answering extends Outcome {
   answered(status: number): void
 }
 
-/** A server says `103 Early Hints` once, if ever. One that does nothing else would keep the hub busy. */
-const mostInterimAnswers = 8
-
 const smallBytes = 8 * 1024
 /** Bytes that may wait for the browser: several of the pieces in which they come leave in one write. */
 const mostWaiting = 512 * 1024
 
-/** undici's handler of one attempt. A class, because it has a life, and there are thousands in a second. */
-export class Exchange implements Dispatcher.DispatchHandler {
+export class Exchange implements Asking {
+  readonly kind: Kind
+  readonly head: string
+  readonly body: Asking['body']
   readonly #response: ServerResponse
   readonly #prefix: string
   readonly #outcome: Answering
-  #controller: Dispatcher.DispatchController | undefined
-  readonly #interimAnswers = countInterim()
-  #isOver = false
+  readonly #copies: Copies
+  #connection: Connection | undefined
   /** Bytes of the body that are still to come; below 0 where that is not known. */
   #left = -1
+  #isFlushed = false
+  #isPaused = false
 
-  /** @param prefix as far as cookies of the server's may reach */
-  constructor(response: ServerResponse, prefix: string, outcome: Answering) {
+  /**
+   * @param head of the request, as the server gets it
+   * @param prefix as far as cookies of the server's may reach
+   */
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { head, prefix, copies, outcome }: { head: string; prefix: string; copies: Copies; outcome: Answering },
+  ) {
+    this.kind = request.method === 'HEAD' ? 'head' : 'usual'
+    this.head = head
+    this.body = bodyOf(request)
     this.#response = response
     this.#prefix = prefix
     this.#outcome = outcome
+    this.#copies = copies
+    // What is written to a browser that has gone is told here, and means nothing.
+    response.on('error', ignore)
   }
 
   /** The browser has gone. */
   abandon(): void {
-    if (!this.#isOver) this.#controller?.abort(new Error('the browser has gone'))
-  }
-
-  /** The browser takes more. */
-  resume(): void {
-    this.#controller?.resume()
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller
-    if (this.#response.destroyed) controller.abort(new Error('the browser has gone'))
-  }
-
-  onResponseStart(controller: Dispatcher.DispatchController, status: number, _headers: unknown, reason = ''): void {
-    if (status < 200) {
-      this.#interimAnswers()
-      return
-    }
-    const raw = texts(controller.rawHeaders)
-    const headers = responseHeaders(raw, this.#prefix)
-    // Throws for what would break the answer: then nothing has been said yet.
-    this.#response.writeHead(status, isPrintable(reason) ? reason : '', headers)
-    this.#outcome.answered(status)
-    this.#left = lengthIn(raw)
-    lingerAfter(this.#response)
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    const response = this.#response
-    if (this.#left === chunk.length) {
-      this.#left = 0
-      // As a text of bytes it leaves together with the head, in one write to the socket.
-      if (chunk.length <= smallBytes) response.end(chunk.toString('latin1'), 'latin1')
-      else response.end(chunk)
-      return
-    }
-    if (this.#left > 0) this.#left -= chunk.length
-    // Node.js says 'enough' to every big piece, though the kernel has taken it already.
-    if (!response.write(chunk) && response.writableLength > mostWaiting) controller.pause()
-  }
-
-  onResponseEnd(controller: Dispatcher.DispatchController): void {
-    const response = this.#response
-    if (!response.writableEnded) {
-      const late = trailers(texts(controller.rawTrailers))
-      if (late.length > 0) response.addTrailers(late)
-      response.end()
-    }
-    this.#end()
+    const connection = this.#connection
+    if (!connection) return
+    this.#connection = undefined
+    connection.abandon()
     this.#outcome.done()
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
-    if (this.#isOver) return
-    this.#end()
+  onConnection(connection: Connection): void {
+    this.#connection = connection
+    if (this.#response.destroyed) this.abandon()
+  }
+
+  onHead({ status, reason, headers, length = -1 }: AnswerHead): void {
+    // Throws for what would break the answer: then nothing has been said yet.
+    this.#response.writeHead(status, printable(reason), responseHeaders(headers, this.#prefix))
+    this.#outcome.answered(status)
+    this.#left = length
+    lingerAfter(this.#response)
+  }
+
+  onBody(piece: Buffer): void {
+    const response = this.#response
+    if (this.#left === piece.length) {
+      this.#left = 0
+      if (piece.length <= smallBytes) {
+        // As a text of bytes it leaves together with the head, in one write to the socket.
+        response.end(piece.toString('latin1'), 'latin1')
+        return
+      }
+    }
+    if (this.#left > 0) this.#left -= piece.length
+    this.#isFlushed = true
+    // Node.js says 'enough' to every big piece, though the kernel has taken it already.
+    if (this.#copies.write(response, piece) || response.writableLength <= mostWaiting || this.#isPaused) return
+    this.#isPaused = true
+    this.#connection?.pause()
+    response.once('drain', () => {
+      this.#isPaused = false
+      this.#connection?.resume()
+    })
+  }
+
+  onLull(): void {
+    if (this.#isFlushed || !this.#response.headersSent) return
+    this.#isFlushed = true
+    this.#response.flushHeaders()
+  }
+
+  onEnd(late: readonly string[]): void {
+    const response = this.#response
+    if (!response.writableEnded) {
+      if (late.length > 0) response.addTrailers(trailers(late))
+      response.end()
+    }
+    this.#connection = undefined
+    this.#outcome.done()
+  }
+
+  onUpgrade(): void {
+    // Only who asks for it as a WebSocket is answered so (hub/proxy/answer-parser.ts).
+  }
+
+  onError(failure: Failure): void {
+    this.#connection = undefined
     if (this.#response.headersSent) {
       // Half an answer cannot be mended.
       this.#response.destroy()
       this.#outcome.done()
     } else {
-      this.#outcome.failed(error)
+      this.#outcome.failed(failure)
     }
   }
-
-  #end(): void {
-    this.#isOver = true
-    this.#controller = undefined
-  }
 }
 
-/** To be called for each answer that is not one yet. Throws where they are too many: then the request ends. */
-export function countInterim(): () => void {
-  let count = 0
-  return () => {
-    if (++count > mostInterimAnswers) throw new Error('it answers without ever coming to an end')
-  }
+/** Undefined: it has none. */
+export function bodyOf(request: IncomingMessage): Asking['body'] {
+  const { 'content-length': length, 'transfer-encoding': encoding } = request.headers
+  if (encoding !== undefined) return { request, isChunked: true }
+  return length !== undefined && length !== '0' ? { request, isChunked: false } : undefined
 }
 
-/** The reason phrase may be repeated. */
-export function isPrintable(reason: string): boolean {
-  return /^[\x20-\x7e]*$/.test(reason)
+/** The reason phrase, where it may be repeated. */
+export function printable(reason: string): string {
+  return /^[\x20-\x7e]*$/.test(reason) ? reason : ''
 }
 
-/** As Node.js has them: one character a byte. */
-export function texts(raw: Dispatcher.DispatchController['rawHeaders']): string[] {
-  return Array.isArray(raw) ? raw.map(text => (typeof text === 'string' ? text : text.toString('latin1'))) : []
-}
-
-function lengthIn(raw: readonly string[]): number {
-  for (let index = 0; index + 1 < raw.length; index += 2) {
-    if (raw[index]?.toLowerCase() === 'content-length') return Number(raw[index + 1])
-  }
-  return -1
-}
+function ignore(): void {}

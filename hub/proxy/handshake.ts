@@ -5,82 +5,102 @@
  */
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { Dispatcher } from 'undici'
 import { responseHeaders } from '../headers.ts'
-import { countInterim, isPrintable, type Outcome, texts } from './exchange.ts'
+import type { AnswerHead } from './answer-parser.ts'
+import type { Asking, Connection, Failure, ServerEnd } from './connection.ts'
+import type { Copies } from './copies.ts'
+import { type Outcome, printable } from './exchange.ts'
+import { headText } from './head-text.ts'
 import { Tunnel } from './joined.ts'
 
-/** undici's handler of one attempt. */
-export class Handshake implements Dispatcher.DispatchHandler {
+export interface Joining extends Outcome {
+  joined(tunnel: Tunnel): void
+}
+
+export class Handshake implements Asking {
+  readonly kind = 'upgrade'
+  readonly head: string
+  readonly body = undefined
   readonly #browser: Duplex
-  readonly #head: Buffer
+  readonly #rest: Buffer
   readonly #prefix: string
-  readonly #outcome: Outcome & { joined(tunnel: Tunnel): void }
-  readonly #resume = () => this.#controller?.resume()
-  #controller: Dispatcher.DispatchController | undefined
-  readonly #interimAnswers = countInterim()
+  readonly #outcome: Joining
+  readonly #copies: Copies
+  readonly #resume = () => this.#connection?.resume()
+  #connection: Connection | undefined
   #isAnswered = false
 
-  /** @param head what the browser has sent after its request */
-  constructor(browser: Duplex, head: Buffer, prefix: string, outcome: Outcome & { joined(tunnel: Tunnel): void }) {
+  /**
+   * @param head of the request, as the server gets it
+   * @param rest what the browser has sent after its request
+   */
+  constructor(
+    browser: Duplex,
+    rest: Buffer,
+    { head, prefix, copies, outcome }: { head: string; prefix: string; copies: Copies; outcome: Joining },
+  ) {
     this.#browser = browser
-    this.#head = head
+    this.#rest = rest
+    this.head = head
     this.#prefix = prefix
     this.#outcome = outcome
+    this.#copies = copies
   }
 
   /** The browser has gone. */
   abandon(): void {
-    this.#controller?.abort(new Error('the browser has gone'))
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller
-    if (this.#browser.destroyed) controller.abort(new Error('the browser has gone'))
-  }
-
-  onRequestUpgrade(controller: Dispatcher.DispatchController, status: number, _headers: unknown, server: Duplex): void {
-    this.#controller = undefined
-    const headers = responseHeaders(texts(controller.rawHeaders), this.#prefix, true)
-    this.#browser.write(headText(status, STATUS_CODES[status] ?? '', headers))
-    this.#outcome.joined(new Tunnel(this.#browser, this.#head, server))
+    const connection = this.#connection
+    if (!connection) return
+    this.#connection = undefined
+    connection.abandon()
     this.#outcome.done()
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number, _headers: unknown, reason = ''): void {
-    if (status < 200) {
-      this.#interimAnswers()
-      return
-    }
+  onConnection(connection: Connection): void {
+    this.#connection = connection
+    if (this.#browser.destroyed) this.abandon()
+  }
+
+  onUpgrade({ status, headers }: AnswerHead, server: ServerEnd, rest: Buffer): void {
+    this.#connection = undefined
+    this.#write(status, STATUS_CODES[status] ?? '', responseHeaders(headers, this.#prefix, true))
+    this.#outcome.joined(
+      new Tunnel({ browser: this.#browser, fromBrowser: this.#rest, server, fromServer: rest, copies: this.#copies }),
+    )
+    this.#outcome.done()
+  }
+
+  onHead({ status, reason, headers }: AnswerHead): void {
     this.#isAnswered = true
-    const headers = responseHeaders(texts(controller.rawHeaders), this.#prefix)
-    this.#browser.write(headText(status, isPrintable(reason) ? reason : '', [...headers, 'Connection', 'close']))
+    this.#write(status, printable(reason), [...responseHeaders(headers, this.#prefix), 'Connection', 'close'])
     this.#browser.on('drain', this.#resume)
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (!this.#browser.write(chunk)) controller.pause()
+  onBody(piece: Buffer): void {
+    if (!this.#copies.write(this.#browser, piece)) this.#connection?.pause()
   }
 
-  onResponseEnd(): void {
-    this.#controller = undefined
+  onLull(): void {
+    // Nothing of it waits here.
+  }
+
+  onEnd(): void {
+    this.#connection = undefined
     this.#browser.end()
     this.#outcome.done()
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
-    this.#controller = undefined
+  onError(failure: Failure): void {
+    this.#connection = undefined
     if (this.#isAnswered) {
       this.#browser.destroy()
       this.#outcome.done()
     } else {
-      this.#outcome.failed(error)
+      this.#outcome.failed(failure)
     }
   }
-}
 
-function headText(status: number, reason: string, headers: readonly string[]): Buffer {
-  const lines = [`HTTP/1.1 ${status} ${reason}`]
-  for (let index = 0; index + 1 < headers.length; index += 2) lines.push(`${headers[index]}: ${headers[index + 1]}`)
-  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
+  #write(status: number, reason: string, headers: readonly string[]): void {
+    this.#browser.write(headText(`HTTP/1.1 ${status} ${reason}`, headers), 'latin1')
+  }
 }

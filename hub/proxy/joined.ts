@@ -7,6 +7,8 @@
  */
 import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
+import type { ServerEnd } from './connection.ts'
+import type { Copies } from './copies.ts'
 import { closeFrame, FrameEnds } from './frames.ts'
 
 /** How long the one may take to accept what the other has said last, and to say its own last. Whoever does neither would be kept for ever. */
@@ -21,25 +23,37 @@ const goingAway = closeFrame(1001, 'the server has stopped')
 /** The registry of RFC 6455: 'service restart'. */
 const restarting = closeFrame(1012, 'the hub restarts')
 
+/** What is joined; the pieces are what each has sent already. */
+export interface Ends {
+  browser: Duplex
+  fromBrowser: Buffer
+  server: ServerEnd
+  fromServer: Buffer
+  copies: Copies
+}
+
 /** Two sockets that are joined. */
 export class Tunnel {
   readonly #browser: Duplex
   readonly #server: Duplex
+  readonly #copies: Copies
   readonly #toServer = new FrameEnds()
   readonly #toBrowser = new FrameEnds()
   #isLeaving = false
   #hasLeft = false
 
-  /** @param fromBrowser what it has sent already */
-  constructor(browser: Duplex, fromBrowser: Buffer, server: Duplex) {
+  constructor({ browser, fromBrowser, server, fromServer, copies }: Ends) {
     this.#browser = browser
-    this.#server = server
-    this.#toServer.take(fromBrowser)
-    if (fromBrowser.length > 0) server.write(fromBrowser)
-    for (const socket of [browser, server]) {
+    this.#server = server.socket
+    this.#copies = copies
+    for (const socket of [browser, server.socket]) {
       tunnels.set(socket, this)
-      socket.on('data', onData).on('drain', onDrain).on('error', onError).on('end', onEnd).on('close', onClose)
+      socket.on('drain', onDrain).on('error', onError).on('end', onEnd).on('close', onClose)
     }
+    browser.on('data', onData)
+    server.taker = this
+    if (fromBrowser.length > 0) this.give(fromBrowser)
+    if (fromServer.length > 0) this.take(fromServer)
   }
 
   /**
@@ -59,17 +73,21 @@ export class Tunnel {
     return socket === this.#server ? this.#browser : this.#server
   }
 
-  pass(from: Duplex, chunk: Buffer): void {
-    const isFromServer = from === this.#server
+  /** From the server to the browser. */
+  take(chunk: Buffer): void {
     // The browser listens to nothing that comes behind the word that the hub goes.
-    if (isFromServer && this.#hasLeft) return
-    if (isFromServer) this.#toBrowser.take(chunk)
-    else this.#toServer.take(chunk)
-    const to = this.across(from)
+    if (this.#hasLeft) return
+    this.#toBrowser.take(chunk)
     // Node.js says 'enough' to every big piece, though the kernel has taken it already.
-    if (!to.write(chunk) && to.writableLength > mostWaiting) from.pause()
-    if (isFromServer) this.#leaveBetweenFrames()
-    else if (this.#hasLeft && this.#toServer.isOver()) to.end()
+    if (!this.#copies.write(this.#browser, chunk) && this.#browser.writableLength > mostWaiting) this.#server.pause()
+    this.#leaveBetweenFrames()
+  }
+
+  /** From the browser to the server. */
+  give(chunk: Buffer): void {
+    this.#toServer.take(chunk)
+    if (!this.#server.write(chunk) && this.#server.writableLength > mostWaiting) this.#browser.pause()
+    if (this.#hasLeft && this.#toServer.isOver()) this.#server.end()
   }
 
   /** `from` has said its last. */
@@ -96,7 +114,7 @@ export class Tunnel {
 const tunnels = new WeakMap<Duplex, Tunnel>()
 
 function onData(this: Duplex, chunk: Buffer): void {
-  tunnels.get(this)?.pass(this, chunk)
+  tunnels.get(this)?.give(chunk)
 }
 
 function onDrain(this: Duplex): void {

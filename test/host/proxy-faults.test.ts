@@ -107,7 +107,6 @@ function passage(request: IncomingMessage): Passage {
     user: ann,
     address: '192.0.2.1',
     protocol: 'http',
-    hubCookies: new Set(),
   }
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { isUserName, type UserName } from '../../config/names.ts'
-import { ownCookie, ownCookieNames } from '../../hub/cookies.ts'
+import { ownCookie } from '../../hub/cookies.ts'
 import { requestHeaders } from '../../hub/headers.ts'
 import { type Arrangement, type Asked, labelOf, placeOf, steer } from '../../hub/origins.ts'
 import type { Session } from '../../hub/sessions.ts'
@@ -186,6 +186,6 @@ test('a cookie of ours is kept to its host where TLS lets it be, and none reache
   assert.deepEqual(ownCookie('tljh-session', { path: '/class/', isSecure: true }), safe)
 
   const cookie = 'tljh-session=a; __Host-tljh-session=b; tljh-visit-bob=c; _xsrf=d; tljh-enter=e; username-8080=f'
-  const forwarded = { user: ann, address: '', protocol: 'http', hubCookies: ownCookieNames(cookie) } as const
+  const forwarded = { user: ann, address: '', protocol: 'http' } as const
   assert.equal(requestHeaders(['Cookie', cookie], forwarded)[1], '_xsrf=d; username-8080=f')
 })

@@ -21,7 +21,7 @@ test('a server that answers with a status that there is not spoils no count', as
   const proxy = createProxy(sockets)
   const passage = { owner, target: '/user/ann/', prefix: '/user/ann/', user: owner, address: '::1' } as const
   const hub = createServer((request, response) => {
-    void proxy.request({ ...passage, protocol: 'http', hubCookies: new Set() }, request, response)
+    void proxy.request({ ...passage, protocol: 'http' }, request, response)
   }).listen(0, '127.0.0.1')
   await Promise.all([once(server, 'listening'), once(hub, 'listening')])
   t.after(() => {
