@@ -466,6 +466,23 @@ test('requests that come in one piece are answered in their order', async () => 
   assert.deepEqual(answer.match(/mirror\?\d/g), ['mirror?1', 'mirror?2', 'mirror?3'])
 })
 
+test('a WebSocket that is asked for behind an answer that is under way ends the connection', async () => {
+  const { host } = new URL(ways.through)
+  const head = (path: string, more: readonly string[] = []) =>
+    lines([`GET /user/ann/${path} HTTP/1.1`, `Host: ${host}`, `Cookie: ${cookie}`, ...more])
+  const handshake = head('ws', [
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+  ])
+  const gone = async () => Number((await ask(ways.directly, { path: 'broken' })).body)
+  const before = await gone()
+  assert.equal(await say(ways.through, head('never') + handshake), '')
+  while ((await gone()) === before) await delay(50)
+  assert.match(await say(ways.through, handshake, '\x88\x80abcd'), /^HTTP\/1\.1 101 /, 'alone it is a WebSocket')
+})
+
 test('more at once than the server has connections wait for their turn, and all are answered', async () => {
   const agent = new Agent({ keepAlive: true, maxSockets: 300 })
   const statuses = await Promise.all(
