@@ -39,7 +39,8 @@ export function peerOf({ socket }: IncomingMessage): string {
   return withoutMapping(socket.remoteAddress ?? '')
 }
 
-function withoutMapping(address: string): string {
+/** An address of IPv4 as such, though it comes through a socket for both. */
+export function withoutMapping(address: string): string {
   return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address
 }
 

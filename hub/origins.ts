@@ -18,6 +18,7 @@ import type { Config } from '../config/config.ts'
 import { isUserName, type UserName } from '../config/names.ts'
 import type { ProblemError } from '../problem.ts'
 import { isSecure } from './cookies.ts'
+import { withoutMapping } from './front-proxies.ts'
 import { ambiguousAddress, misdirected, noPage, tlsAlone, tlsInFront } from './refusals.ts'
 import { challengePath } from './tls/challenges.ts'
 
@@ -170,7 +171,7 @@ class RequestHead implements Asked {
   }
 
   get localAddress(): string {
-    return this.#request.socket.localAddress?.replace(/^::ffff:/, '') ?? ''
+    return withoutMapping(this.#request.socket.localAddress ?? '')
   }
 
   get isUpgrade(): boolean {
