@@ -7,6 +7,8 @@
  * Texts have one character a byte. Header lists are as Node's `rawHeaders`: name, value, name, value.
  */
 
+import { unfit } from './head-text.ts'
+
 export interface AnswerHead {
   /** From 100 on. */
   status: number
@@ -268,7 +270,6 @@ function framingName(name: string): string | undefined {
 }
 
 const token = /^[!#$%&'*+.^_`|~0-9a-z-]+$/i
-const unfit = /[^\t\x20-\x7e\x80-\xff]/
 
 /** Reads `Name: value` from lines. */
 function readFields(text: string, from: number, into: string[]): void {
