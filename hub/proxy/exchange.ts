@@ -1,24 +1,15 @@
 /**
  * One request to a user's server and its answer, on their way through.
  *
- * Both bodies stream, and whoever reads slowly slows the other side down; nothing is gathered. What always holds: `done` or `failed` is
- * called once, and no connection is left behind: a browser that goes takes the request to its server with it, and a server that breaks
- * off in its answer has the browser's connection broken, so that half an answer is seen to be one.
+ * Both bodies stream, and whoever reads slowly slows the other side down; nothing is gathered.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { responseHeaders, trailers } from '../headers.ts'
 import type { AnswerHead, Kind } from './answer-parser.ts'
-import type { Asking, Connection, Failure } from './connection.ts'
-import type { Copies } from './copies.ts'
+import type { Asking } from './connection.ts'
+import { type Copies, isFull } from './copies.ts'
 import { lingerAfter } from './early-answer.ts'
-
-/** How it ended for `hub/proxy.ts`. */
-export interface Outcome {
-  /** The answer has been given, or nobody is there to take it. */
-  done(): void
-  /** Nothing has been answered. */
-  failed(failure: Failure): void
-}
+import { OnBehalf, type Outcome } from './on-behalf.ts'
 
 export interface Answering extends Outcome {
   /** An answer begins. */
@@ -26,10 +17,8 @@ export interface Answering extends Outcome {
 }
 
 const smallBytes = 8 * 1024
-/** Bytes that may wait for the browser: several of the pieces in which they come leave in one write. */
-const mostWaiting = 512 * 1024
 
-export class Exchange implements Asking {
+export class Exchange extends OnBehalf implements Asking {
   readonly kind: Kind
   readonly head: string
   readonly body: Asking['body']
@@ -37,7 +26,6 @@ export class Exchange implements Asking {
   readonly #prefix: string
   readonly #outcome: Answering
   readonly #copies: Copies
-  #connection: Connection | undefined
   /** Bytes of the body that are still to come; below 0 where that is not known. */
   #left = -1
   #isFlushed = false
@@ -52,6 +40,7 @@ export class Exchange implements Asking {
     response: ServerResponse,
     { head, prefix, copies, outcome }: { head: string; prefix: string; copies: Copies; outcome: Answering },
   ) {
+    super(response, outcome)
     this.kind = request.method === 'HEAD' ? 'head' : 'usual'
     this.head = head
     this.body = bodyOf(request)
@@ -61,20 +50,6 @@ export class Exchange implements Asking {
     this.#copies = copies
     // What is written to a browser that has gone is told here, and means nothing.
     response.on('error', ignore)
-  }
-
-  /** The browser has gone. */
-  abandon(): void {
-    const connection = this.#connection
-    if (!connection) return
-    this.#connection = undefined
-    connection.abandon()
-    this.#outcome.done()
-  }
-
-  onConnection(connection: Connection): void {
-    this.#connection = connection
-    if (this.#response.destroyed) this.abandon()
   }
 
   onHead({ status, reason, headers, length = -1 }: AnswerHead): void {
@@ -97,13 +72,12 @@ export class Exchange implements Asking {
     }
     if (this.#left > 0) this.#left -= piece.length
     this.#isFlushed = true
-    // Node.js says 'enough' to every big piece, though the kernel has taken it already.
-    if (this.#copies.write(response, piece) || response.writableLength <= mostWaiting || this.#isPaused) return
+    if (this.#copies.write(response, piece) || !isFull(response) || this.#isPaused) return
     this.#isPaused = true
-    this.#connection?.pause()
+    this.connection?.pause()
     response.once('drain', () => {
       this.#isPaused = false
-      this.#connection?.resume()
+      this.connection?.resume()
     })
   }
 
@@ -119,23 +93,15 @@ export class Exchange implements Asking {
       if (late.length > 0) response.addTrailers(trailers(late))
       response.end()
     }
-    this.#connection = undefined
-    this.#outcome.done()
+    this.finish()
   }
 
   onUpgrade(): void {
     // Only who asks for it as a WebSocket is answered so (hub/proxy/answer-parser.ts).
   }
 
-  onError(failure: Failure): void {
-    this.#connection = undefined
-    if (this.#response.headersSent) {
-      // Half an answer cannot be mended.
-      this.#response.destroy()
-      this.#outcome.done()
-    } else {
-      this.#outcome.failed(failure)
-    }
+  protected isAnswered(): boolean {
+    return this.#response.headersSent
   }
 }
 

@@ -7,17 +7,18 @@ import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { responseHeaders } from '../headers.ts'
 import type { AnswerHead } from './answer-parser.ts'
-import type { Asking, Connection, Failure, ServerEnd } from './connection.ts'
+import type { Asking, ServerEnd } from './connection.ts'
 import type { Copies } from './copies.ts'
-import { type Outcome, printable } from './exchange.ts'
+import { printable } from './exchange.ts'
 import { headText } from './head-text.ts'
 import { Tunnel } from './joined.ts'
+import { OnBehalf, type Outcome } from './on-behalf.ts'
 
 export interface Joining extends Outcome {
   joined(tunnel: Tunnel): void
 }
 
-export class Handshake implements Asking {
+export class Handshake extends OnBehalf implements Asking {
   readonly kind = 'upgrade'
   readonly head: string
   readonly body = undefined
@@ -26,8 +27,7 @@ export class Handshake implements Asking {
   readonly #prefix: string
   readonly #outcome: Joining
   readonly #copies: Copies
-  readonly #resume = () => this.#connection?.resume()
-  #connection: Connection | undefined
+  readonly #resume = () => this.connection?.resume()
   #isAnswered = false
 
   /**
@@ -39,6 +39,7 @@ export class Handshake implements Asking {
     rest: Buffer,
     { head, prefix, copies, outcome }: { head: string; prefix: string; copies: Copies; outcome: Joining },
   ) {
+    super(browser, outcome)
     this.#browser = browser
     this.#rest = rest
     this.head = head
@@ -47,22 +48,8 @@ export class Handshake implements Asking {
     this.#copies = copies
   }
 
-  /** The browser has gone. */
-  abandon(): void {
-    const connection = this.#connection
-    if (!connection) return
-    this.#connection = undefined
-    connection.abandon()
-    this.#outcome.done()
-  }
-
-  onConnection(connection: Connection): void {
-    this.#connection = connection
-    if (this.#browser.destroyed) this.abandon()
-  }
-
   onUpgrade({ status, headers }: AnswerHead, server: ServerEnd, rest: Buffer): void {
-    this.#connection = undefined
+    this.connection = undefined
     this.#write(status, STATUS_CODES[status] ?? '', responseHeaders(headers, this.#prefix, true))
     this.#outcome.joined(
       new Tunnel({ browser: this.#browser, fromBrowser: this.#rest, server, fromServer: rest, copies: this.#copies }),
@@ -77,7 +64,7 @@ export class Handshake implements Asking {
   }
 
   onBody(piece: Buffer): void {
-    if (!this.#copies.write(this.#browser, piece)) this.#connection?.pause()
+    if (!this.#copies.write(this.#browser, piece)) this.connection?.pause()
   }
 
   onLull(): void {
@@ -85,19 +72,12 @@ export class Handshake implements Asking {
   }
 
   onEnd(): void {
-    this.#connection = undefined
     this.#browser.end()
-    this.#outcome.done()
+    this.finish()
   }
 
-  onError(failure: Failure): void {
-    this.#connection = undefined
-    if (this.#isAnswered) {
-      this.#browser.destroy()
-      this.#outcome.done()
-    } else {
-      this.#outcome.failed(failure)
-    }
+  protected isAnswered(): boolean {
+    return this.#isAnswered
   }
 
   #write(status: number, reason: string, headers: readonly string[]): void {

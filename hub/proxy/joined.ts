@@ -8,14 +8,11 @@
 import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
 import type { ServerEnd } from './connection.ts'
-import type { Copies } from './copies.ts'
+import { type Copies, isFull } from './copies.ts'
 import { closeFrame, FrameEnds } from './frames.ts'
 
 /** How long the one may take to accept what the other has said last, and to say its own last. Whoever does neither would be kept for ever. */
 const farewellMs = 30_000
-
-/** Bytes that may wait for one side: several of the pieces in which they come leave in one write. */
-const mostWaiting = 512 * 1024
 
 /** RFC 6455, section 7.4.1: 'going away'. JupyterLab opens a new one, as after every end. */
 const goingAway = closeFrame(1001, 'the server has stopped')
@@ -78,15 +75,14 @@ export class Tunnel {
     // The browser listens to nothing that comes behind the word that the hub goes.
     if (this.#hasLeft) return
     this.#toBrowser.take(chunk)
-    // Node.js says 'enough' to every big piece, though the kernel has taken it already.
-    if (!this.#copies.write(this.#browser, chunk) && this.#browser.writableLength > mostWaiting) this.#server.pause()
+    if (!this.#copies.write(this.#browser, chunk) && isFull(this.#browser)) this.#server.pause()
     this.#leaveBetweenFrames()
   }
 
   /** From the browser to the server. */
   give(chunk: Buffer): void {
     this.#toServer.take(chunk)
-    if (!this.#server.write(chunk) && this.#server.writableLength > mostWaiting) this.#browser.pause()
+    if (!this.#server.write(chunk) && isFull(this.#server)) this.#browser.pause()
     if (this.#hasLeft && this.#toServer.isOver()) this.#server.end()
   }
 
