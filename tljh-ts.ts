@@ -59,7 +59,7 @@ const commands: Record<string, (args: string[]) => Promise<number | undefined>> 
   'self-test': async args => (await import('./spawner/self-test.ts')).runSelfTest(args, surroundings),
   /** For the compile cache (installer/compile-cache.ts): reads a service's code, and does nothing with it. */
   async load([service]) {
-    await (service === 'hub' ? import('./hub/hub.ts') : import('./spawner/spawner.ts'))
+    await (service === 'hub' ? import('./hub/every-module.ts') : import('./spawner/spawner.ts'))
     return undefined
   },
   /** For `upgrade`: what a version that is not in force yet can tell of itself. */

@@ -97,6 +97,8 @@ export async function createApp(
     forceCloseConnections: false,
     return503OnClosing: false,
     routerOptions: { ignoreTrailingSlash: false },
+    // No answer has a schema; what makes programs of such takes 2 MB.
+    schemaController: { compilersFactory: { buildSerializer: () => () => JSON.stringify } },
   })
 
   app.addHook('onRoute', ({ method, url }) => {

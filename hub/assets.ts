@@ -4,7 +4,8 @@
  *
  * They are read once, at start, and served from memory: an upgrade that takes this version's folder away while
  * the old hub still answers breaks no page. Browsers get the scripts in JavaScript, by removing the types from
- * `hub/browser/*.ts`; there is no build step, and line numbers in a browser's console are those of the source.
+ * `hub/browser/*.ts`, so that line numbers in a browser's console are those of the source. A release has them without
+ * types already (installer/release/tree.ts): what takes them out stays in a process that has used it, with 20 MB.
  *
  * An asset's address carries its `etag`, which changes with its content, so it may be cached for ever. A name that is
  * not a key of the map does not exist: no path is ever made from a request.
@@ -12,7 +13,7 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { stripTypeScriptTypes } from 'node:module'
-import { extname, join } from 'node:path'
+import { extname, join, parse } from 'node:path'
 import { createModules } from './modules.ts'
 
 export interface Asset {
@@ -54,10 +55,11 @@ function scripts(folder: string): Assets {
     return made.etag
   }
   const modules = createModules(serve)
-  for (const name of readdirSync(folder)) {
-    if (extname(name) !== '.ts') continue
-    const script = stripTypeScriptTypes(readFileSync(join(folder, name), 'utf8'))
-    serve(name.replace(/\.ts$/, '.js'), modules.link(script))
+  for (const file of readdirSync(folder)) {
+    const { name, ext } = parse(file)
+    if (ext !== '.ts' && ext !== '.js') continue
+    const source = readFileSync(join(folder, file), 'utf8')
+    serve(`${name}.js`, modules.link(ext === '.ts' ? stripTypeScriptTypes(source) : source))
   }
   return assets
 }

@@ -30,7 +30,7 @@ Says whether this version could run here, and what it would do. For tljh-ts upgr
 `
 
 /** What two services load. The hub's code leans on none of it, and names it by its path alone. */
-const services = ['hub/hub.ts', 'spawner/spawner.ts', 'spawner/this-machine.ts']
+const services = ['hub/every-module.ts', 'spawner/spawner.ts', 'spawner/this-machine.ts']
 
 export async function runCheckVersion(args: readonly string[], { layout, streams }: Surroundings): Promise<number> {
   const text = { type: 'string' } as const

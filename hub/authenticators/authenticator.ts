@@ -28,12 +28,16 @@ export interface PasswordAuthenticator {
   authenticate(typed: Typed, user: UserName | undefined): Promise<UserName | undefined>
 }
 
-export interface ExternalAuthenticator {
+export interface ExternalAuthenticator extends ExternalFlow {
   kind: AuthenticatorKind
   /** On the button, as in 'Log in with GitHub'. */
   readonly label: string
   /** The hub's own address for coming back, where the configuration names it. */
   readonly callback: string | undefined
+}
+
+/** There and back. */
+export interface ExternalFlow {
   /**
    * The address at the provider to send the browser to, and what is kept in the browser meanwhile (state, nonce and code
    * verifier; the caller seals it). `callback` is the hub's own address, as the browser sees it. `isFresh` asks the provider to ask for the

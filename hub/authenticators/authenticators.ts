@@ -1,14 +1,14 @@
 /** The ways in that the configuration names, at this moment and in its order. */
 import type { AuthenticatorKind } from '../../config/authenticators.ts'
 import type { Config } from '../../config/config.ts'
+import { isOAuthKind, type OAuthKind } from '../../config/oauth-admission.ts'
 import { installedLayout } from '../../config/paths.ts'
 import type { Passwords } from '../passwords.ts'
-import type { ExternalAuthenticator, PasswordAuthenticator } from './authenticator.ts'
-import { github } from './github.ts'
+import type { ExternalAuthenticator, ExternalFlow, PasswordAuthenticator } from './authenticator.ts'
 import { ldap } from './ldap.ts'
-import { openIdConnect } from './openid-connect.ts'
 import { pam } from './pam.ts'
-import { createProviderClients } from './provider-client.ts'
+import type { ProviderClients } from './provider-client.ts'
+import { clientOf, labelOf, type OpenIdKind } from './providers.ts'
 import { sharedPassword } from './shared-password.ts'
 import { storedPasswords } from './stored-password.ts'
 
@@ -39,23 +39,35 @@ export function createAuthenticators(options: AuthenticatorsOptions): Authentica
     ldap: ldap(options),
     pam: pam({ pamSocket: installedLayout.pamSocket, ...options }),
   }
-  const openId = { ...options, clients: createProviderClients() }
-  const externalKinds: Partial<Record<AuthenticatorKind, ExternalAuthenticator>> = {
-    oidc: openIdConnect('oidc', openId),
-    github: github(options),
-    google: openIdConnect('google', openId),
-    microsoft: openIdConnect('microsoft', openId),
-    gitlab: openIdConnect('gitlab', openId),
-    auth0: openIdConnect('auth0', openId),
-    cognito: openIdConnect('cognito', openId),
-    cilogon: openIdConnect('cilogon', openId),
-    keycloak: openIdConnect('keycloak', openId),
+  // Most hubs have no such way, and what leads there and back is big.
+  let clients: ProviderClients | undefined
+  const openIdFlow = async (kind: OpenIdKind) => {
+    const [{ openIdConnect }, { createProviderClients }] = await Promise.all([
+      import('./openid-connect.ts'),
+      import('./provider-client.ts'),
+    ])
+    clients ??= createProviderClients()
+    return openIdConnect(kind, { ...options, clients })
   }
-  const named = <Kind>(known: Partial<Record<AuthenticatorKind, Kind>>) =>
-    options.config().auth.kinds.flatMap(kind => known[kind] ?? [])
+  const external = (kind: OAuthKind): ExternalAuthenticator => {
+    const flow = async (): Promise<ExternalFlow> =>
+      kind === 'github' ? (await import('./github.ts')).github(options) : openIdFlow(kind)
+    return {
+      kind,
+      get label() {
+        return labelOf(kind, options.config().auth.options)
+      },
+      get callback() {
+        return clientOf(kind, options.config().auth.options).callback
+      },
+      begin: async (...given) => (await flow()).begin(...given),
+      complete: async (...given) => (await flow()).complete(...given),
+    }
+  }
+  const inForce = () => options.config().auth.kinds
   return {
-    forPasswords: () => named(passwordKinds),
-    external: () => named(externalKinds),
-    isExternal: kind => Object.hasOwn(externalKinds, kind),
+    forPasswords: () => inForce().flatMap(kind => passwordKinds[kind] ?? []),
+    external: () => inForce().flatMap(kind => (isOAuthKind(kind) ? [external(kind)] : [])),
+    isExternal: isOAuthKind,
   }
 }

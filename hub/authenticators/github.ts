@@ -14,25 +14,18 @@ import {
 } from 'openid-client'
 import type { Config } from '../../config/config.ts'
 import { ProblemError } from '../../problem.ts'
-import type { ExternalAuthenticator } from './authenticator.ts'
+import type { ExternalFlow } from './authenticator.ts'
 import { clientFor, providerProblem } from './provider-client.ts'
 import { clientOf, labelOf, lowered } from './providers.ts'
 
 /** 100 a page is the most that GitHub gives; nobody is in thousands. */
 const mostPages = 10
 
-export function github({ config }: { config: () => Config }): ExternalAuthenticator {
+export function github({ config }: { config: () => Config }): ExternalFlow {
   const label = () => labelOf('github', config().auth.options)
   const server = () => serverOf(config().auth.options)
 
   return {
-    kind: 'github',
-    get label() {
-      return label()
-    },
-    get callback() {
-      return clientOf('github', config().auth.options).callback
-    },
     async begin(callback, { isFresh }) {
       const { client, scopes, parameters } = server()
       const kept: Kept = { state: randomState(), verifier: randomPKCECodeVerifier() }

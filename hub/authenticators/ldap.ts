@@ -12,7 +12,7 @@ import { bindTemplates, directorySections, type LdapOptions, usernamePattern } f
 import { isUserName, type UserName } from '../../config/names.ts'
 import { ProblemError } from '../../problem.ts'
 import type { PasswordAuthenticator } from './authenticator.ts'
-import { type Directory, openDirectory } from './ldap-connection.ts'
+import type { Directory } from './ldap-connection.ts'
 
 export interface LdapAuthenticatorOptions {
   config: () => Config
@@ -62,6 +62,7 @@ async function identify(
   config: Config,
   log: (line: string) => void,
 ): Promise<UserName | undefined> {
+  const { openDirectory } = await import('./ldap-connection.ts')
   using directory = await openDirectory(options)
   const found = options.lookup_dn ? await lookUp(directory, options, typed, log) : { dn: '', name: typed }
   const person = await bindAs(directory, options, found, password)

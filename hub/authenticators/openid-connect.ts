@@ -18,16 +18,16 @@ import {
 } from 'openid-client'
 import type { Config } from '../../config/config.ts'
 import { ProblemError } from '../../problem.ts'
-import type { ExternalAuthenticator } from './authenticator.ts'
+import type { ExternalFlow } from './authenticator.ts'
 import { descriptionProblem, type ProviderClients, providerProblem } from './provider-client.ts'
-import { type Claims, labelOf, type OpenIdKind, type Provider, providerOf } from './providers.ts'
+import { type Claims, type OpenIdKind, type Provider, providerOf } from './providers.ts'
 
 export interface ExternalOptions {
   config: () => Config
   clients: ProviderClients
 }
 
-export function openIdConnect(kind: OpenIdKind, { config, clients }: ExternalOptions): ExternalAuthenticator {
+export function openIdConnect(kind: OpenIdKind, { config, clients }: ExternalOptions): ExternalFlow {
   const provider = () => providerOf(kind, config().auth.options)
   const clientOf = ({ issuer, client, label }: Provider) =>
     clients.discover(issuer, client).catch((error: unknown) => {
@@ -35,13 +35,6 @@ export function openIdConnect(kind: OpenIdKind, { config, clients }: ExternalOpt
     })
 
   return {
-    kind,
-    get label() {
-      return labelOf(kind, config().auth.options)
-    },
-    get callback() {
-      return provider().client.callback
-    },
     async begin(callback, { isFresh }) {
       const asked = provider()
       const client = await clientOf(asked)

@@ -5,7 +5,8 @@
  * Nothing of the tests, of the making of releases, or of the machine where it was made. Owners, modes and times are set
  * when it is packed (archive.ts).
  */
-import { cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { stripTypeScriptTypes } from 'node:module'
 import { dirname, join } from 'node:path'
 import { runOrStop } from './programs.ts'
 import type { Arch } from './tools.ts'
@@ -15,6 +16,8 @@ const product = [
   ...[/^[\w-]+\.ts$/, /^package\.json$/, /^(LICENSE|README\.md|CHANGELOG\.md)$/, /^docs\/.+\.md$/],
   ...[/^(config|hub|spawner|systemd)\//, /^installer\/(?!release\/|install\.sh$)/],
 ]
+
+const pageScript = /^hub\/browser\/.+\.ts$/
 
 /** In node_modules, what is for other programmers: types, source maps, and whole folders right below a package. */
 const forProgrammers = {
@@ -42,11 +45,13 @@ export async function productFiles(checkout: string, environment: NodeJS.Process
   return files.filter(file => product.some(pattern => pattern.test(file)) && !gone.has(file)).toSorted()
 }
 
-/** Copies the product's files from the checkout into `folder`. */
+/** Copies the product's files from the checkout into `folder`; scripts of pages without their types, as hub/assets.ts serves them. */
 export async function placeProduct(checkout: string, files: readonly string[], folder: string): Promise<void> {
   for (const file of files) {
-    await mkdir(dirname(join(folder, file)), { recursive: true })
-    await cp(join(checkout, file), join(folder, file), { verbatimSymlinks: true })
+    const target = join(folder, file)
+    await mkdir(dirname(target), { recursive: true })
+    if (!pageScript.test(file)) await cp(join(checkout, file), target, { verbatimSymlinks: true })
+    else await writeFile(`${target.slice(0, -2)}js`, stripTypeScriptTypes(await readFile(join(checkout, file), 'utf8')))
   }
 }
 

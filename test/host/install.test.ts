@@ -187,7 +187,28 @@ test('from nothing but a release: the network goes, a kill comes, and the class 
   assert.equal((await prof.logIn('prof', password)).status, 302)
   assert.notEqual((await visit(`http://${host.address}`).logIn('dean', '')).status, 302)
   await prof.startServer()
+  await hasNoTypesToTakeOut(host)
 })
+
+/** Node.js's program for that stays where it was once loaded, with 20 MB. */
+async function hasNoTypesToTakeOut(host: Host): Promise<void> {
+  await host.run(['systemctl', 'kill', '--kill-whom=main', '--signal=USR1', 'tljh-hub'])
+  const [node = ''] = PLACED
+  const ask = `
+    const list = () => fetch('http://127.0.0.1:9229/json/list').catch(() => setTimeout(100).then(list))
+    const [{ webSocketDebuggerUrl }] = await (await list()).json()
+    const socket = new WebSocket(webSocketDebuggerUrl)
+    const params = { expression: 'process.moduleLoadList.join()' }
+    socket.onopen = () => socket.send(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params }))
+    socket.onmessage = ({ data }) => {
+      console.log(JSON.parse(data).result.result.value)
+      process.exit()
+    }`
+  const program = `import { setTimeout } from 'node:timers/promises';${ask}`
+  const { stdout } = await host.run([node, '--input-type=module', '--eval', program], { timeoutMs: 30_000 })
+  assert.match(stdout, /internal\/modules\/typescript/)
+  assert.doesNotMatch(stdout, /amaro/)
+}
 
 /** The service finds all of its code in the compile cache, and can change nothing there. */
 async function isPrepared(host: Host, service: string, account: string): Promise<void> {

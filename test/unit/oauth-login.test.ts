@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { type Config, parseConfig } from '../../config/config.ts'
-import type { ExternalAuthenticator } from '../../hub/authenticators/authenticator.ts'
+import type { ExternalFlow } from '../../hub/authenticators/authenticator.ts'
 import { github } from '../../hub/authenticators/github.ts'
 import { openIdConnect } from '../../hub/authenticators/openid-connect.ts'
 import { createProviderClients } from '../../hub/authenticators/provider-client.ts'
@@ -55,7 +55,7 @@ async function setUp(t: TestContext, { options = '', kind = 'oidc' }: Options = 
   }
 }
 
-async function outcome(way: ExternalAuthenticator) {
+async function outcome(way: ExternalFlow) {
   try {
     const { address, kept } = await way.begin(callback, { isFresh: false })
     return await way.complete(await comeBack(address), kept)
