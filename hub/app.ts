@@ -22,6 +22,7 @@ import { externalLoginRoutes } from './external-login.ts'
 import { createGate } from './gate.ts'
 import { metricsRoutes } from './metrics/routes.ts'
 import type { Origins } from './origins.ts'
+import { bodyOf } from './proxy/exchange.ts'
 import { crossOrigin, noPage } from './refusals.ts'
 import { secondStepRoutes } from './second-step.ts'
 import { signUpRoutes } from './sign-up.ts'
@@ -42,6 +43,8 @@ const serverOptions: ServerOptions = {
   connectionsCheckingInterval: 5_000,
   keepAliveTimeout: 75_000,
   noDelay: true,
+  // What says that it has no body is not a stream that has to come to its end first: a twentieth of the work of a request.
+  optimizeEmptyRequests: true,
   // Programs offer h2c in passing; what is not taken up is a request like any other.
   shouldUpgradeCallback: request => request.headers.upgrade?.toLowerCase() === 'websocket',
 }
@@ -185,6 +188,7 @@ function hintAtTls({ config }: Hub, { raw }: FastifyRequest, reply: FastifyReply
 
 /** Whoever sends a body that never ends is cut off, whether it was answered meanwhile or not. */
 async function refuseSlow({ raw }: FastifyRequest): Promise<void> {
+  if (!bodyOf(raw)) return
   const timer = setTimeout(() => {
     if (!raw.complete) raw.destroy()
   }, slowestRequestMs)

@@ -89,7 +89,8 @@ export function createGate(hub: Hub): Gate {
     way.session = session
     way.owner = owner
     way.live = connection
-    connection.once('close', () => {
+    // `on`, because `once` is another function for each, and close comes once.
+    connection.on('close', () => {
       // The next request on the connection can have begun.
       if (way.live === connection) way.live = undefined
     })

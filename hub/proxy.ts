@@ -178,7 +178,7 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
       const exchange = new Exchange(request, response, { head, prefix, copies, outcome })
       const isRepeatable = exchange.body === undefined && repeatable.has(request.method ?? '')
       const again = repeater(owner, exchange, isRepeatable, response)
-      response.once('close', () => {
+      response.on('close', () => {
         if (servers.get(owner)?.withdraw(exchange)) outcome.done()
         else exchange.abandon()
       })

@@ -7,8 +7,6 @@
  * Texts have one character a byte. Header lists are as Node's `rawHeaders`: name, value, name, value.
  */
 
-import { unfit } from './head-text.ts'
-
 export interface AnswerHead {
   /** From 100 on. */
   status: number
@@ -269,7 +267,8 @@ function framingName(name: string): string | undefined {
   return length === 14 || length === 17 || length === 10 ? name.toLowerCase() : undefined
 }
 
-const token = /^[!#$%&'*+.^_`|~0-9a-z-]+$/i
+/** A name, and what a value may hold (RFC 9110, section 5). */
+const field = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*$/
 
 /** Reads `Name: value` from lines. */
 function readFields(text: string, from: number, into: string[]): void {
@@ -277,12 +276,9 @@ function readFields(text: string, from: number, into: string[]): void {
     let end = text.indexOf(lineEnd, at)
     if (end < 0) end = text.length
     const line = text.slice(at, end)
+    if (!field.test(line)) throw new Error('one of its headers is none')
     const colon = line.indexOf(':')
-    // Of a line without one, the name is empty, which is none.
-    const name = line.slice(0, Math.max(colon, 0))
-    const value = trimmed(line, colon + 1)
-    if (!token.test(name) || unfit.test(value)) throw new Error('one of its headers is none')
-    into.push(name, value)
+    into.push(line.slice(0, colon), trimmed(line, colon + 1))
     at = end + lineEnd.length
   }
 }

@@ -1,7 +1,7 @@
 /** The head of a message as it is written (RFC 9112), request or answer. */
 
 /** What no header may hold; also what would be cut to one of those when it is written as a byte. */
-export const unfit = /[^\t\x20-\x7e\x80-\xff]/
+const unfit = /[^\t\x20-\x7e\x80-\xff]/
 
 /**
  * One character a byte.
