@@ -9,15 +9,18 @@
  *   proxy.ws-open       milliseconds until a new WebSocket is open
  *   proxy.idle-memory   memory of the process with 10 000 idle WebSockets
  *
- * Ours is the hub as it is installed, with real sessions of people whose servers run; behind it, as behind the others, an upstream
+ * Ours is the hub as a release installs it, with real sessions of people whose servers run; behind it, as behind the others, an upstream
  * stands in the place of Jupyter, on the sockets of those servers (peers/upstream.ts). The others know no sessions, and let everybody in.
  */
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
+import { CHECKOUT } from '../host/cache.ts'
 import { claiming } from '../host/classroom.ts'
 import { defaultLayers, type Host } from '../host/host.ts'
+import { makeRelease } from '../host/placed.ts'
 import { bootProduct, checkoutProgram } from '../host/product.ts'
 import { visit } from '../host/visitor.ts'
 import { type Benchmark, type Comparison, median } from './measure/benchmark.ts'
@@ -39,6 +42,8 @@ const OPENED = 200
 /** What has grown under the load before is given back when it is quiet, or never. */
 const SETTLE_MS = 30_000
 const UPSTREAM_PORT = 9000
+const UPSTREAM = 'test/bench/peers/upstream.ts'
+const LOAD = 'test/bench/measure/load.ts'
 const PASSWORD = 'a horse that stays correct'
 const users = Array.from({ length: USERS }, (_, index) => `user${index + 1}`)
 const CONFIG = `${claiming}users:\n  allowed: [${users.join(', ')}]\n`
@@ -58,7 +63,9 @@ interface Measure {
 export const benchmark: Benchmark = {
   async run({ rounds, cleanup, report }) {
     const layers = [...defaultLayers(), proxiesLayer()]
-    const { host, url } = cleanup.use(await bootProduct({ config: CONFIG, layers, report }))
+    const release = cleanup.use(await makeRelease())
+    const { host, url } = cleanup.use(await bootProduct({ config: CONFIG, layers, release, report }))
+    await putPrograms(host)
     report(`starting ${USERS} servers`)
     const visits: Visit[] = []
     for (const user of users) visits.push(await enter(url, user))
@@ -144,11 +151,16 @@ async function enter(url: string, user: string): Promise<Visit> {
   return { path: `/user/${user}`, cookie: visitor.headersFor(`/user/${user}/`).cookie ?? '' }
 }
 
+/** A release has no programs of ours for measuring. */
+async function putPrograms(host: Host): Promise<void> {
+  for (const path of [UPSTREAM, LOAD, 'test/bench/measure/benchmark.ts']) {
+    await host.writeFile(checkoutProgram(path).at(-1) ?? '', readFileSync(join(CHECKOUT, path), 'utf8'))
+  }
+}
+
 async function putUpstream(host: Host, cleanup: AsyncDisposableStack): Promise<void> {
   const sockets = users.map(user => `/run/tljh/users/${user}/socket`)
-  const server = cleanup.use(
-    await host.start([...checkoutProgram('test/bench/peers/upstream.ts'), String(UPSTREAM_PORT), ...sockets]),
-  )
+  const server = cleanup.use(await host.start([...checkoutProgram(UPSTREAM), String(UPSTREAM_PORT), ...sockets]))
   const isUp = new Promise<void>(resolve => server.stdout.once('data', () => resolve()))
   const isDown = server.ended.then(code => Promise.reject(new Error(`the upstream ended with ${code}`)))
   isDown.catch(() => undefined)
@@ -230,7 +242,7 @@ async function requestRate(
 }
 
 async function load(host: Host, order: Order): Promise<Seen> {
-  const { stdout } = await host.run(checkoutProgram('test/bench/measure/load.ts'), {
+  const { stdout } = await host.run(checkoutProgram(LOAD), {
     input: `${JSON.stringify(order)}\n`,
     timeoutMs: 60_000,
   })
@@ -241,7 +253,7 @@ async function load(host: Host, order: Order): Promise<Seen> {
 async function idleMemory(host: Host, at: Contestant, visits: readonly Visit[]): Promise<number> {
   const memory = async () => (await footprint(host, [units[at]]).bytes()) / MB
   const before = await memory()
-  await using client = await host.start(checkoutProgram('test/bench/measure/load.ts'))
+  await using client = await host.start(checkoutProgram(LOAD))
   const order: Order = { kind: 'hold', port: ports[at], visits, count: HELD }
   client.stdin.write(`${JSON.stringify(order)}\n`)
   const lines = createInterface({ input: client.stdout })[Symbol.asyncIterator]()

@@ -43,6 +43,22 @@ test('a login, a refusal and a logout are there, in their order, with who, from 
   assert.match(shown, /^\d{4}-\d\d-\d\d .* UTC +login-refused +login refused \(LOGIN_REFUSED\) from [\d.]+ for "bob"$/m)
 })
 
+test('a quiet hub keeps no thread for entries, and writes the next one all the same', async () => {
+  const { host, url } = classroom
+  const refuse = async (name: string) => {
+    await visit(url).logIn(name, 'not a password')
+    await until(({ kind, who }) => kind === 'login-refused' && who === name)
+  }
+  const hasThread = async () => {
+    const comms = 'cat /proc/$(systemctl show --property=MainPID --value tljh-hub)/task/*/comm'
+    return /^WorkerThread/m.test((await host.run(['sh', '-c', comms])).stdout)
+  }
+  await refuse('dora')
+  assert.ok(await hasThread())
+  while (await hasThread()) await delay(200)
+  await refuse('emil')
+})
+
 test('a change of the configuration is there with who made it and what it does, on the command line and by hand', async () => {
   const { host } = classroom
   await host.run([...TLJH_TS, 'config', 'add-item', 'users.allowed', 'cleo'])
