@@ -29,8 +29,9 @@ export function giveMemoryBack(): void {
   const look = () => {
     const { utilization } = performance.eventLoopUtilization(before)
     before = performance.eventLoopUtilization()
-    quietLooks = utilization > quietShare ? 0 : quietLooks + 1
-    if (quietLooks < (left === 0 ? 1 : restLooks) || process.memoryUsage.rss() < left * growth) return
+    const isWorthIt = utilization <= quietShare && process.memoryUsage.rss() >= left * growth
+    quietLooks = isWorthIt ? quietLooks + 1 : 0
+    if (quietLooks < (left === 0 ? 1 : restLooks)) return
     collect({ type: 'major', execution: 'sync', flavor: 'last-resort' })
     left = process.memoryUsage.rss()
     quietLooks = 0

@@ -5,6 +5,7 @@
  * is a `ProblemError` thrown where it is known, and turned here into a page for people or JSON for programs.
  */
 import { createServer, type RequestListener, type ServerOptions } from 'node:http'
+import { Readable } from 'node:stream'
 import cookie from '@fastify/cookie'
 import formbody from '@fastify/formbody'
 import helmet, { type FastifyHelmetOptions } from '@fastify/helmet'
@@ -107,6 +108,8 @@ export async function createApp(
   app.addHook('onRoute', ({ method, url }) => {
     for (const one of [method].flat()) onRoute({ method: one, url })
   })
+  // node:http never says of a request without a body that it has ended (`optimizeEmptyRequests`), and what names a type is waited for.
+  app.addHook('preParsing', async ({ raw }, _reply, payload) => (bodyOf(raw) ? payload : Readable.from([])))
   app.setErrorHandler((error, request, reply) => answerProblem(hub, error, request, reply))
   app.setNotFoundHandler((request, reply) => answerProblem(hub, noPage(), request, reply))
 

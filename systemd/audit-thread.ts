@@ -35,21 +35,24 @@ export function createAuditThread(): AuditWriter {
 
   function end(): void {
     // The next may be there before this one is gone.
-    worker?.removeAllListeners()
+    worker?.removeAllListeners().on('error', () => undefined)
     void worker?.terminate()
     worker = undefined
   }
 
-  return lines => {
-    answer = Promise.withResolvers()
+  return async lines => {
     clearTimeout(idle)
+    // Throws where the machine has no room for another thread.
     const writer = thread()
+    answer = Promise.withResolvers()
     // Nobody ends before it is written, and nobody stays for a thread that has nothing to write.
     writer.ref()
     writer.postMessage(lines)
-    return answer.promise.finally(() => {
+    try {
+      await answer.promise
+    } finally {
       writer.unref()
       idle = setTimeout(end, idleMs).unref()
-    })
+    }
   }
 }

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { request as httpRequest } from 'node:http'
+import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Classroom, claiming, openClassroom, studentPassword } from './classroom.ts'
@@ -203,6 +205,22 @@ test('requests that are too big, malformed or of another kind are refused in wor
   assert.equal((await visit(classroom.url).request('/hub/%')).status, 400)
   const { stdout } = await classroom.host.run(['systemctl', 'show', '--value', '--property=NRestarts', 'tljh-hub'])
   assert.equal(stdout.trim(), '0')
+})
+
+test('a request that says of what kind its body is, and has none, is answered', async () => {
+  const { hostname, port } = new URL(classroom.url)
+  const json = 'application/json'
+  for (const [line, type, status] of [
+    ['POST /hub/login', 'application/x-www-form-urlencoded', 400],
+    ['POST /hub/login', json, 400],
+    ['DELETE /hub/nothing', json, 400],
+    ['OPTIONS /hub/nothing', 'text/plain', 404],
+    ['GET /hub/login', json, 200],
+  ] as const) {
+    const socket = connect(Number(port) || 80, hostname)
+    socket.write(`${line} HTTP/1.1\r\nHost: ${hostname}\r\nContent-Type: ${type}\r\nConnection: close\r\n\r\n`)
+    assert.equal(Number((await text(socket)).split(' ')[1]), status, `${line}, ${type}`)
+  }
 })
 
 test('an upload to a server streams, and one that breaks off harms nobody', async () => {

@@ -112,7 +112,7 @@ function twice(program, args, env) {
 /** Runs the program with our outputs, passes signals to it, and ends as it does. */
 function becomeProgram(program, args) {
   // Whatever way this process ends, the program hears of it and takes its hosts away.
-  const argv = ['--pdeathsig', 'TERM', NODE, program, ...args]
+  const argv = ['--pdeathsig', 'TERM', NODE, '--disable-warning=ExperimentalWarning', program, ...args]
   const child = spawn('setpriv', argv, { stdio: 'inherit', cwd: CHECKOUT })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
   child.on('exit', (code, signal) => {
