@@ -22,7 +22,6 @@ import { clientOf, labelOf, lowered } from './providers.ts'
 const mostPages = 10
 
 export function github({ config }: { config: () => Config }): ExternalFlow {
-  const label = () => labelOf('github', config().auth.options)
   const server = () => serverOf(config().auth.options)
 
   return {
@@ -59,7 +58,7 @@ export function github({ config }: { config: () => Config }): ExternalFlow {
           isWelcome: allowAll || (await isInOne(allowed, ask)),
         }
       } catch (error) {
-        throw providerProblem(error, label())
+        throw providerProblem(error, labelOf('github', config().auth.options))
       }
     },
   }

@@ -18,13 +18,11 @@ export interface Answering extends Outcome {
 
 const smallBytes = 8 * 1024
 
-export class Exchange extends OnBehalf implements Asking {
+export class Exchange extends OnBehalf<ServerResponse, Answering> implements Asking {
   readonly kind: Kind
   readonly head: string
   readonly body: Asking['body']
-  readonly #response: ServerResponse
   readonly #prefix: string
-  readonly #outcome: Answering
   readonly #copies: Copies
   /** Bytes of the body that are still to come; below 0 where that is not known. */
   #left = -1
@@ -44,9 +42,7 @@ export class Exchange extends OnBehalf implements Asking {
     this.kind = request.method === 'HEAD' ? 'head' : 'usual'
     this.head = head
     this.body = bodyOf(request)
-    this.#response = response
     this.#prefix = prefix
-    this.#outcome = outcome
     this.#copies = copies
     // What is written to a browser that has gone is told here, and means nothing.
     response.on('error', ignore)
@@ -54,14 +50,14 @@ export class Exchange extends OnBehalf implements Asking {
 
   onHead({ status, reason, headers, length = -1 }: AnswerHead): void {
     // Throws for what would break the answer: then nothing has been said yet.
-    this.#response.writeHead(status, printable(reason), responseHeaders(headers, this.#prefix))
-    this.#outcome.answered(status)
+    this.browser.writeHead(status, printable(reason), responseHeaders(headers, this.#prefix))
+    this.outcome.answered(status)
     this.#left = length
-    lingerAfter(this.#response)
+    lingerAfter(this.browser)
   }
 
   onBody(piece: Buffer): void {
-    const response = this.#response
+    const response = this.browser
     if (this.#left === piece.length) {
       this.#left = 0
       if (piece.length <= smallBytes) {
@@ -82,13 +78,13 @@ export class Exchange extends OnBehalf implements Asking {
   }
 
   onLull(): void {
-    if (this.#isFlushed || !this.#response.headersSent) return
+    if (this.#isFlushed || !this.browser.headersSent) return
     this.#isFlushed = true
-    this.#response.flushHeaders()
+    this.browser.flushHeaders()
   }
 
   onEnd(late: readonly string[]): void {
-    const response = this.#response
+    const response = this.browser
     if (!response.writableEnded) {
       if (late.length > 0) response.addTrailers(trailers(late))
       response.end()
@@ -101,7 +97,7 @@ export class Exchange extends OnBehalf implements Asking {
   }
 
   protected isAnswered(): boolean {
-    return this.#response.headersSent
+    return this.browser.headersSent
   }
 }
 

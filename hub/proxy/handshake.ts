@@ -18,14 +18,12 @@ export interface Joining extends Outcome {
   joined(tunnel: Tunnel): void
 }
 
-export class Handshake extends OnBehalf implements Asking {
+export class Handshake extends OnBehalf<Duplex, Joining> implements Asking {
   readonly kind = 'upgrade'
   readonly head: string
   readonly body = undefined
-  readonly #browser: Duplex
   readonly #rest: Buffer
   readonly #prefix: string
-  readonly #outcome: Joining
   readonly #copies: Copies
   readonly #resume = () => this.connection?.resume()
   #isAnswered = false
@@ -40,31 +38,29 @@ export class Handshake extends OnBehalf implements Asking {
     { head, prefix, copies, outcome }: { head: string; prefix: string; copies: Copies; outcome: Joining },
   ) {
     super(browser, outcome)
-    this.#browser = browser
     this.#rest = rest
     this.head = head
     this.#prefix = prefix
-    this.#outcome = outcome
     this.#copies = copies
   }
 
   onUpgrade({ status, headers }: AnswerHead, server: ServerEnd, rest: Buffer): void {
     this.connection = undefined
     this.#write(status, STATUS_CODES[status] ?? '', responseHeaders(headers, this.#prefix, true))
-    this.#outcome.joined(
-      new Tunnel({ browser: this.#browser, fromBrowser: this.#rest, server, fromServer: rest, copies: this.#copies }),
+    this.outcome.joined(
+      new Tunnel({ browser: this.browser, fromBrowser: this.#rest, server, fromServer: rest, copies: this.#copies }),
     )
-    this.#outcome.done()
+    this.outcome.done()
   }
 
   onHead({ status, reason, headers }: AnswerHead): void {
     this.#isAnswered = true
     this.#write(status, printable(reason), [...responseHeaders(headers, this.#prefix), 'Connection', 'close'])
-    this.#browser.on('drain', this.#resume)
+    this.browser.on('drain', this.#resume)
   }
 
   onBody(piece: Buffer): void {
-    if (!this.#copies.write(this.#browser, piece)) this.connection?.pause()
+    if (!this.#copies.write(this.browser, piece)) this.connection?.pause()
   }
 
   onLull(): void {
@@ -72,7 +68,7 @@ export class Handshake extends OnBehalf implements Asking {
   }
 
   onEnd(): void {
-    this.#browser.end()
+    this.browser.end()
     this.finish()
   }
 
@@ -81,6 +77,6 @@ export class Handshake extends OnBehalf implements Asking {
   }
 
   #write(status: number, reason: string, headers: readonly string[]): void {
-    this.#browser.write(headText(`HTTP/1.1 ${status} ${reason}`, headers), 'latin1')
+    this.browser.write(headText(`HTTP/1.1 ${status} ${reason}`, headers), 'latin1')
   }
 }

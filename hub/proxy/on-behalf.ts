@@ -20,15 +20,15 @@ interface Browser {
   destroy(): unknown
 }
 
-export abstract class OnBehalf {
+export abstract class OnBehalf<To extends Browser, Told extends Outcome> {
   /** As long as it asks. */
   protected connection: Connection | undefined
-  readonly #browser: Browser
-  readonly #outcome: Outcome
+  protected readonly browser: To
+  protected readonly outcome: Told
 
-  constructor(browser: Browser, outcome: Outcome) {
-    this.#browser = browser
-    this.#outcome = outcome
+  constructor(browser: To, outcome: Told) {
+    this.browser = browser
+    this.outcome = outcome
   }
 
   /** Whether the browser has been told anything. */
@@ -40,25 +40,25 @@ export abstract class OnBehalf {
     if (!connection) return
     this.connection = undefined
     connection.abandon()
-    this.#outcome.done()
+    this.outcome.done()
   }
 
   onConnection(connection: Connection): void {
     this.connection = connection
-    if (this.#browser.destroyed) this.abandon()
+    if (this.browser.destroyed) this.abandon()
   }
 
   onError(failure: Failure): void {
     this.connection = undefined
-    if (!this.isAnswered()) return void this.#outcome.failed(failure)
+    if (!this.isAnswered()) return void this.outcome.failed(failure)
     // Half an answer cannot be mended.
-    this.#browser.destroy()
-    this.#outcome.done()
+    this.browser.destroy()
+    this.outcome.done()
   }
 
   /** The connection is asked for nothing any more. */
   protected finish(): void {
     this.connection = undefined
-    this.#outcome.done()
+    this.outcome.done()
   }
 }
