@@ -27,12 +27,12 @@ import { createConfirmations } from './confirmations.ts'
 import { createDepartures } from './departures.ts'
 import { followConnections } from './drain.ts'
 import { createExternalIdentities } from './external-identities.ts'
+import { forAMoment } from './for-a-moment.ts'
 import { createFrontProxies } from './front-proxies.ts'
 import { listen, socketCount } from './listeners.ts'
 import { createLoginDesk } from './login.ts'
 import { createLogins } from './logins.ts'
 import { countEntries, createMetrics } from './metrics/metrics.ts'
-import { onceATurn } from './once-a-turn.ts'
 import { createOneTimeCodes } from './one-time-codes.ts'
 import { createOrigins } from './origins.ts'
 import { createPages } from './pages.ts'
@@ -66,7 +66,8 @@ export async function runHub(
     log(`the configuration file is not in force: ${problem.message}`),
   )
   // Each request asks several times.
-  const config = { ...file, current: onceATurn(file.current) }
+  const settings = forAMoment(file.current)
+  const config = { ...file, current: settings.get }
   const baseUrl = config.current().baseUrl
   const stateFile = join(layout.state, 'hub.sqlite')
   adoptState(stateFile)
@@ -84,6 +85,7 @@ export async function runHub(
   // One after the other: of two that overtake each other, the spawner would keep the older.
   let lastTelling: Promise<unknown> = Promise.resolve()
   servers.onConfig(() => {
+    settings.forget()
     const inForce = config.current()
     frontProxies.refresh()
     tls?.refresh()

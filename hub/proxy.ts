@@ -14,14 +14,14 @@ import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { shortUnixName, type UserName, unixName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
-import { type Forwarded, requestHeaders } from './headers.ts'
+import type { Forwarded } from './headers.ts'
 import type { Asking, Failure } from './proxy/connection.ts'
 import { Connections } from './proxy/connections.ts'
 import { Copies } from './proxy/copies.ts'
-import { type Answering, bodyOf, Exchange } from './proxy/exchange.ts'
+import { type Answering, Exchange } from './proxy/exchange.ts'
 import { Handshake, type Joining } from './proxy/handshake.ts'
-import { headText } from './proxy/head-text.ts'
 import type { Tunnel } from './proxy/joined.ts'
+import { handshakeHead, requestHead } from './proxy/request-head.ts'
 
 /** A request that may go where it wants to go. */
 export interface Passage extends Forwarded {
@@ -153,8 +153,8 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
 
   return {
     async request(passage, request, response) {
-      const { owner, prefix } = passage
-      const head = requestHead(passage, request)
+      const { owner, target, prefix } = passage
+      const head = requestHead(passage, target, request)
       const { promise, resolve, reject } = Promise.withResolvers<void>()
       enter(owner)
       const outcome: Answering = {
@@ -187,8 +187,8 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
     },
 
     async upgrade(passage, request, socket, rest) {
-      const { owner, prefix } = passage
-      const head = handshakeHead(passage, request)
+      const { owner, target, prefix } = passage
+      const head = handshakeHead(passage, target, request)
       const { promise, resolve, reject } = Promise.withResolvers<void>()
       enter(owner)
       leaveWith(socket, owner)
@@ -237,31 +237,6 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
       servers.clear()
     },
   }
-}
-
-/** The request as the user's server gets it. */
-function requestHead(passage: Passage, { method = 'GET', rawHeaders, headers }: IncomingMessage): string {
-  const out = requestHeaders(rawHeaders, passage)
-  // HTTP/1.0 needs none, and HTTP/1.1 does.
-  if (headers.host === undefined) out.push('Host', 'localhost')
-  if (headers['transfer-encoding'] !== undefined) out.push('Transfer-Encoding', 'chunked')
-  return headText(startLine(method, passage), out)
-}
-
-function handshakeHead(passage: Passage, request: IncomingMessage): string {
-  // It would be taken for what is said on the WebSocket, or the other way round.
-  if (bodyOf(request)) throw badRequest('a WebSocket is asked for without a body')
-  return headText(startLine('GET', passage), requestHeaders(request.rawHeaders, passage, true))
-}
-
-/** node:http refuses whatever else could stand there, too. */
-function startLine(method: string, { target }: Passage): string {
-  if (!/^[\x21-\x7e\x80-\xff]+$/.test(target)) throw badRequest('that is no address')
-  return `${method} ${target} HTTP/1.1`
-}
-
-function badRequest(message: string): Error {
-  return Object.assign(new Error(message), { statusCode: 400 })
 }
 
 function busy(owner: UserName): ProblemError {

@@ -7,7 +7,7 @@ import { hash, randomBytes } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import type { AuthenticatorKind } from '../config/authenticators.ts'
 import type { UserName } from '../config/names.ts'
-import { onceATurn } from './once-a-turn.ts'
+import { forAMoment } from './for-a-moment.ts'
 
 export interface Session {
   /** Hex of the token's hash: names the session in the hub, and opens nothing. */
@@ -82,9 +82,10 @@ export function createSessions(db: DatabaseSync): Sessions {
     found.clear()
     ;[seenOthers, seenOwn] = [others, own]
   }
-  let lookForChanges = onceATurn(forgetWhatChanged)
+  const changes = forAMoment(forgetWhatChanged)
 
   function look(token: string): Found | undefined {
+    if (!tokenShape.test(token)) return undefined
     const id = hashOf(token)
     const row = select.get(id, Date.now())
     if (!row) return undefined
@@ -98,7 +99,7 @@ export function createSessions(db: DatabaseSync): Sessions {
   }
 
   function tellOfEnd(): void {
-    lookForChanges = onceATurn(forgetWhatChanged)
+    changes.forget()
     for (const listener of listeners) listener()
   }
 
@@ -111,8 +112,8 @@ export function createSessions(db: DatabaseSync): Sessions {
       return token
     },
     find(token, isSecure) {
-      if (!token || !tokenShape.test(token)) return undefined
-      lookForChanges()
+      if (!token) return undefined
+      changes.get()
       const known = found.get(token) ?? look(token)
       const now = Date.now()
       if (known?.isSecure !== isSecure || known.expires <= now) return undefined

@@ -219,7 +219,7 @@ export class AnswerParser {
       return
     }
     this.#trailerBytes += line.length + lineEnd.length
-    readFields(line, 0, this.#trailers)
+    readFields(line, this.#trailers)
   }
 }
 
@@ -235,7 +235,7 @@ function readHead(text: string): Read {
   const [, version, code, reason = ''] = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: ([^\r\n]*))?$/.exec(line) ?? []
   if (code === undefined) throw new Error('it does not answer by HTTP')
   const headers: string[] = []
-  if (end >= 0) readFields(text, end + lineEnd.length, headers)
+  if (end >= 0) readFields(text.slice(end + lineEnd.length), headers)
 
   let length: number | undefined
   let framing: 'chunked' | undefined
@@ -267,26 +267,25 @@ function framingName(name: string): string | undefined {
   return length === 14 || length === 17 || length === 10 ? name.toLowerCase() : undefined
 }
 
-/** A name, and what a value may hold (RFC 9110, section 5). */
-const field = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*$/
+/** Lines of a name and what a value may hold (RFC 9110, section 5). */
+const fieldLines = /^(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*(?:\r\n|$))*$/
 
 /** Reads `Name: value` from lines. */
-function readFields(text: string, from: number, into: string[]): void {
-  for (let at = from; at < text.length; ) {
+function readFields(text: string, into: string[]): void {
+  if (!fieldLines.test(text)) throw new Error('one of its headers is none')
+  for (let at = 0; at < text.length; ) {
     let end = text.indexOf(lineEnd, at)
     if (end < 0) end = text.length
-    const line = text.slice(at, end)
-    if (!field.test(line)) throw new Error('one of its headers is none')
-    const colon = line.indexOf(':')
-    into.push(line.slice(0, colon), trimmed(line, colon + 1))
+    const colon = text.indexOf(':', at)
+    into.push(text.slice(at, colon), trimmed(text, colon + 1, end))
     at = end + lineEnd.length
   }
 }
 
 /** Without spaces and tabs around it, and those alone: to others, a byte of a letter in UTF-8 can be a space. */
-function trimmed(text: string, from: number): string {
+function trimmed(text: string, from: number, to: number): string {
   let start = from
-  let end = text.length
+  let end = to
   while (start < end && isBlank(text.charCodeAt(start))) start++
   while (end > start && isBlank(text.charCodeAt(end - 1))) end--
   return text.slice(start, end)

@@ -10,7 +10,7 @@ import type { AnswerHead } from './answer-parser.ts'
 import type { Asking, ServerEnd } from './connection.ts'
 import type { Copies } from './copies.ts'
 import { printable } from './exchange.ts'
-import { headText } from './head-text.ts'
+import { fieldLines } from './field-lines.ts'
 import { Tunnel } from './joined.ts'
 import { OnBehalf, type Outcome } from './on-behalf.ts'
 
@@ -77,6 +77,6 @@ export class Handshake extends OnBehalf<Duplex, Joining> implements Asking {
   }
 
   #write(status: number, reason: string, headers: readonly string[]): void {
-    this.browser.write(headText(`HTTP/1.1 ${status} ${reason}`, headers), 'latin1')
+    this.browser.write(`HTTP/1.1 ${status} ${reason}\r\n${fieldLines(headers)}`, 'latin1')
   }
 }

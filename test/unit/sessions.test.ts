@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { UserName } from '../../config/names.ts'
+import { momentMs } from '../../hub/for-a-moment.ts'
 import { createSessions, sessionAgeSeconds } from '../../hub/sessions.ts'
 import { openState } from '../../hub/state.ts'
 
@@ -32,7 +33,7 @@ test('a session that another process has ended counts no more, and the others go
   assert.equal(sessions.find(and, false)?.user, bob)
 
   other.exec("DELETE FROM sessions WHERE user = 'ann'")
-  await nextTurn()
+  await delay(2 * momentMs)
 
   assert.equal(sessions.find(of, false), undefined)
   assert.equal(sessions.find(and, false)?.user, bob)
@@ -43,11 +44,11 @@ test('what this process does to the table by any other way counts, too', async t
   const token = sessions.start(ann, 'first-use', false)
   assert.equal(sessions.find(token, false)?.user, ann)
   db.exec('DELETE FROM sessions')
-  await nextTurn()
+  await delay(2 * momentMs)
   assert.equal(sessions.find(token, false), undefined)
 })
 
-test('a session that is ended here counts no more, in the same turn', t => {
+test('a session that is ended here counts no more, at once', t => {
   const { sessions } = openHub(t)
   const token = sessions.start(ann, 'first-use', false)
   const session = sessions.find(token, false)
@@ -60,10 +61,10 @@ test('what another process has begun to do and taken back changes nothing', asyn
   const { other, sessions } = openHub(t)
   const token = sessions.start(ann, 'first-use', false)
   other.exec('BEGIN IMMEDIATE; DELETE FROM sessions')
-  await nextTurn()
+  await delay(2 * momentMs)
   assert.equal(sessions.find(token, false)?.user, ann)
   other.exec('ROLLBACK')
-  await nextTurn()
+  await delay(2 * momentMs)
   assert.equal(sessions.find(token, false)?.user, ann)
 })
 
@@ -79,7 +80,7 @@ test('a session that nobody ends comes to its end, however often it is asked for
   ] as const) {
     now.mock.mockImplementation(() => begin + seconds * 1000)
     assert.equal(sessions.find(token, false)?.user, user, `after ${seconds} s`)
-    await nextTurn()
+    await delay(2 * momentMs)
   }
 })
 
@@ -95,6 +96,6 @@ test('a token that nobody has is none, and becomes none by being asked for', asy
   const { sessions } = openHub(t)
   for (let count = 0; count < 20_000; count++) assert.equal(sessions.find(`guess ${count}`, false), undefined)
   const token = sessions.start(ann, 'first-use', false)
-  await nextTurn()
+  await delay(2 * momentMs)
   assert.equal(sessions.find(token, false)?.user, ann)
 })

@@ -1,0 +1,29 @@
+/**
+ * Answers that count for a moment, whoever and however many ask in it: nobody can tell from outside which of two things came first that
+ * are so close, and under load there are a hundred requests in a moment.
+ */
+
+export const momentMs = 5
+
+/** `forget`: what was known before counts no more. What `ask` throws is not kept. */
+export interface ForAMoment<Value> {
+  get(): Value
+  forget(): void
+}
+
+export function forAMoment<Value>(ask: () => Value): ForAMoment<Value> {
+  let known: { value: Value } | undefined
+  const forget = () => {
+    known = undefined
+  }
+  return {
+    get() {
+      if (!known) {
+        known = { value: ask() }
+        setTimeout(forget, momentMs).unref()
+      }
+      return known.value
+    },
+    forget,
+  }
+}
