@@ -26,6 +26,7 @@ import { visit } from '../host/visitor.ts'
 import { type Benchmark, type Comparison, median } from './measure/benchmark.ts'
 import { footprint } from './measure/footprint.ts'
 import type { Order, Seen, Visit } from './measure/load.ts'
+import { putOwnNode } from './peers/own-node.ts'
 import { peerNames, peerPorts, proxiesLayer, startPeers } from './peers/proxies.ts'
 
 /** A server may hold 1000 requests and WebSockets at a time. */
@@ -44,6 +45,8 @@ const SETTLE_MS = 30_000
 const UPSTREAM_PORT = 9000
 const UPSTREAM = 'test/bench/peers/upstream.ts'
 const LOAD = 'test/bench/measure/load.ts'
+/** Of these two. */
+const NODE = '/opt/peer/measure/node'
 const PASSWORD = 'a horse that stays correct'
 const users = Array.from({ length: USERS }, (_, index) => `user${index + 1}`)
 const CONFIG = `${claiming}users:\n  allowed: [${users.join(', ')}]\n`
@@ -156,11 +159,16 @@ async function putPrograms(host: Host): Promise<void> {
   for (const path of [UPSTREAM, LOAD, 'test/bench/measure/benchmark.ts']) {
     await host.writeFile(checkoutProgram(path).at(-1) ?? '', readFileSync(join(CHECKOUT, path), 'utf8'))
   }
+  await putOwnNode(host, NODE)
+}
+
+function runs(path: string): string[] {
+  return [NODE, ...checkoutProgram(path).slice(1)]
 }
 
 async function putUpstream(host: Host, cleanup: AsyncDisposableStack): Promise<void> {
   const sockets = users.map(user => `/run/tljh/users/${user}/socket`)
-  const server = cleanup.use(await host.start([...checkoutProgram(UPSTREAM), String(UPSTREAM_PORT), ...sockets]))
+  const server = cleanup.use(await host.start([...runs(UPSTREAM), String(UPSTREAM_PORT), ...sockets]))
   const isUp = new Promise<void>(resolve => server.stdout.once('data', () => resolve()))
   const isDown = server.ended.then(code => Promise.reject(new Error(`the upstream ended with ${code}`)))
   isDown.catch(() => undefined)
@@ -242,7 +250,7 @@ async function requestRate(
 }
 
 async function load(host: Host, order: Order): Promise<Seen> {
-  const { stdout } = await host.run(checkoutProgram(LOAD), {
+  const { stdout } = await host.run(runs(LOAD), {
     input: `${JSON.stringify(order)}\n`,
     timeoutMs: 60_000,
   })
@@ -253,7 +261,7 @@ async function load(host: Host, order: Order): Promise<Seen> {
 async function idleMemory(host: Host, at: Contestant, visits: readonly Visit[]): Promise<number> {
   const memory = async () => (await footprint(host, [units[at]]).bytes()) / MB
   const before = await memory()
-  await using client = await host.start(checkoutProgram(LOAD))
+  await using client = await host.start(runs(LOAD))
   const order: Order = { kind: 'hold', port: ports[at], visits, count: HELD }
   client.stdin.write(`${JSON.stringify(order)}\n`)
   const lines = createInterface({ input: client.stdout })[Symbol.asyncIterator]()

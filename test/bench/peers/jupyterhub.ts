@@ -12,6 +12,7 @@ import { makeRelease } from '../../host/placed.ts'
 import { bootProduct, type Product, TLJH_TS } from '../../host/product.ts'
 import type { Course } from '../measure/benchmark.ts'
 import type { Student } from '../measure/student.ts'
+import { putOwnNode } from './own-node.ts'
 
 /** The newest of each. */
 const VERSIONS = {
@@ -104,12 +105,11 @@ export async function bootJupyterHub({
 }: JupyterHubOptions): Promise<JupyterHub> {
   const host = await bootHost({ ...options, layers: [...defaultLayers(), jupyterHubLayer()] })
   try {
-    const [node = '', program = ''] = TLJH_TS
+    const [, program = ''] = TLJH_TS
     await host.writeFile(`/etc/systemd/system/${limits.Slice}`, slice)
     for (const user of users)
       await host.run(['useradd', '--create-home', '--user-group', '--shell=/bin/bash', `jupyter-${user}`])
-    // Its own: of pages that it shares with what measures, memory would be counted by its share.
-    await host.run(['cp', node, PROXY_NODE])
+    await putOwnNode(host, PROXY_NODE)
     const command = [PROXY_NODE, `${PROXY}/node_modules/configurable-http-proxy/bin/configurable-http-proxy`]
     await host.run([
       ...['systemd-run', '--quiet', '--unit=jupyterhub', `--working-directory=${STATE}`],

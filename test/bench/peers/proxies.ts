@@ -9,10 +9,11 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Host } from '../../host/host.ts'
 import type { Layer } from '../../host/image.ts'
-import { TLJH_TS } from '../../host/product.ts'
+import { putOwnNode } from './own-node.ts'
 
 const VERSION = '5.3.0'
 const FOLDER = '/opt/peer/proxy'
+const NODE = `${FOLDER}/node`
 const TOKEN = 'bench'
 const START_LIMIT_MS = 30_000
 
@@ -44,14 +45,14 @@ export function proxiesLayer(): Layer {
 
 /** Starts both as units, `chp` and `peer-nginx`. Resolves when they answer. @param upstreamPort of the upstream on TCP */
 export async function startPeers(host: Host, users: readonly string[], upstreamPort: number): Promise<void> {
-  const [node = ''] = TLJH_TS
+  await putOwnNode(host, NODE)
   const run = (unit: string, argv: readonly string[], ...more: string[]) =>
     host.run(['systemd-run', '--quiet', `--unit=${unit}`, '--property=LimitNOFILE=65536', ...more, '--', ...argv])
 
   await run(
     'chp',
     [
-      ...[node, `${FOLDER}/node_modules/configurable-http-proxy/bin/configurable-http-proxy`],
+      ...[NODE, `${FOLDER}/node_modules/configurable-http-proxy/bin/configurable-http-proxy`],
       ...[
         '--ip=127.0.0.1',
         `--port=${peerPorts.chp}`,

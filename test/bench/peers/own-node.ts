@@ -1,0 +1,11 @@
+import type { Host } from '../../host/host.ts'
+import { TLJH_TS } from '../../host/product.ts'
+
+/**
+ * Puts a copy of our Node.js at `path`, for whatever is measured beside ours, or measures: of pages that processes share, memory is counted
+ * by each one's share, and ours shares with nobody where it is installed.
+ */
+export async function putOwnNode(host: Host, path: string): Promise<void> {
+  const [node = ''] = TLJH_TS
+  await host.run(['install', '-D', node, path])
+}
