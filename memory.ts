@@ -1,40 +1,58 @@
 /**
  * Memory that a service needs no more, given back to the machine, where students need it.
  *
- * V8 keeps the pages into which its heap has grown, while the code was read or a class came in, until new work makes it look at them; a service at
- * rest would keep them for ever (a third of what it has, measured). So it is made to look when nothing is to do: that takes a
- * twentieth of a second or so.
+ * Two keep it. The C library keeps what was freed between things that are still there: some ten MB after each busy time, and giving it back takes a
+ * few thousandths of a second, so that is done as soon as it is quiet. And V8 keeps the pages into which its heap has grown, while the
+ * code was read or a class came in, until new work makes it look at them; a service at rest would keep them for ever (a third of what it
+ * has, measured). So it is made to look when nothing is to do: that takes a twentieth of a second or so.
  *
- * With the memory goes compiled code, because what it was made for is nowhere any more: 180 functions are compiled again in the first second
+ * With V8's memory goes compiled code, because what it was made for is nowhere any more: 180 functions are compiled again in the first second
  * of work, which gives half of what it gives otherwise. So only a long rest counts, and the units keep V8 from doing it by
  * itself after each short one (`--no-memory-reducer`).
  */
 
-/** Soon after the start, when nothing is compiled yet, and then so often. */
-const lookMs = 20_000
+const lookMs = 10_000
 /** Quiet looks, one after the other, that are a rest: two minutes. */
-const restLooks = 6
+const restLooks = 12
 /** The share of time in which a service that is quiet does something. */
 const quietShare = 0.05
 /** Beyond what was left the last time. */
 const growth = 1.15
 
-/** Looks from now on, while the process lives. It takes `--expose-gc`, which the units have; without, nothing happens. */
-export function giveMemoryBack(): void {
+/**
+ * Looks from now on, while the process lives. It takes `--expose-gc`, which the units have; without, nothing happens.
+ * @param everyMs how often it is looked
+ */
+export function giveMemoryBack(everyMs = lookMs): void {
   const collect = globalThis.gc
   if (!collect) return
+  const trim = trimmer()
   let before = performance.eventLoopUtilization()
   let left = 0
   let quietLooks = 0
   const look = () => {
     const { utilization } = performance.eventLoopUtilization(before)
     before = performance.eventLoopUtilization()
-    const isWorthIt = utilization <= quietShare && process.memoryUsage.rss() >= left * growth
-    quietLooks = isWorthIt ? quietLooks + 1 : 0
-    if (quietLooks < (left === 0 ? 1 : restLooks)) return
-    collect({ type: 'major', execution: 'sync', flavor: 'last-resort' })
-    left = process.memoryUsage.rss()
-    quietLooks = 0
+    quietLooks = utilization <= quietShare ? quietLooks + 1 : 0
+    if (quietLooks === 0) return
+    // Soon after the start, nothing is compiled yet.
+    const isRest = left === 0 || quietLooks >= restLooks
+    const isWorthIt = isRest && process.memoryUsage.rss() >= left * growth
+    if (isWorthIt) collect({ type: 'major', execution: 'sync', flavor: 'last-resort' })
+    if (isWorthIt || quietLooks === 1) trim()
+    if (isWorthIt) left = process.memoryUsage.rss()
   }
-  setInterval(look, lookMs).unref()
+  setInterval(look, everyMs).unref()
+}
+
+/** malloc_trim(3), which glibc has and other C libraries do not: there, what the answer does is nothing. */
+function trimmer(): () => void {
+  try {
+    const library = process
+      .getBuiltinModule('node:ffi')
+      .dlopen(null, { malloc_trim: { arguments: ['u64'], return: 'i32' } })
+    return () => void library.functions.malloc_trim(0n)
+  } catch {
+    return () => undefined
+  }
 }
