@@ -29,18 +29,22 @@ export function giveMemoryBack(everyMs = lookMs): void {
   const trim = trimmer()
   let before = performance.eventLoopUtilization()
   let left = 0
+  let wasQuiet = false
   let quietLooks = 0
   const look = () => {
     const { utilization } = performance.eventLoopUtilization(before)
     before = performance.eventLoopUtilization()
-    quietLooks = utilization <= quietShare ? quietLooks + 1 : 0
-    if (quietLooks === 0) return
+    const isQuiet = utilization <= quietShare
+    if (isQuiet && !wasQuiet) trim()
+    wasQuiet = isQuiet
+    const isWorthIt = isQuiet && process.memoryUsage.rss() >= left * growth
+    quietLooks = isWorthIt ? quietLooks + 1 : 0
     // Soon after the start, nothing is compiled yet.
-    const isRest = left === 0 || quietLooks >= restLooks
-    const isWorthIt = isRest && process.memoryUsage.rss() >= left * growth
-    if (isWorthIt) collect({ type: 'major', execution: 'sync', flavor: 'last-resort' })
-    if (isWorthIt || quietLooks === 1) trim()
-    if (isWorthIt) left = process.memoryUsage.rss()
+    if (quietLooks < (left === 0 ? 1 : restLooks)) return
+    collect({ type: 'major', execution: 'sync', flavor: 'last-resort' })
+    trim()
+    left = process.memoryUsage.rss()
+    quietLooks = 0
   }
   setInterval(look, everyMs).unref()
 }

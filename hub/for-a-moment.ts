@@ -12,18 +12,16 @@ export interface ForAMoment<Value> {
 }
 
 export function forAMoment<Value>(ask: () => Value): ForAMoment<Value> {
-  let known: { value: Value } | undefined
-  const forget = () => {
-    known = undefined
-  }
+  let known: { value: Value; since: number } | undefined
   return {
     get() {
-      if (!known) {
-        known = { value: ask() }
-        setTimeout(forget, momentMs).unref()
-      }
+      // No timer: of a machine that has no time for us, it would come late.
+      const now = performance.now()
+      if (!known || now - known.since >= momentMs) known = { value: ask(), since: now }
       return known.value
     },
-    forget,
+    forget() {
+      known = undefined
+    },
   }
 }

@@ -268,11 +268,11 @@ function framingName(name: string): string | undefined {
 }
 
 /** Lines of a name and what a value may hold (RFC 9110, section 5). */
-const fieldLines = /^(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*(?:\r\n|$))*$/
+const manyFields = /^(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*(?:\r\n|$))*$/
 
 /** Reads `Name: value` from lines. */
 function readFields(text: string, into: string[]): void {
-  if (!fieldLines.test(text)) throw new Error('one of its headers is none')
+  if (!manyFields.test(text)) throw new Error('one of its headers is none')
   for (let at = 0; at < text.length; ) {
     let end = text.indexOf(lineEnd, at)
     if (end < 0) end = text.length

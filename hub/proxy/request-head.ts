@@ -17,7 +17,7 @@ interface Said extends Forwarded {
 
 /** By connection, of the last request on it. */
 const lastSaid = new WeakMap<Socket, Said>()
-/** Characters; whoever says more may fill the hub's memory with something else. */
+/** Characters of a request's headers. Browsers say less; of who says more, each connection would fill the hub's memory. */
 const longestKept = 4096
 
 /** Throws a problem of status 400 for an address that is none. */
@@ -40,8 +40,14 @@ function requestLines(forwarded: Forwarded, { rawHeaders: raw, headers, socket }
   if (headers.host === undefined) out.push('Host', 'localhost')
   if (headers['transfer-encoding'] !== undefined) out.push('Transfer-Encoding', 'chunked')
   const lines = fieldLines(out)
+  if (raw.reduce((sum, text) => sum + text.length, 0) > longestKept) {
+    lastSaid.delete(socket)
+    return lines
+  }
   const { user, address, protocol } = forwarded
-  if (lines.length <= longestKept) lastSaid.set(socket, { raw, lines, user, address, protocol })
+  // A copy: V8 would keep the pieces that it was made of, and put them together each time.
+  const copy = Buffer.from(lines, 'latin1').toString('latin1')
+  lastSaid.set(socket, { raw, lines: copy, user, address, protocol })
   return lines
 }
 

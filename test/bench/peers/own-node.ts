@@ -3,7 +3,7 @@ import { TLJH_TS } from '../../host/product.ts'
 
 /**
  * Puts a copy of our Node.js at `path`, for whatever is measured beside ours, or measures: of pages that processes share, memory is counted
- * by each one's share, and ours shares with nobody where it is installed.
+ * by each one's share, and ours are the only ones that run it where it is installed.
  */
 export async function putOwnNode(host: Host, path: string): Promise<void> {
   const [node = ''] = TLJH_TS
