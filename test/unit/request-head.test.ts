@@ -76,6 +76,16 @@ test('whoever asks with other words on the same connection is passed on with tho
   )
 })
 
+test('a head that is too long to be kept is passed on whole, and nothing older in its place', async t => {
+  const ask = await openConnection(t)
+  const line = 'GET /user/ann/ HTTP/1.1'
+  const told = ['X-Forwarded-For: 192.0.2.1', 'X-Forwarded-Proto: http', 'X-Tljh-User: ann', '', '']
+  for (const value of ['short', 'long'.repeat(3000), 'short', 'long'.repeat(3000), 'long'.repeat(2999)]) {
+    const lines = [line, 'Host: hub', `X-A: ${value}`]
+    assert.deepEqual(await ask(lines), [...lines, ...told])
+  }
+})
+
 test('who asks, from where and how is told as it is at each request', async t => {
   const seen: Forwarded[] = [
     ann,
