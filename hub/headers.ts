@@ -9,6 +9,7 @@
  */
 import type { UserName } from '../config/names.ts'
 import { withoutOwnCookies } from './cookies.ts'
+import { ownText } from './own-text.ts'
 
 /** RFC 9110 section 7.6.1: these speak of one connection. So does whatever `Connection` names. */
 const hopByHop = new Set([
@@ -105,8 +106,7 @@ function fates(find: (key: string) => Fate): { of(name: string): Fate } {
       const fate = find(name.toLowerCase())
       // Strangers may think up names for ever.
       if (known.size >= mostFates) known.clear()
-      // A copy: V8 may keep the whole head for a piece of it.
-      if (name.length <= longestName) known.set(Buffer.from(name, 'latin1').toString('latin1'), fate)
+      if (name.length <= longestName) known.set(ownText(name), fate)
       return fate
     },
   }

@@ -8,6 +8,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { AuthenticatorKind } from '../config/authenticators.ts'
 import type { UserName } from '../config/names.ts'
 import { forAMoment } from './for-a-moment.ts'
+import { ownText } from './own-text.ts'
 
 export interface Session {
   /** Hex of the token's hash: names the session in the hub, and opens nothing. */
@@ -93,8 +94,7 @@ export function createSessions(db: DatabaseSync): Sessions {
     const way = String(row.way) as AuthenticatorKind
     const session = { id: id.toString('hex'), user, way, started: Number(row.started) }
     const known = { session, isSecure: row.is_secure === 1, expires: Number(row.expires) }
-    // A copy: V8 may keep the whole header for a piece of it.
-    found.set(Buffer.from(token).toString(), known)
+    found.set(ownText(token), known)
     return known
   }
 

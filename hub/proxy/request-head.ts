@@ -7,8 +7,9 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { type Forwarded, requestHeaders } from '../headers.ts'
+import { ownText } from '../own-text.ts'
 import { bodyOf } from './exchange.ts'
-import { fieldLines } from './field-lines.ts'
+import { badRequest, fieldLines } from './field-lines.ts'
 
 interface Said extends Forwarded {
   raw: readonly string[]
@@ -45,9 +46,7 @@ function requestLines(forwarded: Forwarded, { rawHeaders: raw, headers, socket }
     return lines
   }
   const { user, address, protocol } = forwarded
-  // A copy: V8 would keep the pieces that it was made of, and put them together each time.
-  const copy = Buffer.from(lines, 'latin1').toString('latin1')
-  lastSaid.set(socket, { raw, lines: copy, user, address, protocol })
+  lastSaid.set(socket, { raw, lines: ownText(lines), user, address, protocol })
   return lines
 }
 
@@ -60,8 +59,4 @@ function isSame(said: Said, raw: readonly string[], { user, address, protocol }:
 function startLine(method: string, target: string): string {
   if (!/^[\x21-\x7e\x80-\xff]+$/.test(target)) throw badRequest('that is no address')
   return `${method} ${target} HTTP/1.1\r\n`
-}
-
-function badRequest(message: string): Error {
-  return Object.assign(new Error(message), { statusCode: 400 })
 }
