@@ -12,6 +12,13 @@
 import { mkdirSync, readFileSync, statfsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
+/** The releases of Debian that test hosts and virtual machines can be made of. */
+export const SUITES = ['bookworm', 'trixie'] as const
+
+export type Suite = (typeof SUITES)[number]
+
+const DEFAULT_SUITE: Suite = 'bookworm'
+
 /** The root of the checkout that is tested. */
 export const CHECKOUT = dirname(dirname(import.meta.dirname))
 
@@ -36,6 +43,14 @@ export function cacheFolders(): CacheFolders {
   }
   for (const folder of Object.values(folders)) mkdirSync(folder, { recursive: true, mode: 0o755 })
   return folders
+}
+
+/** The release of Debian that hosts are made of where a test names none: TLJH_TEST_SUITE, or the default. */
+export function testSuite(): Suite {
+  const name = process.env.TLJH_TEST_SUITE || DEFAULT_SUITE
+  const suite = SUITES.find(one => one === name)
+  if (!suite) throw new Error(`TLJH_TEST_SUITE is ${JSON.stringify(name)}; write ${SUITES.join(' or ')}`)
+  return suite
 }
 
 /** The version of the checkout, as its package.json has it. */

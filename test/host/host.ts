@@ -15,7 +15,7 @@ import { once } from 'node:events'
 import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
-import { CHECKOUT, checkoutVersion } from './cache.ts'
+import { CHECKOUT, checkoutVersion, type Suite } from './cache.ts'
 import { groupsToEnter, machineHierarchies, makeGroups, removeGroups } from './cgroups.ts'
 import { type CommandOptions, type CommandResult, execute, exitCode } from './commands.ts'
 import { commandToEnter, type EnterOptions } from './enter.ts'
@@ -35,6 +35,8 @@ export interface HostOptions {
   registries?: boolean | undefined
   /** Without the checkout at the place where the product would be installed: for tests that install it. */
   isBare?: boolean | undefined
+  /** The release of Debian; without, the one that the environment chooses. Given layers have one of their own: `debian(suite)`. */
+  suite?: Suite | undefined
   /** The image, the lowest layer first: `[...defaultLayers(), more()]` for more than the default. */
   layers?: readonly Layer[] | undefined
   /** Told a line when something takes long. */
@@ -43,8 +45,8 @@ export interface HostOptions {
 }
 
 /** Debian, and the Python environment of the class. */
-export function defaultLayers(): Layer[] {
-  return [debian(), classEnvironment()]
+export function defaultLayers(suite?: Suite): Layer[] {
+  return [debian(suite), classEnvironment()]
 }
 
 /** A system that does not start within this hangs, even beside others on a slow machine (it takes under a second). */
@@ -72,7 +74,7 @@ export interface HostProcess extends AsyncDisposable {
  * @throws when it does not, with the last lines of the host's journal
  */
 export async function bootHost(options: HostOptions = {}): Promise<Host> {
-  const { registries: hasWayOut = false, layers = defaultLayers(), isBare = false } = options
+  const { registries: hasWayOut = false, layers = defaultLayers(options.suite), isBare = false } = options
   const { report, bootTimeoutMs = BOOT_TIMEOUT_MS } = options
   const { folders } = await image({ layers, ...(report ? { report } : {}) })
   const hierarchies = await machineHierarchies()

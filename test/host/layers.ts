@@ -6,11 +6,9 @@ import { readFileSync } from 'node:fs'
 import { mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { BuildRoot } from './buildroot.ts'
-import { CHECKOUT } from './cache.ts'
+import { CHECKOUT, type Suite, testSuite } from './cache.ts'
 import { execute } from './commands.ts'
 import type { Layer } from './image.ts'
-
-const SUITE = 'bookworm'
 
 /** What a fresh VPS has, or what the product's install.sh would install (libatomic1 is for Node.js). */
 const PACKAGES = [
@@ -40,14 +38,14 @@ SuccessExitStatus=0 1
 `
 
 /** Debian with systemd, and nothing of ours. */
-export function debian(): Layer {
+export function debian(suite: Suite = testSuite()): Layer {
   return {
-    name: 'debian',
-    inputs: { version: 1, SUITE, PACKAGES, MASKED_UNITS, STATE_UNIT },
+    name: suite,
+    inputs: { version: 1, PACKAGES, MASKED_UNITS, STATE_UNIT },
     async build(root) {
       const mirror = await machineMirror()
       await root.onMachine([
-        ...['debootstrap', '--variant=minbase', `--include=${PACKAGES.join(',')}`, SUITE, root.folder],
+        ...['debootstrap', '--variant=minbase', `--include=${PACKAGES.join(',')}`, suite, root.folder],
         ...(mirror ? [mirror] : []),
       ])
       const units = join(root.path, 'etc/systemd/system')
@@ -130,10 +128,13 @@ export async function uvIn(root: BuildRoot, cacheFolder = '/media/uv'): Promise<
   return (...args) => root.run(['/mnt/tools/bin/uv', '--quiet', ...args], { env })
 }
 
-/** The address from which this machine's apt gets the suite; nothing where it has none (debootstrap knows a default). */
+/**
+ * The address from which this machine's apt gets Debian, of whatever suite: a mirror has them all. Nothing where apt gets
+ * none (Ubuntu's does not); debootstrap knows a default.
+ */
 async function machineMirror(): Promise<string | undefined> {
-  const format = '$(CODENAME) $(COMPONENT) $(REPO_URI)'
+  const format = '$(ORIGIN) $(LABEL) $(COMPONENT) $(REPO_URI)'
   const { stdout } = await execute(['apt-get', 'indextargets', '--format', format, 'Created-By: Packages'])
-  const line = stdout.split('\n').find(text => text.startsWith(`${SUITE} main `))
-  return line?.split(' ')[2]
+  const line = stdout.split('\n').find(text => text.startsWith('Debian Debian main '))
+  return line?.split(' ')[3]
 }
