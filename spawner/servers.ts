@@ -276,7 +276,7 @@ function endOf(error: unknown): ServerEnd {
 function noSocketFolder(user: UserName): ProblemError {
   return new ProblemError('SERVER_SOCKET_FOLDER', {
     what: `The server of ${user} could not be started`,
-    why: 'the folder for its socket could not be mounted',
+    why: 'systemd could not start what it needs: the folder for its socket, or the journal that it writes to',
     fix: 'An administrator finds the reason with: sudo journalctl --boot --grep=tljh-users',
   })
 }

@@ -142,7 +142,8 @@ export function createUnits(bus: SystemBus): Units {
     startTransientUnit: async (name, properties, aux = []) =>
       queue(name, 'StartTransientUnit', 'ssa(sv)a(sa(sv))', [
         name,
-        'fail',
+        // What systemd is stopping just now and this needs is started instead. A shutdown is not taken back by it.
+        'replace',
         encodeProperties(properties),
         aux.map(unit => [unit.name, encodeProperties(unit.properties)]),
       ]),
