@@ -8,7 +8,7 @@
 import { performance } from 'node:perf_hooks'
 import { bootHost } from '../host/host.ts'
 import { startKernel } from '../host/kernel.ts'
-import { debian, debianPackages } from '../host/layers.ts'
+import { debian, opensshClient } from '../host/layers.ts'
 import { choosePassword } from '../host/product.ts'
 import { type ReleaseSite, serveReleases } from '../host/release.ts'
 import { visit } from '../host/visitor.ts'
@@ -67,12 +67,9 @@ export const benchmark: Benchmark = {
   },
 }
 
-/** What is on every machine that one logs in to over the network. */
-const opensshClient = debianPackages('openssh-client', ['openssh-client'])
-
 /** On a host of its own, with a site of its own, so that each round finds the same. */
 async function install(report: (line: string) => void): Promise<Round> {
-  const layers = [debian(), downloadsLayer(), opensshClient]
+  const layers = [debian(), downloadsLayer(), opensshClient()]
   await using host = await bootHost({ isBare: true, registries: true, layers, report })
   await using site: ReleaseSite = await serveReleases({ versions: [{ version: '0.1.0' }], host })
   const received = async () => Number(await host.readFile('/sys/class/net/eth0/statistics/rx_bytes'))

@@ -6,20 +6,19 @@ import { join } from 'node:path'
 import { after, afterEach, before, test } from 'node:test'
 import type { CommandResult } from './commands.ts'
 import { bootHost, type Host } from './host.ts'
-import { debian, debianPackages } from './layers.ts'
+import { debian, opensshClient } from './layers.ts'
 import { type ReleaseSite, serveReleases } from './release.ts'
 
 /** What install.sh hands over to, in these tests: it notes how it was called. */
 const recorder = '#!/bin/sh\nprintf "%s\\n" "$@" >/root/handed-over\nenv >/root/environment\necho handed over\n'
 
 /** As on a machine that one logs in to over the network. */
-const opensshClient = debianPackages('openssh-client', ['openssh-client'])
 
 let host: Host
 let site: ReleaseSite
 
 before(async () => {
-  host = await bootHost({ isBare: true, layers: [debian(), opensshClient] })
+  host = await bootHost({ isBare: true, layers: [debian(), opensshClient()] })
   const small = async (folder: string) => {
     for (const name of ['bin', 'node_modules']) await rm(join(folder, name), { recursive: true })
     const node = join(folder, 'recorder')

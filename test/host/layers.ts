@@ -85,6 +85,11 @@ export function debianPackages(name: string, packages: readonly string[], servic
   }
 }
 
+/** What every machine has that one logs in to over the network; the signature of a release is checked by its ssh-keygen. */
+export function opensshClient(): Layer {
+  return debianPackages('openssh-client', ['openssh-client'])
+}
+
 const classFolder = '/opt/tljh/user'
 
 /** The Python environment of the class in /opt/tljh/user, owned by root, made by uv with the root's own Python. */

@@ -7,7 +7,8 @@
 import { readFile } from 'node:fs/promises'
 import { claiming } from './classroom.ts'
 import type { CommandResult } from './commands.ts'
-import { bootHost, type Host } from './host.ts'
+import { bootHost, defaultLayers, type Host } from './host.ts'
+import { opensshClient } from './layers.ts'
 import { type ReleaseSite, serveReleases, type TestVersion } from './release.ts'
 
 export interface Installed extends AsyncDisposable {
@@ -33,7 +34,7 @@ export async function installRelease({
   versions: readonly TestVersion[]
   users?: readonly string[]
 }): Promise<Installed> {
-  const host = await bootHost({ isBare: true })
+  const host = await bootHost({ isBare: true, layers: [...defaultLayers(), opensshClient()] })
   const site = await serveReleases({ versions, host }).catch(async error => {
     await host.close()
     throw error
@@ -43,8 +44,6 @@ export async function installRelease({
     await site[Symbol.asyncDispose]()
   }
   try {
-    // It is on every machine that one logs in to over the network; the image of the tests is smaller.
-    await host.writeFile('/usr/bin/ssh-keygen', await readFile('/usr/bin/ssh-keygen'), { mode: 0o755 })
     const config = `users:\n  allowed: [${users.join(', ')}]\n${claiming}`
     await host.writeFile('/opt/tljh/config/config.yaml', config, { mode: 0o640 })
     const version = versions[0]?.version ?? ''
