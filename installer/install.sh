@@ -153,8 +153,8 @@ check_machine() {
 }
 
 check_system() {
-  [[ -r /etc/os-release ]] || refuse 'this system does not say what it is' 'There is no /etc/os-release.' 'Use Debian 12 or Ubuntu 24.04.'
-  local ID='' VERSION_ID='' PRETTY_NAME='' ID_LIKE='' known='Known to work: Debian 12. Made for: Debian 12 and 13, Ubuntu 22.04 and 24.04.'
+  [[ -r /etc/os-release ]] || refuse 'this system does not say what it is' 'There is no /etc/os-release.' 'Use Debian 13.'
+  local ID='' VERSION_ID='' PRETTY_NAME='' ID_LIKE='' known='Known to work: Debian 12 and 13. Made for: Ubuntu 22.04 and 24.04, too.'
   # shellcheck source=/dev/null
   . /etc/os-release
   local name=${PRETTY_NAME:-$ID $VERSION_ID} number=${VERSION_ID//./}
@@ -195,7 +195,7 @@ check_systemd() {
   local said
   said=$(systemctl --version)
   [[ $said =~ ^systemd\ ([0-9]+) && ${BASH_REMATCH[1]} -ge 249 ]] ||
-    refuse "this is ${said%%$'\n'*}" 'The limits of servers need systemd 249 or newer.' 'Use Debian 12 or Ubuntu 24.04.'
+    refuse "this is ${said%%$'\n'*}" 'The limits of servers need systemd 249 or newer.' 'Use Debian 13.'
 }
 
 check_size() {

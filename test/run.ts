@@ -1,15 +1,18 @@
 /**
  * `npm test`: all tests, or those in the files and folders that are named (`npm test -- test/host/host.test.ts`).
  *
+ * Hosts are Debian 13. Tests of what differs from one Debian to the next run on Debian 12 once more, where all are run.
+ * `TLJH_TEST_SUITE=bookworm npm test` runs all of them, or those that are named, on Debian 12 alone.
+ *
  * The last line is `N passed, N failed`. A test that was skipped or is yet to be written counts as failed, and so do a file
  * that crashed and one without any test: nothing that was not seen to work passes.
  */
 import { existsSync, globSync, statSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { relative, resolve } from 'node:path'
 import { finished } from 'node:stream/promises'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
-import { CHECKOUT } from './host/cache.ts'
+import { CHECKOUT, isSuiteChosen, type Suite, testSuite } from './host/cache.ts'
 import { defaultLayers, removeLeftovers } from './host/host.ts'
 import { image } from './host/image.ts'
 import { handleStop } from './host/stop.ts'
@@ -33,20 +36,35 @@ interface Batch {
   concurrency: number
   /** Of each test in them. */
   timeoutMs: number
+  /** The Debian of their hosts. */
+  suite: Suite
 }
+
+const OLDER_SUITE: Suite = 'bookworm'
+/** What depends on systemd, PAM, Python, apt or the programs of Debian more than on our code. */
+const ON_OLDER_SUITE = [
+  ...['install', 'upgrade', 'backup', 'limits', 'isolation', 'pam', 'restart', 'many-starts'].map(
+    name => `host/${name}`,
+  ),
+  'systemd/units',
+].map(name => resolve(CHECKOUT, `test/${name}.test.ts`))
 
 /** Its tests do nothing but wait, so they cost the others nothing. */
 const PATIENCE_FOLDER = `${resolve(CHECKOUT, 'test/patience')}/`
 const VM_FOLDER = `${resolve(CHECKOUT, 'test/vm')}/`
 
-const files = testFiles(process.argv.slice(2))
+const names = process.argv.slice(2)
+const suite = testSuite()
+const files = testFiles(names)
 const inVms = files.filter(file => file.startsWith(VM_FOLDER))
 const waiting = files.filter(file => file.startsWith(PATIENCE_FOLDER))
 const onHosts = files.filter(file => !inVms.includes(file) && !waiting.includes(file))
+const onOlder = names.length === 0 && !isSuiteChosen() ? ON_OLDER_SUITE : []
 const report = (line: string) => console.error(line)
 await removeLeftovers()
 // Made here, so that no test's time limit has to cover it.
-await image({ layers: defaultLayers(), report })
+await image({ layers: defaultLayers(suite), report })
+if (onOlder.length > 0) await image({ layers: defaultLayers(OLDER_SUITE), report })
 if (inVms.length > 0) await vmDisk(report)
 
 const end = new AbortController()
@@ -57,35 +75,39 @@ void handleStop().then(({ exitCode }) => {
 
 let passed = 0
 const problems: string[] = []
-/** Files of which neither a summary nor a failure of their own is known. */
-const unfinished = new Set(files)
 // All at the same time: a virtual machine needs most of the time that the others take together.
 await Promise.all([
-  runBatch({ files: inVms, concurrency: 1, timeoutMs: VM_TEST_TIMEOUT_MS }),
-  runBatch({ files: waiting, concurrency: 1, timeoutMs: TEST_TIMEOUT_MS }),
-  runBatch({ files: onHosts, concurrency: CONCURRENCY, timeoutMs: TEST_TIMEOUT_MS }),
+  runBatch({ files: inVms, concurrency: 1, timeoutMs: VM_TEST_TIMEOUT_MS, suite }),
+  runBatch({ files: waiting, concurrency: 1, timeoutMs: TEST_TIMEOUT_MS, suite }),
+  runBatch({ files: onHosts, concurrency: CONCURRENCY, timeoutMs: TEST_TIMEOUT_MS, suite }).then(() =>
+    runBatch({ files: onOlder, concurrency: CONCURRENCY, timeoutMs: TEST_TIMEOUT_MS, suite: OLDER_SUITE }),
+  ),
 ])
 
-for (const file of unfinished) problems.push(`${file} ended before its tests did`)
 if (passed === 0 && problems.length === 0) problems.push('no test has run')
 for (const problem of problems) console.log(problem)
 console.log(`${passed} passed, ${problems.length} failed`)
 if (problems.length > 0) process.exitCode ||= 1
 
 /** Runs the files, prints what becomes of them, and counts it. */
-async function runBatch({ files, concurrency, timeoutMs }: Batch): Promise<void> {
-  if (files.length === 0) return
+async function runBatch({ files, concurrency, timeoutMs, suite }: Batch): Promise<void> {
+  if (files.length === 0 || end.signal.aborted) return
+  console.log(`On ${suite}: ${files.map(file => relative(CHECKOUT, file)).join(', ')}`)
+  /** Of which neither a summary nor a failure of their own is known. */
+  const unfinished = new Set(files)
+  const note = (problem: string) => problems.push(`${problem} (on ${suite})`)
   const watchdog = setTimeout(() => end.abort(), timeoutMs + SILENCE_MS)
-  const stream = run({ files, cwd: CHECKOUT, concurrency, timeout: timeoutMs, signal: end.signal })
+  const env = { ...process.env, TLJH_TEST_SUITE: suite }
+  const stream = run({ files, cwd: CHECKOUT, concurrency, timeout: timeoutMs, signal: end.signal, env })
   stream.on('data', () => watchdog.refresh())
   stream.on('test:summary', ({ file }) => {
     if (file !== undefined) unfinished.delete(file)
   })
   stream.on('test:pass', ({ name, skip, todo, details, file }) => {
-    if (skip !== undefined) problems.push(`${name} was skipped`)
-    else if (todo !== undefined) problems.push(`${name} is a todo`)
+    if (skip !== undefined) note(`${name} was skipped`)
+    else if (todo !== undefined) note(`${name} is a todo`)
     // A file without a test is reported as a test that has the file's name.
-    else if (unfinished.delete(name) || name === file) problems.push(`${name} has no tests`)
+    else if (unfinished.delete(name) || name === file) note(`${name} has no tests`)
     else if (details.type !== 'suite') passed++
   })
   stream.on('test:fail', ({ name, details }) => {
@@ -93,12 +115,13 @@ async function runBatch({ files, concurrency, timeoutMs }: Batch): Promise<void>
     // A suite fails because a test in it did, and that one has been counted.
     const cause: unknown = details.error
     const isEcho = cause instanceof Error && 'failureType' in cause && cause.failureType === 'subtestsFailed'
-    if (!isEcho) problems.push(`${name} failed`)
+    if (!isEcho) note(`${name} failed`)
   })
   const lines = stream.compose(new spec())
   lines.pipe(process.stdout)
   await finished(lines)
   clearTimeout(watchdog)
+  for (const file of unfinished) note(`${file} ended before its tests did`)
 }
 
 /** The files to run. A name that leads nowhere ends the program: a typing error must not pass for a success. */

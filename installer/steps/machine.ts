@@ -36,7 +36,7 @@ export async function checkMachine(layout: Layout, prefix: string | undefined): 
     throw problem(
       'INSTALL_SYSTEMD',
       `the first process of this machine is ${stdout.trim()}, not systemd`,
-      'Use a machine or a virtual machine with systemd, such as Debian 12 on a VPS',
+      'Use a machine or a virtual machine with systemd, such as Debian 13 on a VPS',
     )
   }
   if (prefix !== undefined) checkPrefix(prefix)

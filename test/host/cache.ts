@@ -17,7 +17,7 @@ export const SUITES = ['bookworm', 'trixie'] as const
 
 export type Suite = (typeof SUITES)[number]
 
-const DEFAULT_SUITE: Suite = 'bookworm'
+const DEFAULT_SUITE: Suite = 'trixie'
 
 /** The root of the checkout that is tested. */
 export const CHECKOUT = dirname(dirname(import.meta.dirname))
@@ -51,6 +51,11 @@ export function testSuite(): Suite {
   const suite = SUITES.find(one => one === name)
   if (!suite) throw new Error(`TLJH_TEST_SUITE is ${JSON.stringify(name)}; write ${SUITES.join(' or ')}`)
   return suite
+}
+
+/** Whether somebody has chosen the release. Otherwise some tests run on an older one as well. */
+export function isSuiteChosen(): boolean {
+  return Boolean(process.env.TLJH_TEST_SUITE)
 }
 
 /** The version of the checkout, as its package.json has it. */

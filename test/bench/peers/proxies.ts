@@ -20,7 +20,7 @@ const START_LIMIT_MS = 30_000
 export const peerPorts = { chp: 8001, nginx: 8002 }
 const apiPort = 8011
 
-export const peerNames = { chp: `configurable-http-proxy ${VERSION}`, nginx: 'nginx of Debian 12, 1 worker' }
+export const peerNames = { chp: `configurable-http-proxy ${VERSION}`, nginx: 'nginx of the host’s Debian, 1 worker' }
 
 /** The two of them, and wrk. */
 export function proxiesLayer(): Layer {
