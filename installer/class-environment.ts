@@ -6,17 +6,21 @@
  * what uv has downloaded already. An environment that was there before, of TLJH or made by hand, is kept, and what is missing is added; where
  * a change of it was broken off, packages may be known to it whose files are not all there, so the next run puts ours in anew.
  *
+ * One whose Python has gone with an upgrade of the system gets the machine's new one, our packages, and those that were added to it. What
+ * else lies in it (kernels in other languages, settings) stays.
+ *
  * uv outlives an installer that is killed. So all that changes the environment runs under one lock (PREFIX/hub/uv.lock), and the next waits.
  *
  * uv reads no pip.conf: indexes that pip knows of, in variables or in /etc/pip.conf, are told to it.
  */
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { type CommandResult, runCommand } from '../commands.ts'
 import { codeFolder, type Layout } from '../config/paths.ts'
 import { replaceFile } from '../config/replace.ts'
 import { lockFile } from '../lock-file.ts'
 import { ProblemError } from '../problem.ts'
+import { addedPackages, type FormerPython, formerPython, madeWith } from './former-python.ts'
 
 export interface ClassEnvironment {
   /** Answers whether something was missing. Throws `INSTALL_ENVIRONMENT`, with what uv said last. */
@@ -27,6 +31,8 @@ export interface ClassEnvironment {
    * come; where putting them in place failed, the note is left, and the next `ensure` and `add` put all of it in anew.
    */
   add(requirements: string): Promise<boolean>
+  /** Adds what it had before its Python was another, where `ensure` has found it so. Otherwise as `add`. */
+  addFormer(): Promise<boolean>
 }
 
 const ownRequirements = join(import.meta.dirname, 'class-environment.txt')
@@ -57,7 +63,7 @@ const changing = 'changing\n'
  */
 export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv, uvProgram?: string): ClassEnvironment {
   const place = layout.classEnvironment
-  const unfinished = `${place}.unfinished`
+  const [unfinished, formerList] = notesOf(layout)
   const ownPython = join(place, 'bin/python')
   const env = networkSettings(environment)
   /** An earlier run has left a change half done. */
@@ -88,11 +94,21 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
     return result
   }
 
+  /** The list is kept until what it names is there: the packages that it was read from are out of use from then on. */
+  async function givePython(former: FormerPython): Promise<void> {
+    await checkPython()
+    replaceFile(formerList, addedPackages(former, readFileSync(ownRequirements, 'utf8')))
+    replaceFile(unfinished, changing)
+    succeed(await uv(['venv', '--allow-existing', '--seed', '--python', python, place]))
+  }
+
   return {
     async ensure() {
       if (existsSync(place) && (wasChanging || !existsSync(unfinished))) {
-        if (!existsSync(ownPython)) throw foreign(place)
-        if (!wasChanging && !(await isMissing(ownPython))) return false
+        const former = await formerPython(place)
+        if (former) await givePython(former)
+        else if (!existsSync(ownPython)) throw foreign(place)
+        else if (!wasChanging && !(await isMissing(ownPython))) return false
         succeed(await change(ownRequirements))
         return true
       }
@@ -115,6 +131,15 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
         throw notAdded(requirements, `${reasonOf(result.stderr)}\n${lastLines(result.stderr)}`, file)
       return /^\s*Installed \d/m.test(result.stderr)
     },
+    async addFormer() {
+      if (!existsSync(formerList)) return false
+      await this.add(formerList)
+      const folders = readdirSync(join(place, 'lib')).filter(name => /^python\d/.test(name))
+      for (const name of folders.filter(name => name !== `python${madeWith(place)}`))
+        rmSync(join(place, 'lib', name), { recursive: true })
+      rmSync(formerList)
+      return true
+    },
   }
 
   /** uv leaves a lock that everybody may write to, and so hold. Packages bring files with modes of their own. */
@@ -128,6 +153,11 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
     const { code, stdout } = await runCommand(program, ['-I', '-c', missingProgram], { input })
     return code !== 0 || stdout.trim() !== ''
   }
+}
+
+/** What lies beside an environment that is not whole: what was being done, and which packages it had with its Python before. */
+export function notesOf({ classEnvironment: place }: Layout): [unfinished: string, formerList: string] {
+  return [`${place}.unfinished`, `${place}.former-packages.txt`]
 }
 
 /**

@@ -129,6 +129,13 @@ function planSteps({ options, surroundings, changes, text, config, result, close
     isChanged ||= hasChanged
     return hasChanged
   }
+  /** What the hub is worth having without. */
+  const optional = (run: () => Promise<boolean>) => () =>
+    run().catch(error => {
+      if (!(error instanceof ProblemError)) throw error
+      result.complaints = [...result.complaints, error]
+      return false
+    })
   const { requirements, installedPackages } = options
 
   const steps: (Step | false)[] = [
@@ -147,18 +154,16 @@ function planSteps({ options, surroundings, changes, text, config, result, close
     {
       name: 'class-environment',
       title: 'Python and JupyterLab for the class',
-      run: () => environmentOfClass.ensure(),
+      async run() {
+        const isMade = await environmentOfClass.ensure()
+        const isCompleted = await optional(() => environmentOfClass.addFormer())()
+        return isMade || isCompleted
+      },
     },
     requirements !== undefined && {
       name: 'requirements',
       title: 'Python packages that were asked for',
-      // The hub is worth having without them.
-      run: () =>
-        environmentOfClass.add(requirements).catch(error => {
-          if (!(error instanceof ProblemError)) throw error
-          result.complaints = [...result.complaints, error]
-          return false
-        }),
+      run: optional(() => environmentOfClass.add(requirements)),
     },
     { name: 'configuration', title: 'configuration', run: forServices(() => ensureConfig(text, layout)) },
     { name: 'version', title: 'version in force', run: forServices(async () => ensureVersion(layout)) },

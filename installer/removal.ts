@@ -16,6 +16,7 @@ import { type CommandResult, runCommand } from '../commands.ts'
 import type { Layout } from '../config/paths.ts'
 import { ProblemError } from '../problem.ts'
 import type { Change, Changes } from './changes.ts'
+import { notesOf } from './class-environment.ts'
 import { reloadSshd } from './steps/confinement.ts'
 import { cacheFolder } from './steps/places.ts'
 import { runningUnits } from './units.ts'
@@ -107,7 +108,7 @@ export async function remove(removal: Removal): Promise<Removed> {
   for (const folder of [...journals(), ...stamps(), cacheFolder, layout.run, layout.classEnvironment]) {
     await attempt(`${folder} was not removed`, () => removeTree(folder))
   }
-  rmSync(`${layout.classEnvironment}.unfinished`, { force: true })
+  for (const note of notesOf(layout)) rmSync(note, { force: true })
   await attempt(`${dirname(layout.versions)} was not removed`, () => {
     if (!areGone) throw new Error('tljh-ts is needed once more, for the homes and accounts that are left')
     return finish(layout, isPurge)
@@ -128,25 +129,10 @@ export function goesEarly(change: Change): boolean {
 }
 
 /** All that tljh-ts makes in PREFIX. It may be a folder that somebody else uses, too. */
-export function ownFolders({
-  prefix,
-  versions,
-  classEnvironment,
-  configFile,
-  state,
-  archives,
-  backups,
-}: Layout): string[] {
+export function ownFolders(layout: Layout): string[] {
+  const { prefix, versions, classEnvironment, configFile, state, archives, backups } = layout
   return [
-    ...[
-      dirname(versions),
-      classEnvironment,
-      `${classEnvironment}.unfinished`,
-      dirname(configFile),
-      state,
-      archives,
-      backups,
-    ],
+    ...[dirname(versions), classEnvironment, ...notesOf(layout), dirname(configFile), state, archives, backups],
     // Of import-tljh and of restore.
     ...['before-import', 'restoring'].map(name => join(prefix, name)),
   ]

@@ -1,5 +1,5 @@
 /** Whether what was installed is whole: version, configuration, the Python environment of the class, backups. */
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync, realpathSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { runCommand } from '../../commands.ts'
 import { parseConfig, portsOf, readConfig, versionOf } from '../../config/config.ts'
@@ -7,6 +7,7 @@ import { checkMachine, thisMachine } from '../../config/machine.ts'
 import type { Layout } from '../../config/paths.ts'
 import { readConfigText } from '../../config/text.ts'
 import { lastBackup } from '../backup/backup.ts'
+import { formerPython, madeWith } from '../former-python.ts'
 import { get } from '../health.ts'
 import { versionInForce } from '../steps/places.ts'
 import { readJournal } from '../upgrade/journal.ts'
@@ -99,6 +100,17 @@ async function lookAtClass({ classEnvironment: place }: Layout): Promise<StatusL
     env: { HOME: '/nonexistent' },
   })
   if (code !== 0) {
+    const former = await formerPython(place)
+    if (former) {
+      const now = former.now ? `this machine has Python ${former.now} now` : 'that is not on this machine any more'
+      const fix = 'Give it the new one; its packages are installed again, and its files stay: sudo tljh-ts install'
+      return bad(
+        name,
+        `JupyterLab does not start in ${place}`,
+        `it was made with Python ${former.version}, and ${now}`,
+        fix,
+      )
+    }
     const why = stderr.split('\n').at(-1) || `Python ended with code ${code}`
     return bad(name, `JupyterLab does not start in ${place}`, why, complete)
   }
@@ -111,7 +123,26 @@ async function lookAtClass({ classEnvironment: place }: Layout): Promise<StatusL
     const fix = `sudo chown --recursive --no-dereference root: ${place} && sudo chmod --recursive go-w ${place}`
     return bad(name, `others than root can change ${place}`, `${found} is theirs, or all may write it`, fix)
   }
-  return good(name, `JupyterLab ${stdout.trim()} in ${place}, which root alone can change`)
+  const text = `JupyterLab ${stdout.trim()} in ${place}, which root alone can change`
+  const [made, next] = [madeWith(place), await nextPython(place)]
+  if (made === undefined || next === undefined || made === next) return good(name, text)
+  const why = `it was made with Python ${made}, and the next upgrade of this machine brings Python ${next}: no server starts then`
+  return warning(
+    name,
+    text,
+    why,
+    'After that upgrade: sudo tljh-ts install. It installs its packages again, and keeps the rest',
+  )
+}
+
+/**
+ * Which Python an upgrade of the machine’s packages brings to the environment, such as `3.13`. Known from when apt has read the new
+ * release’s lists; undefined where the environment has a Python of its own.
+ */
+async function nextPython(place: string): Promise<string | undefined> {
+  if (realpathSync(join(place, 'bin/python')) !== realpathSync('/usr/bin/python3')) return undefined
+  const { stdout } = await runCommand('apt-cache', ['policy', 'python3']).catch(() => ({ stdout: '' }))
+  return /^ *Candidate: (\d+\.\d+)/m.exec(stdout)?.[1]
 }
 
 async function lookAtBackup(layout: Layout): Promise<StatusLine> {

@@ -94,6 +94,23 @@ test('a class environment without JupyterLab, or that students can write, is red
   assert.match(lineOf(open, 'class-environment').why ?? '', /\/opt\/tljh\/user\/bin is theirs, or all may write it/)
 })
 
+test('that the next upgrade of the system brings another Python is said before', async () => {
+  const { host } = product
+  await host.writeFile(
+    '/srv/next/Packages',
+    'Package: python3\nVersion: 3.99.1-1\nArchitecture: all\nFilename: none\nSize: 1\n',
+  )
+  await host.writeFile('/etc/apt/sources.list', 'deb [trusted=yes] file:/srv/next ./\n')
+  await host.run(['apt-get', 'update'])
+
+  const { code, lines } = await status()
+
+  const line = lines.find(({ name }) => name === 'class-environment')
+  assert.deepEqual([code, line?.health], [0, 'warning'])
+  assert.match(line?.why ?? '', /made with Python 3\.\d+, and the next upgrade of this machine brings Python 3\.99/)
+  assert.match(line?.fix ?? '', /After that upgrade: sudo tljh-ts install/)
+})
+
 test('a disk that is almost full is red, by the folder that is on it', async () => {
   const red = await whileBroken('mount -t tmpfs -o size=150M tmpfs /home', 'umount /home')
 
