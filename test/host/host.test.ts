@@ -63,8 +63,8 @@ test('a host has no way out, unless it was asked for', async () => {
   await using closed = await bootHost()
   const download = ['/opt/tljh/user/bin/pip', 'download', '--quiet', '--no-deps', '--dest=/srv/wheels', 'idna']
   // 192.0.2.0/24 is for documentation (RFC 5737): the answer is the host's own, and at once.
-  const { stderr } = await closed.run(['curl', '--silent', '--show-error', 'http://192.0.2.1/'], { check: false })
-  assert.match(stderr, /Couldn't connect to server|Network is unreachable/)
+  const { code } = await closed.run(['curl', '--silent', 'http://192.0.2.1/'], { check: false })
+  assert.equal(code, 7, 'curl could not connect')
   assert.equal((await closed.run(['ip', 'route', 'show', 'default'])).stdout, '')
 
   await using open = await bootHost({ registries: true })
