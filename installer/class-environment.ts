@@ -95,9 +95,9 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
   }
 
   /** The list is kept until what it names is there: the packages that it was read from are out of use from then on. */
-  async function givePython(former: FormerPython): Promise<void> {
+  async function givePython(former: FormerPython | undefined): Promise<void> {
     await checkPython()
-    replaceFile(formerList, addedPackages(former, readFileSync(ownRequirements, 'utf8')))
+    if (former) replaceFile(formerList, addedPackages(former, readFileSync(ownRequirements, 'utf8')))
     replaceFile(unfinished, changing)
     succeed(await uv(['venv', '--allow-existing', '--seed', '--python', python, place]))
   }
@@ -106,7 +106,8 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
     async ensure() {
       if (existsSync(place) && (wasChanging || !existsSync(unfinished))) {
         const former = await formerPython(place)
-        if (former) await givePython(former)
+        // Where that was broken off, the Python may be there without its pip.
+        if (former || (wasChanging && existsSync(formerList))) await givePython(former)
         else if (!existsSync(ownPython)) throw foreign(place)
         else if (!wasChanging && !(await isMissing(ownPython))) return false
         succeed(await change(ownRequirements))

@@ -188,14 +188,18 @@ test('from nothing but a release: the network goes, a kill comes, and the class 
   assert.notEqual((await visit(`http://${host.address}`).logIn('dean', '')).status, 302)
   await prof.startServer()
   await hasNoTypesToTakeOut(host)
-  await comesBackWithAnotherPython(host, install)
+  await comesBackWithAnotherPython(host, install, nowhere)
 })
 
 /**
  * The system was upgraded to its next release: /usr/bin/python3 is another one than the one that the class environment was made with.
  * The environment is made to look older, as a machine's Python cannot be exchanged in seconds.
  */
-async function comesBackWithAnotherPython(host: Host, install: readonly string[]): Promise<void> {
+async function comesBackWithAnotherPython(
+  host: Host,
+  install: readonly string[],
+  nowhere: Record<string, string>,
+): Promise<void> {
   const age = `
     cd /opt/tljh/user
     mv lib/python3.* lib/python3.9
@@ -207,10 +211,11 @@ async function comesBackWithAnotherPython(host: Host, install: readonly string[]
     /✖ JupyterLab does not start.*\n.*made with Python 3\.9, and this machine has Python 3\.\d+ now\n.*sudo tljh-ts install/
   assert.match(await status(), told)
 
+  assert.equal((await host.run(install, { check: false, env: nowhere })).code, 1, 'the network is away')
   await host.run(install, { timeoutMs: 300_000 })
 
   assert.match(await status(), /✔ JupyterLab /)
-  await host.run(['/opt/tljh/user/bin/python', '-c', 'import cowsay'])
+  await host.run(['/opt/tljh/user/bin/python', '-c', 'import cowsay, pip'])
   const left = await host.run(['sh', '-c', 'cd /opt/tljh; ls -d user* user/lib/* user/share/jupyter/kernels/own'])
   assert.match(left.stdout, /^user\nuser\/lib\/python3\.1\d\nuser\/share\/jupyter\/kernels\/own\n$/)
 }
