@@ -1,7 +1,7 @@
 /** Where the hub is to be found by a browser, as far as this machine can tell. */
 import { hostname } from 'node:os'
 import { runCommand } from '../commands.ts'
-import type { Config } from './config.ts'
+import type { Config, Listening } from './config.ts'
 
 /** Ends with a slash. The machine's first address, where the configuration names none. */
 export async function hubAddress(
@@ -18,6 +18,22 @@ export async function hubAddress(
 async function ownAddress(): Promise<string> {
   const { stdout } = await runCommand('hostname', ['--all-ip-addresses'])
   return stdout.split(' ')[0]?.trim() || hostname()
+}
+
+/** Where a program of this machine reaches the hub without TLS, as node:http takes it. */
+export function fromHere({
+  address,
+  port,
+  socket,
+}: Listening): { socketPath: string } | { host: string; port: number } {
+  return socket ? { socketPath: socket.path } : { host: hostFromHere(address), port }
+}
+
+/** The same, for people. */
+export function placeFromHere(http: Listening): string {
+  const place = fromHere(http)
+  if ('socketPath' in place) return place.socketPath
+  return `${place.host.includes(':') ? `[${place.host}]` : place.host}:${place.port}`
 }
 
 /** Where a program of this machine reaches what listens on `address`. */

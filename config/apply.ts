@@ -13,7 +13,7 @@ import { type IncomingMessage, request } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ProblemError } from '../problem.ts'
-import { hostFromHere } from './address.ts'
+import { fromHere } from './address.ts'
 import { type Config, parseConfig, readConfig, versionOf } from './config.ts'
 import { addVersion, prune, type Version, versions } from './history.ts'
 import { replaceFile } from './replace.ts'
@@ -105,9 +105,7 @@ async function taken(services: Services, config: Config, { isAtOnce, checksPage,
 
 /** The status of the login page, as a browser would ask for it; or why there is none. */
 function loginPage({ http, baseUrl }: Config): Promise<number | string> {
-  const { address, port } = http.tls ?? http
-  const host = hostFromHere(address)
-  const options = { host, port, path: `${baseUrl}hub/login`, agent: false, timeout: 2_000 }
+  const options = { ...fromHere(http.tls ?? http), path: `${baseUrl}hub/login`, agent: false, timeout: 2_000 }
   return new Promise(resolve => {
     const onAnswer = (answer: IncomingMessage) => {
       answer.resume()

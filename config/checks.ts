@@ -5,7 +5,7 @@
 import { isIP } from 'node:net'
 import { authenticatorsIn, letsStrangersIn, missingOptions } from './admission.ts'
 import type { Finding } from './findings.ts'
-import { isLoopback, readNetwork } from './networks.ts'
+import { frontSocket, isLoopback, readNetwork, usualSocketGroup } from './networks.ts'
 import { type ConfigText, mostFindings } from './text.ts'
 
 const userLists = ['allowed', 'banned', 'admin'] as const
@@ -182,7 +182,32 @@ function* certificateSource({ content, finding }: ConfigText): Iterable<Finding>
 
 /** What goes together with another web server in front, and what does not. */
 function* webServerInFront({ content, finding }: ConfigText): Iterable<Finding> {
-  const { mode, address, port = 80, trusted_proxies: written } = content.http ?? {}
+  const {
+    mode,
+    address,
+    port = 80,
+    trusted_proxies: written,
+    socket_group: group = usualSocketGroup,
+  } = content.http ?? {}
+  if (address === frontSocket) {
+    const what = `http.address is ${frontSocket}`
+    const says = (why: string, fix: string) => finding('error', ['http', 'address'], { what, why, fix })
+    if (mode !== 'behind-proxy') {
+      yield says(
+        'browsers cannot reach it, and http.mode is direct',
+        'Set http.mode to behind-proxy first, if a web server stands in front',
+      )
+    }
+    if (content.https?.enabled) {
+      yield says('https.enabled is true, and the web server in front has the certificate', 'Set https.enabled to false')
+    }
+    if (content.users?.extra_user_groups?.[group]?.length) {
+      yield says(
+        `users.extra_user_groups puts users in ${group}, who could then tell the hub that a request comes from anywhere`,
+        `Take them out of it, or have the web server run as another group, and name that in http.socket_group`,
+      )
+    }
+  }
   if (mode !== 'behind-proxy') {
     if (!written?.length) return
     yield finding('warning', ['http', 'trusted_proxies'], {
@@ -212,7 +237,7 @@ function* webServerInFront({ content, finding }: ConfigText): Iterable<Finding> 
   yield finding('warning', ['http', address ? 'address' : 'mode'], {
     what: `http.mode is behind-proxy, and the hub listens on all addresses, port ${port}`,
     why: 'whoever asks there directly speaks with the hub without https, and passwords cross the network unprotected',
-    fix: 'Set http.address to 127.0.0.1, where the web server of this machine finds it; or name that of another machine in http.trusted_proxies, and let a firewall keep others from the port',
+    fix: 'Set http.address to unix:/run/tljh/front.sock, where the web server of this machine finds it; or name that of another machine in http.trusted_proxies, and let a firewall keep others from the port',
   })
 }
 

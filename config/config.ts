@@ -9,7 +9,7 @@ import { checkMeaning } from './checks.ts'
 import type { Finding } from './findings.ts'
 import { hasErrors } from './findings.ts'
 import { isTemporaryName, type UserName } from './names.ts'
-import { type Network, readNetwork, readOrigin } from './networks.ts'
+import { frontSocket, type Network, readNetwork, readOrigin, usualSocketGroup } from './networks.ts'
 import { type Bytes, type Cpus, readBytes, readCpus } from './quantities.ts'
 import { type ConfigContent, readConfigText } from './text.ts'
 
@@ -58,6 +58,8 @@ export interface Listening {
   /** Empty: all. */
   address: string
   port: number
+  /** In place of an address and a port, for a web server in front. Only root and the group may connect. */
+  socket?: { path: string; group: string } | undefined
   /** Where it listens with TLS; then what comes without is led there. */
   tls?: { address: string; port: number } | undefined
 }
@@ -236,7 +238,15 @@ function meaning(file: ConfigContent, version: string): Config {
 }
 
 function listeningIn({ http, https }: ConfigContent): Listening {
-  const plain = { address: http?.address ?? '', port: http?.port ?? 80 }
+  const isSocket = http?.address === frontSocket
+  const socket = isSocket
+    ? { path: frontSocket.slice('unix:'.length), group: http?.socket_group ?? usualSocketGroup }
+    : undefined
+  const plain = {
+    address: isSocket ? '' : (http?.address ?? ''),
+    port: http?.port ?? 80,
+    ...(socket ? { socket } : {}),
+  }
   return https?.enabled ? { ...plain, tls: { address: https.address ?? '', port: https.port ?? 443 } } : plain
 }
 
@@ -250,7 +260,9 @@ const thisMachine = ['127.0.0.1', '::1']
 
 function frontProxiesIn(http: NonNullable<ConfigContent['http']>): FrontProxies | undefined {
   if (http.mode !== 'behind-proxy') return undefined
-  const written = http.trusted_proxies?.length ? http.trusted_proxies : thisMachine
+  // By the socket comes nobody but the web server, and a program of this machine may be a student's.
+  const usual = http.address === frontSocket ? [] : thisMachine
+  const written = http.trusted_proxies?.length ? http.trusted_proxies : usual
   return { trusted: written.flatMap(text => readNetwork(text) ?? []), headers: http.proxy_headers ?? 'x-forwarded' }
 }
 
@@ -275,7 +287,7 @@ function httpsIn({ tls, letsencrypt, hsts }: NonNullable<ConfigContent['https']>
 
 /** The ports that the hub listens on by that configuration. */
 export function portsOf({ http, visitPort }: Config): number[] {
-  return [http.port, http.tls?.port, visitPort].filter(port => port !== undefined)
+  return [http.socket ? undefined : http.port, http.tls?.port, visitPort].filter(port => port !== undefined)
 }
 
 function authIn(written: Auth['options']): Auth {

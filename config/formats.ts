@@ -7,7 +7,7 @@
 import { isIP } from 'node:net'
 import { authenticatorKind, authenticatorNames } from './authenticators.ts'
 import { adminsGroup, isUserName, usersGroup } from './names.ts'
-import { readNetwork, readOrigin } from './networks.ts'
+import { frontSocket, readNetwork, readOrigin } from './networks.ts'
 import { readBytes, readCpus } from './quantities.ts'
 
 export interface Format {
@@ -64,6 +64,16 @@ export const formats: Readonly<Record<string, Format>> = {
     accepts: text(value => value === '' || isIP(value) !== 0),
     why: 'it is not an address of the internet protocol',
     fix: 'Write it like 192.0.2.7 or ::1, or leave it empty for all addresses of the machine',
+  },
+  'listen-address': {
+    accepts: text(value => value === '' || value === frontSocket || isIP(value) !== 0),
+    why: `it is not an address of the internet protocol, nor ${frontSocket}`,
+    fix: `Write it like 192.0.2.7 or ::1, as ${frontSocket} for a web server in front, or leave it empty for all addresses of the machine`,
+  },
+  'socket-group': {
+    accepts: text(value => /^[a-z_][a-z0-9_-]{0,31}$/.test(value) && !value.startsWith('jupyter')),
+    why: 'it is not the group of a web server',
+    fix: 'Write the group that the web server runs as: www-data for nginx and Apache, caddy for Caddy',
   },
   network: {
     accepts: text(value => readNetwork(value) !== undefined),

@@ -10,6 +10,8 @@ import { readFileSync, realpathSync, type Stats, statSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { dirname } from 'node:path'
 import type { Finding } from './findings.ts'
+import { accountPrefix } from './names.ts'
+import { frontSocket, usualSocketGroup } from './networks.ts'
 import { readBytes, showBytes } from './quantities.ts'
 import type { ConfigText } from './text.ts'
 
@@ -17,6 +19,8 @@ export interface Machine {
   memoryBytes: number
   /** The ports on which somebody listens for TCP. */
   portsTaken: ReadonlySet<number>
+  /** The machine's groups, and the accounts in them. */
+  groups: ReadonlyMap<string, readonly string[]>
   /** Of the group that the hub reads files by; undefined where it is not installed. */
   hubGid: number | undefined
   /** Milliseconds since 1970. */
@@ -28,7 +32,17 @@ export function thisMachine(configFile: string, ...ownPorts: (number | undefined
   const portsTaken = new Set(['/proc/net/tcp', '/proc/net/tcp6'].flatMap(listeningPorts))
   for (const port of ownPorts) if (port !== undefined) portsTaken.delete(port)
   const hubGid = statSync(dirname(configFile), { throwIfNoEntry: false })?.gid
-  return { memoryBytes: totalmem(), portsTaken, hubGid, now: Date.now() }
+  return { memoryBytes: totalmem(), portsTaken, groups: machineGroups(), hubGid, now: Date.now() }
+}
+
+function machineGroups(): Map<string, string[]> {
+  const lines = readFileSync('/etc/group', 'utf8').trimEnd().split('\n')
+  return new Map(
+    lines.map(line => {
+      const [name = '', , , members = ''] = line.split(':')
+      return [name, members.split(',').filter(Boolean)]
+    }),
+  )
 }
 
 export function checkMachine(read: ConfigText, machine: Machine): Finding[] {
@@ -36,6 +50,7 @@ export function checkMachine(read: ConfigText, machine: Machine): Finding[] {
     ...tooMuchMemory(read, machine),
     ...tooMuchReserve(read, machine),
     ...takenPort(read, machine),
+    ...socketGroup(read, machine),
     ...certificates(read, machine),
   ]
 }
@@ -77,8 +92,9 @@ function* tooMuchReserve({ content, finding }: ConfigText, { memoryBytes }: Mach
 }
 
 function* takenPort({ content, finding }: ConfigText, { portsTaken }: Machine): Iterable<Finding> {
+  const isSocket = content.http?.address === frontSocket
   const ports = [
-    { path: ['http', 'port'], port: content.http?.port },
+    { path: ['http', 'port'], port: isSocket ? undefined : content.http?.port },
     { path: ['https', 'port'], port: content.https?.enabled ? (content.https.port ?? 443) : undefined },
     { path: ['admins', 'visit_port'], port: content.admins?.visit_port },
   ]
@@ -89,6 +105,28 @@ function* takenPort({ content, finding }: ConfigText, { portsTaken }: Machine): 
       why: 'another program of this machine listens there',
       fix: `See which: sudo ss --listening --tcp --processes sport = :${port}. Stop it, or choose another port`,
     })
+  }
+}
+
+/** Whoever is in the group may say to the hub where a request comes from. */
+function* socketGroup({ content, finding }: ConfigText, { groups }: Machine): Iterable<Finding> {
+  if (content.http?.address !== frontSocket) return
+  const group = content.http.socket_group ?? usualSocketGroup
+  const members = groups.get(group)
+  const says = (why: string, fix: string) =>
+    finding('error', ['http', content.http?.socket_group ? 'socket_group' : 'address'], {
+      what: `http.socket_group is ${group}`,
+      why,
+      fix,
+    })
+  if (!members)
+    yield says('this machine has no such group', 'Write the group that the web server runs as, such as www-data')
+  const student = members?.find(name => name.startsWith(accountPrefix))
+  if (student) {
+    yield says(
+      `${student} is in that group, and could tell the hub that a request comes from anywhere`,
+      `Take the account out of it: sudo gpasswd --delete ${student} ${group}`,
+    )
   }
 }
 

@@ -58,22 +58,22 @@ export const adminsGroup = 'jupyterhub-admins'
 /** Before the user's name in the comment of an account that the hub made: tells whose it is where a long name was cut. */
 export const accountComment = 'JupyterHub user '
 
-const prefix = 'jupyter-'
+export const accountPrefix = 'jupyter-'
 const longestKept = 25
 const cutLength = 26
 const digestLength = 5
 
 /** The account of a user, by TLJH's rule. */
 export function unixName(user: UserName): UnixName {
-  const whole = `${prefix}${user}`
+  const whole = `${accountPrefix}${user}`
   if (whole.length <= longestKept) return whole as UnixName
   const digest = createHash('sha256').update(whole).digest('hex').slice(0, digestLength)
   return `${whole.slice(0, cutLength)}-${digest}` as UnixName
 }
 
-/** What `account` is called where the prefix goes without saying: in unit names and socket folders. */
+/** What `account` is called where the accountPrefix goes without saying: in unit names and socket folders. */
 export function shortUnixName(account: UnixName): string {
-  return account.slice(prefix.length)
+  return account.slice(accountPrefix.length)
 }
 
 /** Names from outside go into messages and logs: never longer than a line. */

@@ -18,6 +18,11 @@ export function readNetwork(text: string): Network | undefined {
   return prefix >= 1 && prefix <= longest ? { address, prefix, family } : undefined
 }
 
+/** Where a web server of this machine reaches the hub, and no user's program does. */
+export const frontSocket = 'unix:/run/tljh/front.sock'
+/** Debian's and Ubuntu's web servers run in it. */
+export const usualSocketGroup = 'www-data'
+
 export function isLoopback({ address, prefix, family }: Network): boolean {
   return family === 'ipv4' ? address.startsWith('127.') && prefix >= 8 : address === '::1' && prefix === 128
 }

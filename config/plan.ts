@@ -185,7 +185,8 @@ function* addressLines(
 ): Iterable<string> {
   const place = ({ http, baseUrl }: Config) => {
     const { address, port } = http.tls ?? http
-    return `${address || 'all addresses'}, port ${port}${http.tls ? ' (https)' : ''}, path ${baseUrl}`
+    const where = http.socket?.path ?? `${address || 'all addresses'}, port ${port}${http.tls ? ' (https)' : ''}`
+    return `${where}, path ${baseUrl}`
   }
   if (!addressChanges && !baseUrlChanges) return
   yield `the hub moves from ${place(before)} to ${place(after)}; open pages lose it and have to be opened anew there`

@@ -175,9 +175,12 @@ export const schema = {
       properties: {
         address: {
           type: ['string', 'null'],
-          format: 'ip',
+          format: 'listen-address',
           default: '',
-          description: 'The address to listen on. Empty: all.',
+          description:
+            'The address to listen on. Empty: all. With behind-proxy, for a web server of this machine: unix:/run/tljh/front.sock, which no ' +
+            'student can reach.',
+          examples: ['127.0.0.1', 'unix:/run/tljh/front.sock'],
           effect: 'address',
         },
         port: {
@@ -185,7 +188,17 @@ export const schema = {
           minimum: 1,
           maximum: 65_535,
           default: 80,
-          description: 'The port.',
+          description: 'The port. Without effect where http.address is a unix socket.',
+          effect: 'address',
+        },
+        socket_group: {
+          type: 'string',
+          format: 'socket-group',
+          default: 'www-data',
+          description:
+            'With http.address: unix:/run/tljh/front.sock: the group of the web server, which alone may connect (beside root). On Debian and Ubuntu, ' +
+            'nginx and Apache are in www-data, Caddy is in caddy.',
+          examples: ['caddy'],
           effect: 'address',
         },
         mode: {

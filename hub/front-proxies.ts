@@ -1,9 +1,10 @@
 /**
  * The web servers that stand between browsers and the hub, where the configuration says that there are some (`http.mode: behind-proxy`).
  *
- * What always holds: only a connection from `http.trusted_proxies` is believed, in the one kind of headers that the configuration names. Every
- * other request counts as what it is, whatever its headers say: it comes from where its connection comes from, and by https only where
- * the hub itself has the TLS. Such requests are served all the same, so that a false list locks nobody out.
+ * What always holds: only a connection from `http.trusted_proxies` is believed, or one by the unix socket, which systemd lets only the web
+ * server's group open; and only in the one kind of headers that the configuration names. Every other request counts as what it is,
+ * whatever its headers say: it comes from where its connection comes from, and by https only where the hub itself has the TLS. Such
+ * requests are served all the same, so that a false list locks nobody out.
  *
  * What is believed is noted when a request comes, before anybody else sees it, and `Host` becomes the name that the browser has asked
  * for: hub and servers compare origins with that. Administrators are told when a web server leaves out what it should say.
@@ -36,8 +37,14 @@ export function toldInFront(request: IncomingMessage): Told | undefined {
 
 /** The address that the connection comes from. IPv4 is written as such, though it comes through a socket for both. */
 export function peerOf({ socket }: IncomingMessage): string {
-  return withoutMapping(socket.remoteAddress ?? '')
+  return isByUnixSocket ? thisMachine : withoutMapping(socket.remoteAddress ?? '')
 }
+
+/** As what a connection by the unix socket counts that tells no address. */
+const thisMachine = '127.0.0.1'
+
+/** The hub has no other socket then: a connection that has no address any more, because it was broken off, is no sign of that. */
+let isByUnixSocket = false
 
 /** An address of IPv4 as such, though it comes through a socket for both. */
 export function withoutMapping(address: string): string {
@@ -65,7 +72,7 @@ export function createFrontProxies(
   function note(request: IncomingMessage): void {
     if (!settings && !mayBeAmiss(request)) return
     const peer = peerOf(request)
-    const told = settings && isTrusted(peer) ? believe(request, settings.headers, peer) : undefined
+    const told = settings && (isByUnixSocket || isTrusted(peer)) ? believe(request, settings.headers, peer) : undefined
     const found = amissWith(request, { mode: settings?.headers, peer, told })
     if (found === undefined) return
     if (found === 'nothing') {
@@ -93,6 +100,9 @@ export function createFrontProxies(
     follow(server) {
       // The file can have changed without a word from anybody; to look at each request would be much.
       server.prependListener('connection', refresh)
+      server.once('listening', () => {
+        isByUnixSocket = typeof server.address() === 'string'
+      })
       for (const event of ['request', 'upgrade', 'checkContinue', 'checkExpectation'] as const) {
         // To listen to some of these is to answer them; where nobody does, the request comes as others do.
         if (server.listenerCount(event) > 0) server.prependListener(event, note)

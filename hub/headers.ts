@@ -42,6 +42,12 @@ const originWide = new Set([
   'strict-transport-security',
 ])
 
+/**
+ * Orders to a web server in front, which answers with a file of its own, asks elsewhere, or keeps the answer for others: nginx's,
+ * Apache's and lighttpd's, LiteSpeed's, Perlbal's, and those of caches (Edge Architecture Specification, RFC 9213).
+ */
+const forWebServer = /^(?:x-(?:accel|lighttpd|litespeed|reproxy)-.*|x-sendfile.*|surrogate-.*|cdn-cache-control)$/
+
 export interface Forwarded {
   /** Who asks. */
   user: UserName
@@ -83,15 +89,23 @@ export function requestHeaders(raw: readonly string[], forwarded: Forwarded, isU
 
 const requestFates = fates(key => {
   if (key === 'upgrade' || key === 'cookie') return key
-  // Programs behind the server may be told of headers as CGI tells of them, where `_` and `-` are the same.
-  return hopByHop.has(key) || fromHubAlone.test(key.replaceAll('_', '-')) ? 'dropped' : 'kept'
+  return hopByHop.has(key) || fromHubAlone.test(asInCgi(key)) ? 'dropped' : 'kept'
 })
 
 const answerFates = fates(key => {
   if (key === 'upgrade') return key
   if (key === 'set-cookie') return 'cookie'
-  return hopByHop.has(key) || originWide.has(key) ? 'dropped' : 'kept'
+  return hopByHop.has(key) || originWide.has(key) || isForWebServer(key) ? 'dropped' : 'kept'
 })
+
+function isForWebServer(key: string): boolean {
+  return forWebServer.test(asInCgi(key))
+}
+
+/** Programs may be told of headers as CGI tells of them, where `_` and `-` are the same. */
+function asInCgi(key: string): string {
+  return key.replaceAll('_', '-')
+}
 
 const mostFates = 1_000
 const longestName = 64
@@ -138,7 +152,7 @@ export function trailers(raw: readonly string[]): [string, string][] {
   const kept: [string, string][] = []
   for (const [name, value] of pairs(raw)) {
     const key = name.toLowerCase()
-    const isForHead = hopByHop.has(key) || originWide.has(key) || endToEnd.has(key)
+    const isForHead = hopByHop.has(key) || originWide.has(key) || isForWebServer(key) || endToEnd.has(key)
     if (!isForHead && !/^(?:content|access-control|cross-origin)-/.test(key)) kept.push([name, value])
   }
   return kept

@@ -29,7 +29,7 @@ import { followConnections } from './drain.ts'
 import { createExternalIdentities } from './external-identities.ts'
 import { forAMoment } from './for-a-moment.ts'
 import { createFrontProxies } from './front-proxies.ts'
-import { listen, socketCount } from './listeners.ts'
+import { listen, socketNames } from './listeners.ts'
 import { createLoginDesk } from './login.ts'
 import { createLogins } from './logins.ts'
 import { countEntries, createMetrics } from './metrics/metrics.ts'
@@ -60,7 +60,7 @@ export async function runHub(
   environment: NodeJS.ProcessEnv,
   log: (line: string) => void,
 ): Promise<void> {
-  const count = socketCount(environment)
+  const sockets = socketNames(environment)
   const stopped = new AbortController()
   const file = openConfigFile(layout.configFile, problem =>
     log(`the configuration file is not in force: ${problem.message}`),
@@ -160,7 +160,7 @@ export async function runHub(
   const drain = followConnections(app.server)
   frontProxies.follow(app.server)
   const notifier = createNotifier(environment)
-  const listeners = await listen(app.server, { count, http, visitPort, tls, log })
+  const listeners = await listen(app.server, { sockets, http, visitPort, tls, log })
   tls?.begin()
   notifier.ready()
   notifier.startWatchdog(() => true)

@@ -1,7 +1,7 @@
 /**
- * The sockets that systemd holds for the hub, and which is which: the first is plain HTTP, and the others are known by their ports,
- * as the configuration has them. While it changes, one can be of another port for a moment: it is left alone, or pages there would
- * count as what they are not.
+ * The sockets that systemd holds for the hub, and which is which: by the names that their units give them, `http`, `https` and
+ * `visit`, and by their ports, as the configuration has them. While it changes, one can be of another port for a moment: it is left
+ * alone, or pages there would count as what they are not. (Units of versions before 0.2 have one name for all, `http` first.)
  */
 import { once } from 'node:events'
 import type { Server as HttpServer } from 'node:http'
@@ -13,10 +13,11 @@ import type { Tls } from './tls/tls.ts'
 /** SD_LISTEN_FDS_START: the first descriptor that systemd hands over. */
 const firstSocket = 3
 const mostSockets = 3
+const names = ['http', 'https', 'visit']
 
 export interface ListenOptions {
-  /** How many sockets there are. */
-  count: number
+  /** The name of each socket that there is. */
+  sockets: readonly string[]
   http: Listening
   visitPort: number | undefined
   tls: Tls | undefined
@@ -30,10 +31,12 @@ export interface Listeners {
   close(): void
 }
 
-/** How many sockets systemd has handed over (sd_listen_fds(3)). Throws `HUB_SOCKET`. */
-export function socketCount({ LISTEN_FDS }: NodeJS.ProcessEnv): number {
+/** The names of the sockets that systemd has handed over (sd_listen_fds_with_names(3)). Throws `HUB_SOCKET`. */
+export function socketNames({ LISTEN_FDS, LISTEN_FDNAMES = '' }: NodeJS.ProcessEnv): string[] {
   const count = Number(LISTEN_FDS)
-  if (Number.isInteger(count) && count >= 1 && count <= mostSockets) return count
+  const given = LISTEN_FDNAMES.split(':')
+  if (Number.isInteger(count) && count >= 1 && count <= mostSockets)
+    return Array.from({ length: count }, (_, index) => given[index] ?? '')
   throw new ProblemError('HUB_SOCKET', {
     what: 'The hub has nothing to listen on',
     why: 'systemd did not hand it the socket of tljh-hub.socket',
@@ -43,25 +46,32 @@ export function socketCount({ LISTEN_FDS }: NodeJS.ProcessEnv): number {
 
 /** Everything that comes in goes to `server`, whose requests know their ports and whether they came by TLS. */
 export async function listen(server: HttpServer, options: ListenOptions): Promise<Listeners> {
-  const { count, http, visitPort, tls, log } = options
-  server.listen({ fd: firstSocket })
+  const { sockets, http, visitPort, tls, log } = options
+  const first = Math.max(0, sockets.indexOf('http'))
+  server.listen({ fd: firstSocket + first })
   await once(server, 'listening')
   const plain = (socket: Socket) => void server.emit('connection', socket)
   const end = tls?.open(socket => void server.emit('connection', socket))
   const take = end ? (socket: Socket) => end.take(socket) : plain
-  const missing = new Set([http.tls?.port, visitPort].filter(port => port !== undefined))
+  const wanted = new Map<number | undefined, string>([
+    [http.tls?.port, 'https'],
+    [visitPort, 'visit'],
+  ])
+  wanted.delete(undefined)
   const others: NetServer[] = []
-  for (let fd = firstSocket + 1; fd < firstSocket + count; fd++) {
+  for (const [index, name] of sockets.entries()) {
+    if (index === first) continue
     // As node:http has it of its own, and so has node:https.
     const listener = createServer({ allowHalfOpen: !end }, take)
-    listener.listen({ fd })
+    listener.listen({ fd: firstSocket + index })
     await once(listener, 'listening')
     const address = listener.address()
     const port = typeof address === 'object' ? address?.port : undefined
-    if (port !== undefined && missing.delete(port)) others.push(listener)
+    const isRight = name === wanted.get(port) || name === 'http' || !names.includes(name)
+    if (isRight && wanted.delete(port)) others.push(listener)
     else listener.close()
   }
-  for (const port of missing) log(`systemd holds no socket of port ${port}; it waits for the next restart`)
+  for (const port of wanted.keys()) log(`systemd holds no socket of port ${port}; it is tried again until there is one`)
   return {
     lastHandshake: () => end?.lastHandshake(),
     close() {

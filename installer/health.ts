@@ -7,7 +7,7 @@ import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { runCommand } from '../commands.ts'
-import { hostFromHere } from '../config/address.ts'
+import { fromHere } from '../config/address.ts'
 import { type Config, parseConfig } from '../config/config.ts'
 import { newestGood } from '../config/history.ts'
 import type { Layout } from '../config/paths.ts'
@@ -78,9 +78,8 @@ async function lookAtSpawner(layout: Layout): Promise<Ailment | undefined> {
 
 async function lookAtHub(layout: Layout, version: string): Promise<Ailment | undefined> {
   const { http, baseUrl } = await configInForce(layout)
-  const host = hostFromHere(http.address)
   try {
-    const body = await get({ host, port: http.port, path: `${baseUrl}hub/health` })
+    const body = await get({ ...fromHere(http), path: `${baseUrl}hub/health` })
     const answered = (JSON.parse(body) as { version?: string }).version
     if (answered === version) return undefined
     return { unit: hub, why: `the hub says that it is ${answered ?? 'no version'}, not ${version}`, isFinal: true }

@@ -71,7 +71,7 @@ function readAdmin(value: string): NamedAdmin {
 }
 
 function summary({ address, admins, config }: Installation): string {
-  const isLocal = /^(?:127\.|::1$)/.test(config.http.address)
+  const isLocal = config.http.socket !== undefined || /^(?:127\.|::1$)/.test(config.http.address)
   const next = [
     isLocal
       ? `Have your web server hand requests on to ${address}: whole configurations for nginx, Caddy and Apache are in docs/behind-proxy.md.`

@@ -19,7 +19,7 @@ import type { Change, Changes } from './changes.ts'
 import { notesOf } from './class-environment.ts'
 import { reloadSshd } from './steps/confinement.ts'
 import { cacheFolder } from './steps/places.ts'
-import { runningUnits } from './units.ts'
+import { allUnits } from './units.ts'
 
 export interface Removal {
   layout: Layout
@@ -140,7 +140,7 @@ export function ownFolders(layout: Layout): string[] {
 
 /** The hub first, which would start servers again. */
 async function stopServices(): Promise<void> {
-  const units = [...runningUnits, 'tljh-backup.service', 'tljh-pam@*.service', 'tljh-home-*.service']
+  const units = [...allUnits, 'tljh-backup.service', 'tljh-pam@*.service', 'tljh-home-*.service']
   const { stdout } = await must('systemctl', ['list-units', '--all', '--plain', '--no-legend', ...units])
   const loaded = stdout.split('\n').flatMap(line => line.trim().split(/\s+/)[0] || [])
   if (loaded.length) await must('systemctl', ['stop', ...loaded])
@@ -186,7 +186,7 @@ async function removeTree(path: string): Promise<void> {
 
 /** When timers last ran, see systemd.timer(5), Persistent=. */
 function stamps(): string[] {
-  return runningUnits.filter(name => name.endsWith('.timer')).map(name => `/var/lib/systemd/timers/stamp-${name}`)
+  return allUnits.filter(name => name.endsWith('.timer')).map(name => `/var/lib/systemd/timers/stamp-${name}`)
 }
 
 function journals(): string[] {

@@ -25,7 +25,7 @@ import { frozenPackages } from './class-packages.ts'
 import { oneAtATime } from './one-at-a-time.ts'
 import { goesEarly, nameOf, ownFolders, type Removed, remove, type UserAccount, wrapper } from './removal.ts'
 import { cacheFolder, groups, hubAccount } from './steps/places.ts'
-import { unitFolder } from './units.ts'
+import { dropInFolders, unitFolder } from './units.ts'
 
 const usage = `Usage: tljh-ts uninstall [--purge] [--dry-run] [--yes]
 
@@ -304,7 +304,7 @@ function usualChanges(): Change[] {
     { kind: 'account', name: hubAccount },
     ...files.map(file),
     ...units.map(name => file(join(unitFolder, name))),
-    { kind: 'folder', path: join(unitFolder, 'tljh-hub.socket.d'), isOurs: true },
+    ...dropInFolders.map((path): Change => ({ kind: 'folder', path, isOurs: true })),
     ...units.filter(name => !/@|slice$/.test(name)).map((name): Change => ({ kind: 'unit', name })),
   ]
 }

@@ -10,22 +10,35 @@ import { type CommandResult, runCommand } from '../commands.ts'
 import { parseConfig } from '../config/config.ts'
 import { codeFolder, type Layout, layoutIn } from '../config/paths.ts'
 import { ProblemError } from '../problem.ts'
-import { setListenAddress } from '../systemd/address.ts'
+import {
+  furtherSockets,
+  guardPorts,
+  mainSocket,
+  placesOf,
+  portHolder,
+  settleSockets,
+  unitsWithDropIns,
+} from '../systemd/hub-sockets.ts'
 import type { Changes } from './changes.ts'
 
 export const unitFolder = '/etc/systemd/system'
 const source = join(import.meta.dirname, 'units')
 
-export const sockets = ['tljh-hub.socket', 'tljh-spawner.socket', 'tljh-pam.socket']
-export const services = ['tljh-spawner.service', 'tljh-hub.service']
+export const sockets = [mainSocket, 'tljh-spawner.socket', 'tljh-pam.socket']
+const spawnerService = 'tljh-spawner.service'
+const hubService = 'tljh-hub.service'
+export const services = [spawnerService, hubService]
 const timers = readdirSync(source).filter(name => name.endsWith('.timer'))
 /** What runs, or listens, on a machine where all is well. */
-export const runningUnits = [...sockets, ...timers, ...services]
+export const runningUnits = [portHolder, ...sockets, ...timers, ...services]
+/** With those that only some configurations have running. */
+export const allUnits = [...runningUnits, ...furtherSockets]
 
 /** As they stand in the files in `source`. */
 const { prefix: usualPrefix } = layoutIn('/opt/tljh')
 const completionFolder = '/etc/bash_completion.d'
-const addressFolder = join(unitFolder, 'tljh-hub.socket.d')
+/** The spawner writes in them where the hub listens. */
+export const dropInFolders = unitsWithDropIns.map(unit => join(unitFolder, `${unit}.d`))
 
 /**
  * Writes the files of the version that runs, and removes those that it does not have any more. systemd has read them when this
@@ -46,12 +59,11 @@ export async function ensureUnits(layout: Layout, changes: Changes): Promise<boo
   if (!isOnTop('/usr/bin/tljh-config')) {
     done.push(await changes.makeSymlink('/usr/bin/tljh-config', join(bin, 'tljh-config')))
   }
-  // The spawner writes in it where the hub listens.
-  done.push(await changes.makeFolder(addressFolder, { mode: 0o755, isOurs: true }))
+  for (const folder of dropInFolders) done.push(await changes.makeFolder(folder, { mode: 0o755, isOurs: true }))
   done.push(await changes.makeFolder(completionFolder, { mode: 0o755, isOurs: false }))
   done.push(await changes.writeFile(join(completionFolder, 'tljh-ts'), await completion(), 0o644))
   await must('systemctl', ['daemon-reload'])
-  for (const unit of runningUnits) done.push(await changes.enableUnit(unit))
+  for (const unit of allUnits) done.push(await changes.enableUnit(unit))
   return done.includes(true)
 }
 
@@ -61,13 +73,18 @@ export async function ensureUnits(layout: Layout, changes: Changes): Promise<boo
  */
 export async function startServices({ configFile }: Layout): Promise<void> {
   const { http, visitPort } = parseConfig(readFileSync(configFile))
-  if (setListenAddress('tljh-hub.socket', { ...http, visitPort })) {
-    await must('systemctl', ['daemon-reload'])
-    // A socket cannot be moved while its service has it.
-    await must('systemctl', ['stop', 'tljh-hub.service', 'tljh-hub.socket'])
-  }
-  await must('systemctl', ['start', ...sockets, ...timers])
-  await must('systemctl', ['restart', ...services])
+  await must('systemctl', ['start', ...sockets.filter(unit => unit !== mainSocket), ...timers])
+  const [problem] = await settleSockets(placesOf({ ...http, visitPort }), { restartsHub: true })
+  if (problem) throw new ProblemError('INSTALL_SERVICES', problem)
+  await must('systemctl', ['restart', spawnerService])
+  await must('systemctl', ['start', hubService])
+}
+
+/** Keeps the hub's ports from other programs, wherever it listens now. */
+export async function guardOwnPorts({ configFile }: Layout): Promise<void> {
+  if (!existsSync(configFile)) return
+  const { http, visitPort } = parseConfig(readFileSync(configFile))
+  await guardPorts(placesOf({ ...http, visitPort }))
 }
 
 async function removeFormerUnits(changes: Changes): Promise<boolean> {

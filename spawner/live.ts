@@ -7,7 +7,6 @@
  * was shown (config/plan.ts).
  */
 import { existsSync, readFileSync } from 'node:fs'
-import { runCommand } from '../commands.ts'
 import { applyConfig } from '../config/apply.ts'
 import { type Config, isAdmin, versionOf } from '../config/config.ts'
 import type { ConfigFile } from '../config/file.ts'
@@ -17,10 +16,10 @@ import type { UserName } from '../config/names.ts'
 import { type Plan, planChange } from '../config/plan.ts'
 import type { Proposal } from '../config/services.ts'
 import { ProblemError } from '../problem.ts'
-import { setListenAddress } from '../systemd/address.ts'
 import type { Audit, AuditEntry } from '../systemd/audit.ts'
 import type { Accounts } from './accounts.ts'
 import type { Configuration } from './listener.ts'
+import { createListening } from './listening.ts'
 import type { Event } from './protocol.ts'
 import type { WatchedServers } from './servers.ts'
 import { createTurns } from './turns.ts'
@@ -37,15 +36,24 @@ export interface LiveOptions {
 export interface LiveConfiguration extends Configuration {
   /** Looks at the file every second, until the function that is returned is called. */
   watch(): () => void
+  /** To be called when one of the hub's sockets may have failed. */
+  lookAtSockets(): void
 }
 
 const lookEveryMs = 1_000
-const restartTimeoutMs = 60_000
 
 export function createLive({ configFile, config, servers, accounts, audit, log }: LiveOptions): LiveConfiguration {
   let applied = config.current()
   let hubVersion: string | undefined
   const inTurn = createTurns()
+  const listening = createListening({
+    wanted: config.current,
+    inTurn,
+    onRestart: () => {
+      hubVersion = undefined
+    },
+    log,
+  })
   const listeners = new Set<(event: Event) => void>()
 
   async function bringInLine(isAtOnce: boolean): Promise<void> {
@@ -82,20 +90,7 @@ export function createLive({ configFile, config, servers, accounts, audit, log }
       ...plan.stopped.map(async user => void servers.stop(user)),
     ])
     for (const result of results) if (result.status === 'rejected') log(`change of the configuration: ${result.reason}`)
-    const moves = setListenAddress('tljh-hub.socket', { ...wanted.http, visitPort: wanted.visitPort })
-    if (moves || plan.baseUrlChanges) await restartHub(moves)
-  }
-
-  /** A path changes with the hub alone; its socket need not be given up for that. */
-  async function restartHub(withSocket: boolean): Promise<void> {
-    hubVersion = undefined
-    const steps = withSocket
-      ? [['daemon-reload'], ['stop', 'tljh-hub.service'], ['restart', 'tljh-hub.socket'], ['start', 'tljh-hub.service']]
-      : [['restart', 'tljh-hub.service']]
-    for (const step of steps) {
-      const { code, stderr } = await runCommand('systemctl', step, { timeoutMs: restartTimeoutMs })
-      if (code !== 0) log(`systemctl ${step.join(' ')}: ${stderr}`)
-    }
+    await listening.settle({ restartsHub: plan.baseUrlChanges })
   }
 
   function look(isAtOnce: boolean): Promise<void> {
@@ -129,11 +124,20 @@ export function createLive({ configFile, config, servers, accounts, audit, log }
     },
     watch() {
       const timer = setInterval(() => {
-        look(false).catch(error => log(`change of the configuration: ${error instanceof Error ? error.stack : error}`))
+        look(false).catch(error => log(`change of the configuration: ${textOf(error)}`))
       }, lookEveryMs)
-      return () => clearInterval(timer)
+      return () => {
+        clearInterval(timer)
+        listening.close()
+      }
     },
+    lookAtSockets: listening.look,
   }
+}
+
+function textOf(error: unknown): string {
+  if (error instanceof ProblemError) return error.message
+  return String(error instanceof Error ? error.stack : error)
 }
 
 /** The hub has checked it, and may have been taken over. */

@@ -73,6 +73,14 @@ export async function runSpawner(
     },
     onProblem: problem => log(String(problem)),
   })
+  using _socketWatcher = new Watcher({
+    bus,
+    pattern: 'tljh-hub*.socket',
+    onEvent(event) {
+      if (event.kind === 'snapshot' || event.unit.active === 'failed') live.lookAtSockets()
+    },
+    onProblem: problem => log(String(problem)),
+  })
   // Nobody is answered before it is known what runs: a hub would take it for nothing.
   await known.promise
 

@@ -1,7 +1,7 @@
 /** Whether systemd runs what it should, and whether hub and spawner answer. */
 import { readFileSync } from 'node:fs'
 import { runCommand } from '../../commands.ts'
-import { hostFromHere } from '../../config/address.ts'
+import { fromHere, placeFromHere } from '../../config/address.ts'
 import type { Layout } from '../../config/paths.ts'
 import { readBytes, showBytes } from '../../config/quantities.ts'
 import { configInForce, get } from '../health.ts'
@@ -76,12 +76,11 @@ async function lineOf(name: string, unit: Properties): Promise<StatusLine> {
 
 async function lookAtHub(layout: Layout): Promise<StatusLine> {
   const { http, baseUrl } = await configInForce(layout)
-  const host = hostFromHere(http.address)
-  const where = `${host.includes(':') ? `[${host}]` : host}:${http.port}`
+  const where = placeFromHere(http)
   const fix = 'sudo systemctl restart tljh-hub.socket tljh-hub. Why: sudo journalctl --unit=tljh-hub'
   let version: string | undefined
   try {
-    version = (JSON.parse(await get({ host, port: http.port, path: `${baseUrl}hub/health` })) as { version?: string })
+    version = (JSON.parse(await get({ ...fromHere(http), path: `${baseUrl}hub/health` })) as { version?: string })
       .version
   } catch (error) {
     return bad('hub', `the hub does not answer at ${where}`, reasonOf(error), fix)

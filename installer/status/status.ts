@@ -8,6 +8,7 @@ import { certificateChecks } from './certificate.ts'
 import { installationChecks } from './installation.ts'
 import { type Health, runChecks, type StatusLine } from './lines.ts'
 import { machineChecks } from './machine.ts'
+import { portChecks } from './ports.ts'
 import { serviceChecks } from './services.ts'
 
 const usage = `Usage: sudo tljh-ts status [--json]
@@ -29,7 +30,7 @@ export async function runStatus(args: string[], { layout, streams, environment }
     return 0
   }
   if (process.getuid?.() !== 0) throw misused('journals and configuration are root’s to read', 'Start it with sudo')
-  const ofHub = [...serviceChecks(layout), ...certificateChecks(layout)]
+  const ofHub = [...serviceChecks(layout), ...portChecks(layout), ...certificateChecks(layout)]
   const lines = await runChecks([...installationChecks(layout), ...ofHub, ...machineChecks(layout)])
   const isWell = lines.every(({ health }) => health !== 'bad')
   if (given.values.json) terminal.print(JSON.stringify({ ok: isWell, lines }, null, 2))

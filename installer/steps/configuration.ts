@@ -112,7 +112,8 @@ function check(text: string, name: string, configFile: string, ownPorts: readonl
   const machine = thisMachine(configFile, ...ownPorts)
   const found: Finding[] = [...findings, ...(config ? checkMachine(readConfigText(text), machine) : [])]
   if (!hasErrors(found)) {
-    if (config && machine.portsTaken.has(config.http.port)) throw taken(config.http.port)
+    const taken = config && portsOf(config).find(port => machine.portsTaken.has(port))
+    if (taken !== undefined) throw isTaken(taken)
     return
   }
   printFindings(sortFindings(found), text, name, terminal)
@@ -123,7 +124,7 @@ function check(text: string, name: string, configFile: string, ownPorts: readonl
   )
 }
 
-function taken(port: number): ProblemError {
+function isTaken(port: number): ProblemError {
   return problem(
     `another program of this machine listens on port ${port}`,
     `See which: sudo ss --listening --tcp --processes sport = :${port}. Stop it, or, if it is a web server that is to stay, start the ` +

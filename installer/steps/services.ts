@@ -5,12 +5,13 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type CommandResult, runCommand } from '../../commands.ts'
-import { hostFromHere } from '../../config/address.ts'
+import { fromHere, placeFromHere } from '../../config/address.ts'
 import { storingKinds } from '../../config/authenticators.ts'
 import { type Config, parseConfig } from '../../config/config.ts'
 import type { UserName } from '../../config/names.ts'
 import type { Layout } from '../../config/paths.ts'
 import { ProblemError } from '../../problem.ts'
+import { get } from '../health.ts'
 import { programIn, runningUnits, startServices } from '../units.ts'
 
 export interface NamedAdmin {
@@ -53,19 +54,18 @@ export async function ensureServices(
 
 /** Waits until the hub answers at its address. Throws `INSTALL_HUB_SILENT`, with the last lines of the journal. */
 export async function hubAnswers(config: Config): Promise<void> {
-  const { address, port } = config.http
-  const host = hostFromHere(address)
-  const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}${config.baseUrl}hub/health`
+  const where = placeFromHere(config.http)
+  const target = { ...fromHere(config.http), path: `${config.baseUrl}hub/health` }
   const deadline = Date.now() + answerTimeoutMs
   let why = ''
   while (Date.now() < deadline) {
     try {
-      const { status } = await fetch(url, { redirect: 'manual', signal: AbortSignal.timeout(5_000), keepalive: false })
-      // With TLS, this port may lead to the other.
-      if (status === 200 || (config.http.tls && status >= 300 && status < 400)) return
-      why = `it answers ${status}`
+      await get(target)
+      return
     } catch (error) {
-      why = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error)
+      why = error instanceof Error ? error.message : String(error)
+      // With TLS, this port may lead to the other.
+      if (config.http.tls && /^status 3/.test(why)) return
     }
     await delay(pauseMs)
   }
@@ -73,7 +73,7 @@ export async function hubAnswers(config: Config): Promise<void> {
     ...['--unit=tljh-hub', '--unit=tljh-spawner', '--boot', '--lines=15', '--no-pager', '--output=cat'],
   ])
   throw new ProblemError('INSTALL_HUB_SILENT', {
-    what: `The hub was started, and does not answer at ${url}`,
+    what: `The hub was started, and does not answer at ${where}`,
     why: `${why}. The last lines of its journal:\n${stdout.trimEnd().replace(/^/gm, '    ')}`,
     fix: 'Mend what they say, and start the same command again. More of them: sudo journalctl -u tljh-hub -u tljh-spawner',
   })

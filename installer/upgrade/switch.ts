@@ -11,18 +11,20 @@
  * between 1 and the return is lost: logins and changed passwords of seconds, at worst of the minute that a version is given to
  * become healthy.
  */
+import { existsSync } from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { runCommand } from '../../commands.ts'
 import { codeFolder, type Layout } from '../../config/paths.ts'
 import { lockFile } from '../../lock-file.ts'
 import { ProblemError } from '../../problem.ts'
+import { furtherSockets, joinSockets, placesOf } from '../../systemd/hub-sockets.ts'
 import { openChanges } from '../changes.ts'
 import { ensureCompileCache } from '../compile-cache.ts'
-import { ailment, lastWords, runningServers } from '../health.ts'
+import { ailment, configInForce, lastWords, runningServers } from '../health.ts'
 import { copyState, forgetRestored, restoreState, schemaInForce, schemaOf } from '../state-copy.ts'
 import { ensureVersion, versionInForce } from '../steps/places.ts'
-import { ensureUnits, programIn, runningUnits, services } from '../units.ts'
+import { ensureUnits, guardOwnPorts, programIn, runningUnits, services, unitFolder } from '../units.ts'
 import { type Passage, readJournal, writeJournal } from './journal.ts'
 import { forgetDownloads } from './releases.ts'
 
@@ -122,6 +124,7 @@ export async function layOutOwn(layout: Layout): Promise<void> {
   await ensureUnits(layout, openChanges(layout.changes))
   await ensureCompileCache(layout, line => process.stderr.write(`${line}\n`))
   ensureVersion(layout)
+  await guardOwnPorts(layout)
   // Those that it has and the one before had not; the services are restarted by who calls.
   const others = runningUnits.filter(unit => !services.includes(unit))
   for (const unit of others) await must('systemctl', ['start', unit], restartTimeoutMs)
@@ -199,6 +202,11 @@ async function layOut(layout: Layout, version: string): Promise<void> {
   // It holds the lock itself, so that it is known to be at work also where this process is killed.
   const command = [...programIn(join(layout.versions, version)), 'upgrade', '--put-in-force']
   await must('flock', ['--no-fork', layOutLock(layout), ...command], layOutTimeoutMs)
+  // Versions before 0.2 have one socket unit for all addresses, and have just removed the others.
+  if (furtherSockets.some(unit => !existsSync(join(unitFolder, unit)))) {
+    const { http, visitPort } = await configInForce(layout)
+    await joinSockets(placesOf({ ...http, visitPort }))
+  }
 }
 
 /**

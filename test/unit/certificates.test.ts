@@ -364,7 +364,13 @@ test('with hosts for users, a certificate that is not for all of them is refused
     writeFileSync(`${folder}/key`, pair.key)
     writeFileSync(`${folder}/cert`, pair.chain)
     const text = `https: {enabled: true, user_domains: hub.test, tls: {key: ${folder}/key, cert: ${folder}/cert}}`
-    const machine = { memoryBytes: 2 ** 33, portsTaken: new Set<number>(), hubGid: undefined, now: Date.now() }
+    const machine = {
+      memoryBytes: 2 ** 33,
+      portsTaken: new Set<number>(),
+      groups: new Map(),
+      hubGid: undefined,
+      now: Date.now(),
+    }
     return checkMachine(readConfigText(text), machine)
       .map(({ why }) => why)
       .join('\n')

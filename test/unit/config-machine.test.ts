@@ -8,7 +8,13 @@ import { type TestContext, test } from 'node:test'
 import { checkMachine, type Machine, thisMachine } from '../../config/machine.ts'
 import { readConfigText } from '../../config/text.ts'
 
-const machine: Machine = { memoryBytes: 4 * 1024 ** 3, portsTaken: new Set([8080]), hubGid: undefined, now: Date.now() }
+const machine: Machine = {
+  memoryBytes: 4 * 1024 ** 3,
+  portsTaken: new Set([8080]),
+  groups: new Map(),
+  hubGid: undefined,
+  now: Date.now(),
+}
 
 function says(text: string, on: Machine = machine): string {
   const read = readConfigText(text)

@@ -1,0 +1,61 @@
+/**
+ * Where the hub listens (systemd/hub-sockets.ts), and that it listens there again: an address that could not be had, because another program
+ * had the port, is tried again until it is there. The rest of the hub runs meanwhile.
+ */
+import type { Config } from '../config/config.ts'
+import { ProblemError } from '../problem.ts'
+import { isUnsettled, placesOf, type SettleOptions, settleSockets } from '../systemd/hub-sockets.ts'
+import type { InTurn } from './turns.ts'
+
+export interface ListeningOptions {
+  wanted(): Config
+  /** One thing after the other, together with what else moves the hub. */
+  inTurn: InTurn
+  onRestart(): void
+  log(line: string): void
+}
+
+export interface HubListening {
+  /** Moves the hub to where the configuration says. Throws `HUB_ADDRESS` where an address is not to be had; it is tried again. */
+  settle(options?: Pick<SettleOptions, 'restartsHub'>): Promise<void>
+  /** Moves it where it is not as it should be. */
+  look(): void
+  close(): void
+}
+
+const tryAgainMs = 10_000
+
+export function createListening({ wanted, inTurn, onRestart, log }: ListeningOptions): HubListening {
+  let timer: NodeJS.Timeout | undefined
+  let said = ''
+
+  async function settle({ restartsHub = false } = {}): Promise<void> {
+    if (!restartsHub && !said && !(await isUnsettled(placesNow()))) return
+    clearTimeout(timer)
+    const problems = await settleSockets(placesNow(), { restartsHub, onRestart }).catch((problem: unknown) => {
+      timer = setTimeout(look, tryAgainMs)
+      throw problem
+    })
+    const [first] = problems
+    const text = problems.map(({ what, why }) => `${what}: ${why}`).join('; ')
+    if (text !== said) log(text || 'the hub listens at all its addresses again')
+    said = text
+    if (!first) return
+    timer = setTimeout(look, tryAgainMs)
+    throw new ProblemError('HUB_ADDRESS', first)
+  }
+
+  function look(): void {
+    inTurn(settle).catch(error => {
+      // What is not to be had has been said.
+      if (!(error instanceof ProblemError && error.code === 'HUB_ADDRESS')) log(`sockets of the hub: ${error}`)
+    })
+  }
+
+  function placesNow() {
+    const { http, visitPort } = wanted()
+    return placesOf({ ...http, visitPort })
+  }
+
+  return { settle, look, close: () => clearTimeout(timer) }
+}

@@ -1,0 +1,274 @@
+/**
+ * The sockets on which systemd listens for the hub: one unit for each address, so that a change of one closes no other.
+ *
+ * What always holds:
+ *   1. A unit belongs to the release; its address stands in a drop-in beside it. Without one, it is not started.
+ *   2. A socket whose address stays is open all the time, also while another moves or cannot be had.
+ *   3. A socket moves only when its new port is free. Where it is not, the former address stays.
+ *   4. From 1024 on, tljh-ports.service holds each port of the hub bound, too (systemd/hold-ports.py). So no process of a user's takes
+ *      it while the socket is closed, nor beside the hub, at another address of the machine.
+ *
+ * A socket cannot be started while its service runs ("already active, refusing"). But a restart of tljh-hub.service starts those
+ * that are missing between its two halves: systemd orders the start of a socket before its service, and after its stop.
+ */
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { isIPv6 } from 'node:net'
+import { join } from 'node:path'
+import { runCommand } from '../commands.ts'
+import { ProblemError, type ProblemText } from '../problem.ts'
+
+export interface HubAddresses {
+  /** Empty: all addresses, of both families. */
+  address: string
+  port: number
+  /** In place of an address and a port. Only root and this group may connect. */
+  socket?: { path: string; group: string } | undefined
+  /** Where it listens with TLS. */
+  tls?: { address: string; port: number } | undefined
+  /** One more, at the address of the one with TLS, if there is one, or the first. */
+  visitPort?: number | undefined
+}
+
+/** One address, and the unit that has it. */
+export interface Place {
+  unit: string
+  /** The key of the configuration that says where. */
+  key: string
+  /** As ListenStream= has it. */
+  stream: string
+  /** Undefined: it is a unix socket. */
+  port: number | undefined
+  /** Of a unix socket. */
+  group?: string
+}
+
+export const mainSocket = 'tljh-hub.socket'
+const httpsSocket = 'tljh-hub-https.socket'
+const visitSocket = 'tljh-hub-visit.socket'
+/** Those that only some configurations have. */
+export const furtherSockets = [httpsSocket, visitSocket]
+export const hubSockets = [mainSocket, ...furtherSockets]
+export const portHolder = 'tljh-ports.service'
+const hubService = 'tljh-hub.service'
+const usersSlice = 'tljh-users.slice'
+/** Units that get drop-ins here. */
+export const unitsWithDropIns = [...hubSockets, portHolder, usersSlice]
+
+const usualUnitFolder = '/etc/systemd/system'
+const commandTimeoutMs = 60_000
+/** Below, only root may listen (net.ipv4.ip_unprivileged_port_start). systemd/hold-ports.py has the same number. */
+const firstUnprivileged = 1024
+
+export function placesOf({ address, port, socket, tls, visitPort }: HubAddresses): Place[] {
+  const main = { unit: mainSocket, key: 'http.port' }
+  const first: Place = socket
+    ? { ...main, key: 'http.address', stream: socket.path, port: undefined, group: socket.group }
+    : { ...main, stream: written(address, port), port }
+  return [
+    first,
+    ...(tls ? [{ unit: httpsSocket, key: 'https.port', stream: written(tls.address, tls.port), port: tls.port }] : []),
+    ...(visitPort === undefined
+      ? []
+      : [
+          {
+            unit: visitSocket,
+            key: 'admins.visit_port',
+            stream: written(tls ? tls.address : address, visitPort),
+            port: visitPort,
+          },
+        ]),
+  ]
+}
+
+export interface SettleOptions {
+  /** The hub is started anew in any case. */
+  restartsHub?: boolean
+  /** Told before it is. */
+  onRestart?: () => void
+  unitFolder?: string
+}
+
+/**
+ * Has systemd listen there and nowhere else, and starts the hub anew where that takes it. Answers what could not be had; all else
+ * is done. Throws `HUB_SOCKETS` where systemd does not do what it is told.
+ */
+export async function settleSockets(
+  wanted: readonly Place[],
+  { restartsHub = false, unitFolder = usualUnitFolder, onRestart = () => {} }: SettleOptions = {},
+): Promise<ProblemText[]> {
+  const before = readAddresses(unitFolder)
+  const states = await socketStates()
+  const isUp = (unit: string) => states.get(unit) === 'active'
+  const addressesOf = (unit: string) => before.get(unit) ?? []
+  // Versions before 0.2 had all addresses in one unit: it stays like that until one of them changes.
+  if (!restartsHub && isUp(mainSocket) && isSame(addressesOf(mainSocket), wanted)) return []
+
+  const all = [...before.values(), wanted].flat().map(({ stream }) => stream)
+  const taken = await hold(all, unitFolder)
+  for (const { stream } of hubSockets.filter(isUp).flatMap(addressesOf)) taken.delete(portIn(stream) ?? 0)
+  const isToBeHad = ({ port }: Place) => port === undefined || !taken.has(port)
+
+  const closing: string[] = []
+  let isWritten = writeDropIn(unitFolder, usersSlice, bindRule(all))
+  for (const unit of hubSockets) {
+    const place = wanted.find(one => one.unit === unit)
+    if (place && !isToBeHad(place)) continue
+    if (!writeDropIn(unitFolder, unit, place && socketSettings(place))) continue
+    isWritten = true
+    // Of several addresses in one unit, systemd keeps the one that stays when it reads the files again.
+    const stays = place !== undefined && isSame(addressesOf(unit).slice(0, 1), [place])
+    if (!stays && isUp(unit)) closing.push(unit)
+  }
+  if (isWritten) await systemctl('daemon-reload')
+  if (closing.length) await systemctl('stop', ...closing)
+  const isMissing = wanted.some(place => isToBeHad(place) && !isUp(place.unit))
+  if (restartsHub || closing.length || isMissing) {
+    onRestart()
+    // What fails is told below, for each socket.
+    await systemctl('restart', hubService).catch(() => undefined)
+  }
+
+  const now = await socketStates()
+  const lost = wanted.filter(place => !isToBeHad(place) || now.get(place.unit) !== 'active')
+  // What was there before is to be had back.
+  if (!lost.length) await guardPorts(wanted, unitFolder)
+  return lost.map(cannotListen)
+}
+
+/** Keeps the ports from all other programs, and from users' servers where systemd can (SocketBindDeny=). */
+export async function guardPorts(wanted: readonly Place[], unitFolder = usualUnitFolder): Promise<void> {
+  const streams = wanted.map(({ stream }) => stream)
+  await hold(streams, unitFolder)
+  if (writeDropIn(unitFolder, usersSlice, bindRule(streams))) await systemctl('daemon-reload')
+}
+
+/** Whether systemd listens elsewhere, or a socket has failed. What somebody has stopped is left alone. */
+export async function isUnsettled(wanted: readonly Place[], unitFolder = usualUnitFolder): Promise<boolean> {
+  if (!isSame([...readAddresses(unitFolder).values()].flat(), wanted)) return true
+  const states = await socketStates()
+  return wanted.some(({ unit }) => states.get(unit) === 'failed')
+}
+
+/**
+ * All addresses in one unit, as versions before 0.2 know it: for a way back to one. They close for a moment, because a socket that
+ * is open takes no second address.
+ */
+export async function joinSockets(wanted: readonly Place[], unitFolder = usualUnitFolder): Promise<void> {
+  if (wanted.length === 1) return
+  const streams = wanted.map(({ stream }) => `ListenStream=${stream}\n`)
+  if (!writeDropIn(unitFolder, mainSocket, `[Socket]\nListenStream=\n${streams.join('')}FreeBind=yes\n`)) return
+  await systemctl('daemon-reload')
+  await systemctl('stop', hubService, mainSocket)
+  await systemctl('start', mainSocket)
+}
+
+export function cannotListen({ key, stream, port }: Place): ProblemText {
+  if (port === undefined) {
+    return {
+      what: `The hub cannot listen at ${stream}`,
+      why: 'systemd could not make that socket',
+      fix: `See: sudo journalctl --unit=${mainSocket}`,
+    }
+  }
+  return {
+    what: `The hub cannot listen on port ${port} (${key})`,
+    why: 'another program of this machine listens there',
+    fix: `Stop that program, and the hub takes the port by itself. See which: sudo ss --listening --tcp --processes sport = :${port}. Or choose another port: sudo tljh-ts config set ${key} NUMBER`,
+  }
+}
+
+type Address = Pick<Place, 'stream' | 'group'>
+
+/** What stands in the drop-ins. */
+function readAddresses(unitFolder: string): Map<string, Address[]> {
+  return new Map(
+    hubSockets.map(unit => {
+      const text = read(dropIn(unitFolder, unit)) ?? ''
+      const group = /^SocketGroup=(.+)$/m.exec(text)?.[1]
+      const streams = [...text.matchAll(/^ListenStream=(.+)$/gm)]
+      return [unit, streams.map(([, stream = '']) => ({ stream, ...(group === undefined ? {} : { group }) }))]
+    }),
+  )
+}
+
+function socketSettings({ key, stream, port, group }: Place): string {
+  const lines = [`# Written by tljh-ts from ${key}.`, '[Socket]', 'ListenStream=', `ListenStream=${stream}`]
+  if (group !== undefined) lines.push('SocketUser=root', `SocketGroup=${group}`, 'SocketMode=0660', 'RemoveOnStop=yes')
+  // An address that comes up later (a network that is slow at boot) is waited for by the kernel, not refused by systemd.
+  else lines.push('FreeBind=yes')
+  // Else the port could not be held beside it. Only root's sockets may share it.
+  if (port !== undefined && port >= firstUnprivileged) lines.push('ReusePort=yes')
+  return `${lines.join('\n')}\n`
+}
+
+/** systemd obeys it on cgroup v2, where it was built with BPF. */
+function bindRule(streams: readonly string[]): string {
+  const rules = portsIn(streams).map(port => `SocketBindDeny=tcp:${port}\n`)
+  return `# Written by tljh-ts: the hub's ports.\n[Slice]\nSocketBindDeny=\n${rules.join('')}`
+}
+
+/** Has them held, and no others. Answers the ports that another program has, or a socket of ours. */
+async function hold(streams: readonly string[], unitFolder: string): Promise<Set<number>> {
+  const onNetwork = streams.filter(stream => portIn(stream) !== undefined)
+  replace(join(unitFolder, `${portHolder}.d`), 'ports.env', `TLJH_STREAMS=${[...new Set(onNetwork)].join(' ')}\n`)
+  await systemctl('restart', portHolder)
+  const { stdout } = await runCommand('systemctl', ['show', '--value', '--property=StatusText', portHolder])
+  return new Set(/in use:(.*)/.exec(stdout)?.[1]?.match(/\d+/g)?.map(Number))
+}
+
+async function socketStates(): Promise<Map<string, string>> {
+  const { stdout } = await runCommand('systemctl', ['show', '--property=Id,ActiveState', ...hubSockets])
+  return new Map([...stdout.matchAll(/^Id=(.*)\nActiveState=(.*)$/gm)].map(([, id = '', state = '']) => [id, state]))
+}
+
+async function systemctl(...args: string[]): Promise<void> {
+  const { code, stderr } = await runCommand('systemctl', args, { timeoutMs: commandTimeoutMs })
+  if (code === 0) return
+  throw new ProblemError('HUB_SOCKETS', {
+    what: 'The hub could not be moved to another address',
+    why: `systemctl ${args.join(' ')}: ${stderr || `code ${code}`}`,
+    fix: 'See: sudo journalctl --unit="tljh-hub*" --unit=tljh-ports',
+  })
+}
+
+/** Undefined: there is to be none. Answers whether it was another. */
+function writeDropIn(unitFolder: string, unit: string, content: string | undefined): boolean {
+  const file = dropIn(unitFolder, unit)
+  if (read(file) === content) return false
+  if (content === undefined) rmSync(file)
+  else replace(join(unitFolder, `${unit}.d`), 'address.conf', content)
+  return true
+}
+
+function dropIn(unitFolder: string, unit: string): string {
+  return join(unitFolder, `${unit}.d`, 'address.conf')
+}
+
+/** systemd reads nothing that does not end in .conf, so half a file is never taken for one. */
+function replace(folder: string, name: string, content: string): void {
+  const file = join(folder, name)
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(`${file}.new`, content, { flush: true })
+  renameSync(`${file}.new`, file)
+}
+
+function read(file: string): string | undefined {
+  return existsSync(file) ? readFileSync(file, 'utf8') : undefined
+}
+
+function written(address: string, port: number): string {
+  return address === '' ? String(port) : `${isIPv6(address) ? `[${address}]` : address}:${port}`
+}
+
+function portsIn(streams: readonly string[]): number[] {
+  return [...new Set(streams.flatMap(stream => portIn(stream) ?? []))]
+}
+
+function portIn(stream: string): number | undefined {
+  return stream.startsWith('/') ? undefined : Number(/\d+$/.exec(stream)?.[0])
+}
+
+function isSame(some: readonly Address[], others: readonly Address[]): boolean {
+  const isAmong = ({ stream, group }: Address) => some.some(one => one.stream === stream && one.group === group)
+  return some.length === others.length && others.every(isAmong)
+}
