@@ -211,15 +211,16 @@ function* certificateLines(before: Config, after: Config): Iterable<string> {
     : 'browsers are not told any more to ask by https alone; those that were told keep to it for their time'
 }
 
-function* frontProxyLines({ frontProxies: before }: Config, { frontProxies: after }: Config): Iterable<string> {
+function* frontProxyLines({ frontProxies: before }: Config, { frontProxies: after, http }: Config): Iterable<string> {
   if (isDeepStrictEqual(before, after)) return
   if (!after) {
     yield 'nothing is believed from now on of what a web server in front of the hub says; who came by https through one logs in anew'
     return
   }
-  const who = after.trusted.map(({ address, prefix, family }) =>
+  const networks = after.trusted.map(({ address, prefix, family }) =>
     prefix === (family === 'ipv4' ? 32 : 128) ? address : `${address}/${prefix}`,
   )
+  const who = [...(http.socket ? [http.socket.path] : []), ...networks]
   const names = after.headers === 'forwarded' ? 'Forwarded' : 'X-Forwarded-For, -Proto and -Host'
   const anew = before ? '' : '; who comes by https through it logs in anew'
   yield `the web server in front of the hub, at ${listed(who)}, is believed in ${names} from now on${anew}`

@@ -215,7 +215,7 @@ export const schema = {
           maxItems: 100,
           description:
             'With behind-proxy: where that web server asks from, as addresses and networks. Nobody else is believed. Empty: this ' +
-            'machine (127.0.0.1 and ::1).',
+            'machine (127.0.0.1 and ::1); with a unix socket, only who can open that.',
           examples: [['192.0.2.7', '10.1.0.0/16']],
           effect: 'now',
         },

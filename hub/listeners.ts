@@ -1,7 +1,7 @@
 /**
  * The sockets that systemd holds for the hub, and which is which: by the names that their units give them, `http`, `https` and
  * `visit`, and by their ports, as the configuration has them. While it changes, one can be of another port for a moment: it is left
- * alone, or pages there would count as what they are not. (Units of versions before 0.2 have one name for all, `http` first.)
+ * alone, or pages there would count as what they are not. (Earlier versions had one unit and one name for all, plain HTTP first.)
  */
 import { once } from 'node:events'
 import type { Server as HttpServer } from 'node:http'

@@ -1,6 +1,7 @@
 /** `tljh-ts install`: reads the command line, installs, and says what is next. */
 import { misused, readCommandLine, type Surroundings } from '../command-line.ts'
 import { parseUserName } from '../config/names.ts'
+import { frontSocket } from '../config/networks.ts'
 import { type Installation, install } from './install.ts'
 import { codeDays, type InvitedAdmin, type NamedAdmin } from './steps/services.ts'
 
@@ -12,7 +13,7 @@ Puts this version in force on this machine. Run again, it mends what is missing 
                               code, which nobody else can see on this machine's list of processes
   --config FILE               a configuration to begin with; one of TLJH's will do
   --requirements FILE|URL     Python packages that the class needs beside JupyterLab, as pip reads them
-  --behind-proxy              another web server of this machine has port 80: the hub listens on 127.0.0.1:8080
+  --behind-proxy              another web server of this machine has port 80: the hub listens at /run/tljh/front.sock
   --no-progress-page          nothing is shown to browsers while it runs
   --no-self-test              no server is started at the end to see whether one starts
   --prefix FOLDER             where the code lies, if that is not /opt/tljh
@@ -74,7 +75,7 @@ function summary({ address, admins, config }: Installation): string {
   const isLocal = config.http.socket !== undefined || /^(?:127\.|::1$)/.test(config.http.address)
   const next = [
     isLocal
-      ? `Have your web server hand requests on to ${address}: whole configurations for nginx, Caddy and Apache are in docs/behind-proxy.md.`
+      ? `Have your web server hand requests on to ${config.http.socket ? frontSocket : address}: whole configurations for nginx, Caddy and Apache are in docs/behind-proxy.md.`
       : `Open ${address} in a browser and log in${admins.some(({ invitation }) => invitation) ? ' by the link above' : ''}.`,
     'Let your students in: sudo tljh-ts user add NAME…, or a whole class list: sudo tljh-ts user import ROSTER.csv',
     'Set what each of them may use: sudo tljh-ts config set limits.memory 1G',

@@ -100,7 +100,7 @@ export async function settleSockets(
   const states = await socketStates()
   const isUp = (unit: string) => states.get(unit) === 'active'
   const addressesOf = (unit: string) => before.get(unit) ?? []
-  // Versions before 0.2 had all addresses in one unit: it stays like that until one of them changes.
+  // Earlier versions had all addresses in one unit. It stays like that until one of them changes.
   if (!restartsHub && isUp(mainSocket) && isSame(addressesOf(mainSocket), wanted)) return []
 
   const all = [...before.values(), wanted].flat().map(({ stream }) => stream)
@@ -150,7 +150,7 @@ export async function isUnsettled(wanted: readonly Place[], unitFolder = usualUn
 }
 
 /**
- * All addresses in one unit, as versions before 0.2 know it: for a way back to one. They close for a moment, because a socket that
+ * All addresses in one unit, as earlier versions have it: for a way back to one. They close for a moment, because a socket that
  * is open takes no second address.
  */
 export async function joinSockets(wanted: readonly Place[], unitFolder = usualUnitFolder): Promise<void> {

@@ -15,6 +15,7 @@ import { type Finding, hasErrors, sortFindings } from '../../config/findings.ts'
 import { lockConfig } from '../../config/lock.ts'
 import { checkMachine, thisMachine } from '../../config/machine.ts'
 import type { UserName } from '../../config/names.ts'
+import { frontSocket } from '../../config/networks.ts'
 import type { Layout } from '../../config/paths.ts'
 import type { Terminal } from '../../config/terminal.ts'
 import { readConfigText } from '../../config/text.ts'
@@ -43,8 +44,9 @@ limits:
 const behindProxy = `# Another web server of this machine hands requests on to this address.
 http:
   mode: behind-proxy
-  address: 127.0.0.1
-  port: 8080
+  address: ${frontSocket}
+  # The group of the web server, which alone may connect. Without a line, that of nginx and Apache: www-data.
+  # socket_group: caddy
 `
 
 /**

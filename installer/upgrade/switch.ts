@@ -202,7 +202,7 @@ async function layOut(layout: Layout, version: string): Promise<void> {
   // It holds the lock itself, so that it is known to be at work also where this process is killed.
   const command = [...programIn(join(layout.versions, version)), 'upgrade', '--put-in-force']
   await must('flock', ['--no-fork', layOutLock(layout), ...command], layOutTimeoutMs)
-  // Versions before 0.2 have one socket unit for all addresses, and have just removed the others.
+  // Earlier versions have one socket unit for all addresses, and have just removed the others.
   if (furtherSockets.some(unit => !existsSync(join(unitFolder, unit)))) {
     const { http, visitPort } = await configInForce(layout)
     await joinSockets(placesOf({ ...http, visitPort }))

@@ -17,6 +17,7 @@ import { type Answer, type Visitor, visit } from './visitor.ts'
 const name = 'hub.test'
 const certificate = selfSigned([name])
 const hubPort = 8080
+const frontSocket = 'unix:/run/tljh/front.sock'
 /** Whose server is used through which web server; eve's is a program that says what has arrived. */
 const studentOf: Readonly<Record<FrontProxy, string>> = { nginx: 'ann', caddy: 'bob', apache: 'cat' }
 /** What somebody writes who wants to be taken for another, from another place. */
@@ -35,7 +36,8 @@ let kernel: Kernel
 before(async () => {
   const config = `users:\n  allowed: [ann, bob, cat, eve]\n${claiming}`
   product = await bootProduct({ config, layers: [...defaultLayers(), frontProxyLayer()] })
-  await Promise.all([configure('http.port', String(hubPort)), startFrontProxies(product.host, name, certificate)])
+  await configure('http.port', String(hubPort))
+  await startFrontProxies(product.host, name, certificate)
 })
 after(() => product[Symbol.asyncDispose]())
 
@@ -105,7 +107,7 @@ test('the mode is changed under a running kernel, which goes on', async () => {
   const validated = await product.host.run([...TLJH_TS, 'config', 'validate'], { check: false })
   assert.match(
     validated.stdout + validated.stderr,
-    /listens on all addresses, port 8080[\s\S]*http\.address to 127\.0\.0\.1/,
+    /listens on all addresses, port 8080[\s\S]*http\.address to unix:\/run\/tljh\/front\.sock/,
   )
 })
 
@@ -118,7 +120,9 @@ test('a web server that does not say where browsers are is told of', async t => 
     assert.match((await admin.request('/hub/admin')).body, /Web server in front[\s\S]*does not say where browsers are/)
   })
   await t.test('until it does', async () => {
-    const admin = through('nginx')
+    const complete = ['X-Forwarded-For: 203.0.113.9', 'X-Forwarded-Proto: https', `X-Forwarded-Host: ${name}`]
+    await askFromHere('/hub/login', page, ...complete)
+    const admin = directly()
     await logIn(admin, product.admin, product.adminPassword)
     assert.doesNotMatch((await admin.request('/hub/admin')).body, /Web server in front/)
   })
@@ -128,6 +132,48 @@ test('a web server that does not say where browsers are is told of', async t => 
     await said(product.host, 'tljh-hub', /does not say whether browsers come by https: it sends no X-Forwarded-Proto/)
     await askFromHere('/hub/login', ...somebody, 'X-Forwarded-Proto: https')
     await said(product.host, 'tljh-hub', /does not say which name browsers ask for: .*X-Forwarded-Host/)
+  })
+})
+
+test('the hub moves to a socket that only the web server’s group can open, and a kernel runs on', async t => {
+  const { host } = product
+  assert.match(await configure('http.address', frontSocket), /to \/run\/tljh\/front\.sock[\s\S]*is believed/)
+  const ask = (...as: string[]) =>
+    host.run(['setpriv', ...as, 'curl', '--silent', '--unix-socket', '/run/tljh/front.sock', 'http://hub/hub/health'], {
+      check: false,
+    })
+
+  await t.test('no student is among them, nor the hub’s port open any more', async () => {
+    assert.match((await ask('--reuid=www-data', '--regid=www-data', '--clear-groups')).stdout, /"status":"ok"/)
+    for (const account of ['jupyter-eve', 'nobody', 'tljh-hub']) {
+      const refused = await ask(
+        `--reuid=${account}`,
+        `--regid=${account === 'nobody' ? 'nogroup' : account}`,
+        '--init-groups',
+      )
+      // curl(1): 7, it could not connect.
+      assert.equal(refused.code, 7, account)
+    }
+    const inKernel = await kernel.run(
+      'import socket\ntry: socket.socket(socket.AF_UNIX).connect("/run/tljh/front.sock")\nexcept OSError as e: print(type(e).__name__)',
+    )
+    assert.match(inKernel.text, /PermissionError/)
+    await assert.rejects(directly().request('/hub/login'))
+  })
+  await t.test('the group is another where the configuration says so, and never one with a student in it', async () => {
+    const refused = async (...change: string[]) => {
+      const { code, stdout, stderr } = await host.run([...TLJH_TS, 'config', ...change], { check: false })
+      assert.equal(code, 1)
+      return stdout + stderr
+    }
+    await host.run(['gpasswd', '--add', 'jupyter-eve', 'caddy'])
+    assert.match(await refused('set', 'http.socket_group', 'caddy'), /jupyter-eve is in that group/)
+    await host.run(['gpasswd', '--delete', 'jupyter-eve', 'caddy'])
+    assert.match(await refused('set', 'users.extra_user_groups', '{www-data: [eve]}'), /puts users in www-data/)
+    assert.match(await refused('set', 'http.socket_group', 'nobody-has-it'), /no such group/)
+    await configure('http.socket_group', 'caddy')
+    assert.match((await host.run(['stat', '--format=%U:%G %a', '/run/tljh/front.sock'])).stdout, /^root:caddy 660$/m)
+    await configure('http.socket_group', 'www-data')
   })
 })
 
@@ -201,27 +247,12 @@ test('whoever guesses is slowed down, whatever address they write', async () => 
   assert.deepEqual(attempts, [403, 403, 403, 403, 403, 429])
 })
 
-test('past the web servers, from another machine, the hub serves plain http and believes nothing', async () => {
-  const answer = await guess(directly(), 'past', { ...forged, 'x-forwarded-proto': 'https' })
-  assert.equal(answer.status, 403)
-  assert.equal(await recordedAddress('past'), product.host.gateway)
-  const { headers } = await directly().request('/hub/login', { headers: { ...forged, 'x-forwarded-proto': 'https' } })
-  for (const cookie of [headers['set-cookie'] ?? []].flat()) assert.doesNotMatch(cookie, /; Secure/)
-  await said(product.host, 'tljh-hub', /is not believed: http\.trusted_proxies does not name /)
-
-  const ann = through('nginx')
-  await logIn(ann, 'ann')
-  const token = ann.cookies.get('__Host-tljh-session')
-  const cookie = `tljh-session=${token}; __Host-tljh-session=${token}`
-  const stolen = await directly().request('/hub/home', { headers: { cookie, 'x-forwarded-proto': 'https' } })
-  assert.match(stolen.location, /^\/hub\/login/, 'a session of https is none there')
-})
-
 const echo = impostor(`
 def serve(client):
     head = b""
     while b"\\r\\n\\r\\n" not in head: head += client.recv(65536)
-    client.sendall(b"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nContent-Type: text/plain\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(head) + head)
+    orders = b"X-Accel-Redirect: /protected/x\\r\\nX-Accel-Limit-Rate: 1\\r\\n" if b"/user/eve/orders" in head else b""
+    client.sendall(b"HTTP/1.1 200 OK\\r\\n" + orders + b"Connection: close\\r\\nContent-Type: text/plain\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(head) + head)
     client.close()
 `)
 
@@ -249,6 +280,48 @@ test('addresses arrive at a server byte for byte, and with them what is true of 
     assert.equal(received.get('x-forwarded-proto'), 'https', kind)
     assert.doesNotMatch(body, /203\.0\.113|evil|tljh-session/, kind)
   }
+})
+
+test('a server’s order to nginx to answer with a file of its own reaches no nginx, even where that would obey', async () => {
+  const { host } = product
+  const site = '/etc/nginx/sites-enabled/hub'
+  const obedient = (await host.readFile(site))
+    .replace(/proxy_ignore_headers .*/, '')
+    .replace('location / {', 'location /protected/ { internal; alias /srv/protected/; }\n    location / {')
+  await host.writeFile('/srv/protected/x', 'a secret of the institution')
+  await host.writeFile(site, obedient)
+  await host.run(['nginx', '-t', '-q'])
+  await host.run(['nginx', '-s', 'reload'])
+  const eve = through('nginx')
+  while ((await eve.request('/protected/x')).status !== 404) await delay(50)
+  await logIn(eve, 'eve')
+  const { status, body, headers } = await eve.request('/user/eve/orders')
+  assert.equal(status, 200)
+  assert.match(body, /^GET \/user\/eve\/orders /)
+  assert.equal(headers['x-accel-redirect'], undefined)
+})
+
+test('past the web servers, from another machine, the hub serves plain http and believes nothing', async () => {
+  // By a port, in place of the socket.
+  const { host } = product
+  await configure('http.address', '')
+  const site = '/etc/nginx/sites-enabled/hub'
+  await host.writeFile(site, (await host.readFile(site)).replace(frontSocket, `127.0.0.1:${hubPort}`))
+  await host.run(['nginx', '-s', 'reload'])
+  const answer = await guess(directly(), 'past', { ...forged, 'x-forwarded-proto': 'https' })
+  assert.equal(answer.status, 403)
+  assert.equal(await recordedAddress('past'), product.host.gateway)
+  const { headers } = await directly().request('/hub/login', { headers: { ...forged, 'x-forwarded-proto': 'https' } })
+  for (const cookie of [headers['set-cookie'] ?? []].flat()) assert.doesNotMatch(cookie, /; Secure/)
+  await said(product.host, 'tljh-hub', /is not believed: http\.trusted_proxies does not name /)
+
+  const ann = through('nginx')
+  while ((await ann.request('/hub/health')).status !== 200) await delay(50)
+  await logIn(ann, 'ann')
+  const token = ann.cookies.get('__Host-tljh-session')
+  const cookie = `tljh-session=${token}; __Host-tljh-session=${token}`
+  const stolen = await directly().request('/hub/home', { headers: { cookie, 'x-forwarded-proto': 'https' } })
+  assert.match(stolen.location, /^\/hub\/login/, 'a session of https is none there')
 })
 
 test('Forwarded is believed where the configuration says so, and X-Forwarded-* no more', async t => {

@@ -26,7 +26,7 @@ export function frontProxyLayer(): Layer {
   return debianPackages('web-servers', packages, ['nginx.service', 'caddy.service', 'apache2.service'])
 }
 
-/** Starts all three for the hub at 127.0.0.1:8080. Resolves when they listen. */
+/** Starts all three for the hub at its unix socket. Resolves when they listen. */
 export async function startFrontProxies(host: Host, name: string, tls: { key: string; chain: string }): Promise<void> {
   await host.writeFile(key, tls.key, { mode: 0o644 })
   await host.writeFile(certificate, tls.chain, { mode: 0o644 })

@@ -102,7 +102,7 @@ test('a configuration is looked at as a whole before anything is changed, and ne
   )
 
   await host.run([...INSTALL, '--admin', 'prof', '--behind-proxy'])
-  assert.match(await host.readFile(configFile), /mode: behind-proxy\n {2}address: 127\.0\.0\.1\n {2}port: 8080/)
+  assert.match(await host.readFile(configFile), /mode: behind-proxy\n {2}address: unix:\/run\/tljh\/front\.sock/)
   web.kill()
   await host.writeFile('/root/other.yaml', 'users:\n  admin: [dean]\n')
   assert.match(await refusal(host, '--config', '/root/other.yaml'), /sudo tljh-ts config apply \/root\/other\.yaml/)

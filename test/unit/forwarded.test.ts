@@ -18,11 +18,14 @@ const behind = (more = '') => `http: { mode: behind-proxy, address: 127.0.0.1, p
 interface Wire {
   peer?: string
   headers?: IncomingHttpHeaders
+  /** It comes by the hub's unix socket. */
+  isByUnixSocket?: boolean
 }
 
 /** A request as it looks to the hub with that configuration. `told` is what has been logged. */
-function arriving(config: string, { peer = '127.0.0.1', headers = {} }: Wire) {
-  const server = new EventEmitter()
+function arriving(config: string, { peer = '127.0.0.1', headers = {}, isByUnixSocket = false }: Wire) {
+  const place = isByUnixSocket ? '/run/tljh/front.sock' : { port: 8080 }
+  const server = Object.assign(new EventEmitter(), { address: () => place })
   server.on('request', () => undefined)
   const told: string[] = []
   const inForce = parseConfig(config)
@@ -30,9 +33,10 @@ function arriving(config: string, { peer = '127.0.0.1', headers = {} }: Wire) {
     () => inForce,
     line => told.push(line),
   )
-  fronts.follow(server as HttpServer)
+  fronts.follow(server as unknown as HttpServer)
+  server.emit('listening')
   const rawHeaders = Object.entries(headers).flatMap(([name, value]) => [name, String(value)])
-  const socket = { remoteAddress: peer, localPort: 8080 }
+  const socket = isByUnixSocket ? {} : { remoteAddress: peer, localPort: 8080 }
   const request = { method: 'GET', headers: { ...headers }, rawHeaders, socket } as unknown as IncomingMessage
   server.emit('request', request)
   return {
@@ -57,6 +61,18 @@ test('the address is the last one that nobody who is believed has', () => {
   assert.equal(addressFrom('10.0.0.7, 10.1.2.3', list), '10.0.0.7', 'all of them are believed')
   assert.equal(addressFrom('198.51.100.1', list, '::ffff:10.1.1.1'), '198.51.100.1')
   assert.equal(addressFrom('198.51.100.1', list, 'fe80::1%eth0'), 'fe80::1%eth0')
+})
+
+test('who comes by the unix socket is believed, and nobody of this machine who came to the web server', () => {
+  const config = 'http: { mode: behind-proxy, address: "unix:/run/tljh/front.sock" }'
+  const by = (xForwardedFor: string, isByUnixSocket = true) =>
+    arriving(config, { isByUnixSocket, headers: { 'x-forwarded-for': xForwardedFor, 'x-forwarded-proto': 'https' } })
+  assert.equal(by('203.0.113.9, 198.51.100.1').address, '198.51.100.1')
+  assert.ok(by('198.51.100.1').isSecure)
+  assert.equal(by('203.0.113.9, 127.0.0.1').address, '127.0.0.1')
+  const byPort = by('198.51.100.1', false)
+  assert.equal(byPort.address, '127.0.0.1', 'as long as the hub has not moved')
+  assert.ok(!byPort.isSecure)
 })
 
 test('what is no address ends what is known', () => {
@@ -219,6 +235,21 @@ test('a configuration that cannot be meant is said', () => {
     found(`${behind()}admins: { visit_port: 8081 }`),
     /^warning admins\.visit_port: browsers reach the web server/,
   )
+  const socket = 'address: "unix:/run/tljh/front.sock"'
+  assert.equal(found(`http: { mode: behind-proxy, ${socket} }`), '')
+  assert.match(found(`http: { ${socket} }`), /^error http\.address: browsers cannot reach it/)
+  assert.match(
+    found(`http: { mode: behind-proxy, ${socket} }\nhttps: { enabled: true, tls: { key: /k, cert: /c } }`),
+    /error http\.address: https\.enabled is true/,
+  )
+  for (const path of ['unix:/run/tljh/spawner.sock', 'unix:/etc/passwd', 'unix:/run/tljh/../x', '/run/tljh/front.sock'])
+    assert.match(
+      found(`http: { mode: behind-proxy, address: "${path}" }`),
+      /^error http\.address: it is not an address/,
+    )
+  const grouped = `http: { mode: behind-proxy, ${socket}, socket_group: web }\nusers: { extra_user_groups: { web: [ann] } }`
+  assert.match(found(grouped), /error http\.address: users\.extra_user_groups puts users in web/)
+  assert.match(found(`http: { socket_group: jupyterhub-users }`), /^error http\.socket_group/)
   assert.match(found('http: { trusted_proxies: [192.0.2.7] }'), /^warning http\.trusted_proxies: nothing that/)
   for (const network of ['0.0.0.0/0', '::/0', '10.0.0.0/33', 'front.example.org', '10.0.0', '::1%lo', '']) {
     assert.match(

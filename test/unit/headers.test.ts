@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { UserName } from '../../config/names.ts'
 import { cookieValues, withoutOwnCookies } from '../../hub/cookies.ts'
-import { requestHeaders, responseHeaders } from '../../hub/headers.ts'
+import { requestHeaders, responseHeaders, trailers } from '../../hub/headers.ts'
 
 const forwarded = {
   user: 'ann@uni.example' as UserName,
@@ -58,6 +58,21 @@ test('a server sets nothing that reaches beyond its own address', () => {
   assert.deepEqual(responseHeaders(answer, '/user/ann/'), [
     ...['Content-Type', 'text/html', 'Content-Security-Policy', 'sandbox'],
   ])
+})
+
+test('a server gives no orders to a web server in front of the hub, in whatever part of an answer', () => {
+  const orders = [
+    ...['X-Accel-Redirect', 'x-accel-expires', 'X-Accel-Limit-Rate', 'X-Accel-Buffering', 'X-Accel-Charset'],
+    ...['X-Sendfile', 'X-SENDFILE-TEMPORARY', 'X-Sendfile2', 'X-LIGHTTPD-send-file', 'X-LIGHTTPD-send-tempfile'],
+    ...['X-LiteSpeed-Location', 'X-LiteSpeed-Cache-Control', 'X-Reproxy-URL', 'X-REPROXY-FILE', 'X_Accel_Redirect'],
+    ...['Surrogate-Control', 'Surrogate-Key', 'CDN-Cache-Control'],
+  ].flatMap(name => [name, '/protected/x'])
+  const others = ['X-Accelerator', 'fast', 'X-Send', 'it', 'Cache-Control', 'no-store']
+
+  assert.deepEqual(responseHeaders([...orders, ...others], '/user/ann/'), others)
+  const upgrade = ['Upgrade', 'websocket', ...orders]
+  assert.deepEqual(responseHeaders(upgrade, '/user/ann/', true), ['Connection', 'Upgrade', 'Upgrade', 'websocket'])
+  assert.deepEqual(trailers([...orders, 'Digest', '1']), [['Digest', '1']])
 })
 
 test('a cookie of a server is for that server alone', () => {

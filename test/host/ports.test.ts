@@ -1,0 +1,206 @@
+/** The hub's ports: a student who waits for one gets none, and what cannot be had comes back by itself. One class, many moves. */
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { versionOf } from '../../config/config.ts'
+import { connectSpawner, type SpawnerClient } from '../../spawner/client.ts'
+import { type Classroom, claiming, openClassroom } from './classroom.ts'
+import { type Kernel, startKernel } from './kernel.ts'
+import { receive } from './newcomers.ts'
+import { TLJH_TS } from './product.ts'
+
+const users = `${claiming}users:\n  admin: [admin]\n  allowed: [ann, bob]\n`
+const configFile = '/opt/tljh/config/config.yaml'
+
+let classroom: Classroom
+let spawner: SpawnerClient
+/** Of ann, in whose server the attacks run. */
+let kernel: Kernel
+
+before(async () => {
+  classroom = await openClassroom(undefined)
+  spawner = connectSpawner(join(classroom.host.rootPath, 'run/tljh/spawner.sock'))
+  kernel = await startKernel(await classroom.student('ann'), 'ann')
+})
+after(async () => {
+  kernel.socket.terminate()
+  spawner.close()
+  await classroom[Symbol.asyncDispose]()
+})
+
+/** Resolves when hub and spawner run what was written by hand. */
+async function edit(more: string): Promise<void> {
+  const text = users + more
+  await write(text)
+  await spawner.services.reload({ isAtOnce: false })
+  for (;;) {
+    const { spawner: one, hub: other } = await spawner.services.status()
+    if (one === versionOf(text) && other === one) return
+    await delay(10)
+  }
+}
+
+const write = (text: string) => classroom.host.writeFile(configFile, text, { mode: 0o640, group: 'tljh-hub' })
+
+async function run(...command: string[]): Promise<string> {
+  return (await classroom.host.run(command, { check: false })).stdout.trim()
+}
+
+interface Line {
+  name: string
+  health: string
+  text: string
+  why?: string
+  fix?: string
+}
+
+async function statusOf(name: string): Promise<Line[]> {
+  const { lines } = JSON.parse(await run(...TLJH_TS, 'status', '--json')) as { lines: Line[] }
+  return lines.filter(line => line.name === name)
+}
+
+const restarts = () => run('systemctl', 'show', '--value', '--property=InvocationID', 'tljh-hub.service')
+
+/** Tries each address of these ports again and again, and keeps what it gets. */
+const catcher = `
+import socket, sys
+def attempts(ports):
+    while True:
+        for port in ports:
+            for family, address in ((2, "0.0.0.0"), (2, "127.0.0.1"), (10, "::"), (10, "::1")):
+                for option in (2, 15):
+                    s = socket.socket(family)
+                    s.setsockopt(socket.SOL_SOCKET, option, 1)
+                    if family == 10: s.setsockopt(41, 26, 1)
+                    try:
+                        s.bind((address, port)); s.listen(5); print("caught", address, port, flush=True); kept.append(s)
+                    except OSError: s.close()
+        print("round", file=rounds, flush=True)
+kept = []
+rounds = open("/home/jupyter-ann/rounds", "w")
+attempts([int(port) for port in sys.argv[1:]])
+`
+
+/** Has ann's server try to get these ports while `work` is done. Answers what it got. */
+async function whileCatching(ports: readonly number[], work: () => Promise<void>): Promise<string> {
+  const list = JSON.stringify(ports.map(String))
+  await kernel.run(
+    `import subprocess; caught = open("caught", "w"); catcher = subprocess.Popen(["python3", "catch.py", *${list}], stdout=caught, stderr=caught)`,
+  )
+  const rounds = () => run('cat', '/home/jupyter-ann/rounds')
+  while (!(await rounds())) await delay(20)
+  await work()
+  const before = (await rounds()).length
+  while ((await rounds()).length === before) await delay(20)
+  await kernel.run('catcher.kill()')
+  return run('cat', '/home/jupyter-ann/caught')
+}
+
+test('a student who waits for the hub’s ports catches none in ten moves, and an address that stays is never closed', async () => {
+  const { host, url } = classroom
+  await host.writeFile('/home/jupyter-ann/catch.py', catcher, { owner: 'jupyter-ann' })
+  const at = (address: string) => edit(`http: {address: "${address}", port: 8080}\nadmins: {visit_port: 8081}\n`)
+  await at('')
+  const byAddress = await whileCatching([8080, 8081], async () => {
+    for (const address of ['127.0.0.1', '', '0.0.0.0', '127.0.0.1', '::1', '']) await at(address)
+  })
+  assert.equal(byAddress, '')
+
+  // One address stays, and the other moves.
+  const ask = async () => {
+    const answer = await fetch(`${url}:8080/hub/login`, { headers: { connection: 'close' } })
+    return { status: answer.status, body: await answer.text() }
+  }
+  const { answered, refused } = await receive(4, ask, async () => {
+    const byPort = await whileCatching([8080], async () => {
+      for (const port of [8082, 8083, 8084, 8081]) await edit(`http: {port: 8080}\nadmins: {visit_port: ${port}}\n`)
+    })
+    assert.equal(byPort, '')
+  })
+  assert.deepEqual(refused, [])
+  assert.ok(answered > 4)
+  assert.equal((await fetch(`${url}:8081/hub/health`)).status, 200)
+})
+
+test('a hub whose sockets root closes for a while leaves its ports to no student', async () => {
+  const { host, url } = classroom
+  await host.run(['systemctl', 'stop', 'tljh-hub.socket', 'tljh-hub-visit.socket', 'tljh-hub.service'])
+  const attempt = `
+import socket
+def attempt(family, address, port):
+    try: socket.socket(family).bind((address, port)); return "caught"
+    except OSError as e: return e.strerror
+print({attempt(family, address, port) for port in (8080, 8081) for family, address in ((2, "127.0.0.1"), (2, ""), (10, "::1"), (10, "::"))})`
+  assert.equal((await kernel.run(attempt)).text, "{'Address already in use'}")
+  await host.run(['systemctl', 'start', 'tljh-hub.socket', 'tljh-hub-visit.socket', 'tljh-hub.service'])
+  assert.equal((await fetch(`${url}:8081/hub/health`)).status, 200)
+})
+
+test('a port that a student has is not taken up, with the reason in status; it is as soon as it is free', async () => {
+  const { url } = classroom
+  await edit('')
+  await kernel.run('import socket; mine = socket.socket(); mine.bind(("127.0.0.1", 8085)); mine.listen()')
+  const same = await restarts()
+
+  await write(`${users}admins: {visit_port: 8085}\n`)
+  await assert.rejects(
+    spawner.services.reload({ isAtOnce: false }),
+    /cannot listen on port 8085 \(admins\.visit_port\)/,
+  )
+
+  assert.equal(await restarts(), same, 'the hub was not disturbed')
+  assert.equal((await fetch(`${url}/hub/login`)).status, 200)
+  const [line] = await statusOf('ports')
+  assert.equal(line?.health, 'bad')
+  assert.match(line?.text ?? '', /cannot listen on port 8085/)
+  assert.match(line?.why ?? '', /^python\S* \(process \d+\) of jupyter-ann listens there$/)
+  assert.match(line?.fix ?? '', /the hub takes the port by itself.*config set admins\.visit_port/)
+
+  await kernel.run('mine.close()')
+  while ((await fetch(`${url}:8085/hub/health`).catch(() => undefined))?.status !== 200) await delay(100)
+  assert.deepEqual(
+    (await statusOf('ports')).map(({ health }) => health),
+    ['good'],
+  )
+})
+
+test('a change whose port is caught at the last moment leaves the hub where it was', async () => {
+  const { host, url } = classroom
+  await edit('')
+  await kernel.run('mine = socket.socket(); mine.bind(("", 8086)); mine.listen()')
+  const change = await host.run([...TLJH_TS, 'config', 'set', 'http.port', '8086'], { check: false })
+  assert.match(change.stdout + change.stderr, /http\.port is 8086[\s\S]*another program of this machine listens there/)
+  // As where it came between the look and the move.
+  await write(`${users}http: {port: 8086}\n`)
+  await assert.rejects(spawner.services.reload({ isAtOnce: false }), /cannot listen on port 8086 \(http\.port\)/)
+  assert.equal((await fetch(`${url}/hub/login`)).status, 200)
+  await kernel.run('mine.close()')
+  await edit('')
+})
+
+test('a socket that failed comes back when its port is free, and port 80 is there all the while', async () => {
+  const { host, url } = classroom
+  await edit('admins: {visit_port: 8087}\n')
+  await host.run(['systemctl', 'stop', 'tljh-hub-visit.socket', 'tljh-ports.service', 'tljh-hub.service'])
+  await using other = await host.start(['python3', '-m', 'http.server', '8087'])
+  while (!(await run('ss', '-ltnH', 'sport', '=', ':8087'))) await delay(20)
+  await host.run(['systemctl', 'start', 'tljh-hub-visit.socket'], { check: false })
+
+  assert.equal((await fetch(`${url}/hub/login`)).status, 200)
+  assert.match((await statusOf('ports'))[0]?.why ?? '', /^python3 .* of root listens there/)
+  other.kill()
+  while ((await fetch(`${url}:8087/hub/health`).catch(() => undefined))?.status !== 200) await delay(100)
+  assert.match(await run('systemctl', 'show', '--property=StatusText', 'tljh-ports'), /held: 8087/)
+})
+
+test('a machine on which everybody may listen below 1024 is told of', async () => {
+  const { host } = classroom
+  const setting = 'net.ipv4.ip_unprivileged_port_start'
+  await host.run(['sysctl', '--quiet', '--write', `${setting}=80`])
+  const lines = await statusOf('first-port').finally(() =>
+    host.run(['sysctl', '--quiet', '--write', `${setting}=1024`]),
+  )
+  assert.match(lines[0]?.text ?? '', /may listen on port 80/)
+  assert.deepEqual(await statusOf('first-port'), [])
+})
