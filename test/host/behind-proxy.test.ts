@@ -10,7 +10,7 @@ import { type FrontProxy, frontProxies, frontProxyLayer, portOf, startFrontProxi
 import { defaultLayers } from './host.ts'
 import { impostor } from './impostor.ts'
 import { said } from './journal.ts'
-import { type Kernel, startKernel } from './kernel.ts'
+import { joinKernel, type Kernel, startKernel } from './kernel.ts'
 import { bootProduct, type Product, TLJH_TS } from './product.ts'
 import { type Answer, type Visitor, visit } from './visitor.ts'
 
@@ -143,6 +143,12 @@ test('the hub moves to a socket that only the web server’s group can open, and
       check: false,
     })
 
+  await t.test('through which the kernel is there as it was', async () => {
+    const eve = through('nginx')
+    await logIn(eve, 'eve')
+    kernel = await joinKernel(eve, 'eve', kernel.id)
+    assert.equal((await kernel.run('6 * 7')).text, '42')
+  })
   await t.test('no student is among them, nor the hub’s port open any more', async () => {
     assert.match((await ask('--reuid=www-data', '--regid=www-data', '--clear-groups')).stdout, /"status":"ok"/)
     for (const account of ['jupyter-eve', 'nobody', 'tljh-hub']) {

@@ -1,12 +1,13 @@
 /** The hub's ports: a student who waits for one gets none, and what cannot be had comes back by itself. One class, many moves. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { versionOf } from '../../config/config.ts'
 import { connectSpawner, type SpawnerClient } from '../../spawner/client.ts'
 import { type Classroom, claiming, openClassroom } from './classroom.ts'
-import { type Kernel, startKernel } from './kernel.ts'
 import { receive } from './newcomers.ts'
 import { TLJH_TS } from './product.ts'
 
@@ -15,16 +16,14 @@ const configFile = '/opt/tljh/config/config.yaml'
 
 let classroom: Classroom
 let spawner: SpawnerClient
-/** Of ann, in whose server the attacks run. */
-let kernel: Kernel
 
 before(async () => {
   classroom = await openClassroom(undefined)
   spawner = connectSpawner(join(classroom.host.rootPath, 'run/tljh/spawner.sock'))
-  kernel = await startKernel(await classroom.student('ann'), 'ann')
+  await classroom.student('ann')
+  await classroom.host.writeFile('/home/jupyter-ann/catch.py', catcher, { owner: 'jupyter-ann' })
 })
 after(async () => {
-  kernel.socket.terminate()
   spawner.close()
   await classroom[Symbol.asyncDispose]()
 })
@@ -32,12 +31,12 @@ after(async () => {
 /** Resolves when hub and spawner run what was written by hand. */
 async function edit(more: string): Promise<void> {
   const text = users + more
+  // The spawner sees it by itself, however long a busy machine takes to start a hub.
   await write(text)
-  await spawner.services.reload({ isAtOnce: false })
   for (;;) {
     const { spawner: one, hub: other } = await spawner.services.status()
     if (one === versionOf(text) && other === one) return
-    await delay(10)
+    await delay(50)
   }
 }
 
@@ -64,9 +63,11 @@ const restarts = () => run('systemctl', 'show', '--value', '--property=Invocatio
 
 /** Tries each address of these ports again and again, and keeps what it gets. */
 const catcher = `
-import socket, sys
+import select, socket, sys
 def attempts(ports):
-    while True:
+    kept, isLast, count = [], False, 0
+    while not isLast:
+        isLast = bool(select.select([sys.stdin], [], [], 0)[0])
         for port in ports:
             for family, address in ((2, "0.0.0.0"), (2, "127.0.0.1"), (10, "::"), (10, "::1")):
                 for option in (2, 15):
@@ -76,36 +77,43 @@ def attempts(ports):
                     try:
                         s.bind((address, port)); s.listen(5); print("caught", address, port, flush=True); kept.append(s)
                     except OSError: s.close()
-        print("round", file=rounds, flush=True)
-kept = []
-rounds = open("/home/jupyter-ann/rounds", "w")
+        count += 1
+        if count == 1: print("round", flush=True)
 attempts([int(port) for port in sys.argv[1:]])
 `
 
-/** Has ann's server try to get these ports while `work` is done. Answers what it got. */
-async function whileCatching(ports: readonly number[], work: () => Promise<void>): Promise<string> {
-  const list = JSON.stringify(ports.map(String))
-  await kernel.run(
-    `import subprocess; caught = open("caught", "w"); catcher = subprocess.Popen(["python3", "catch.py", *${list}], stdout=caught, stderr=caught)`,
-  )
-  const rounds = () => run('cat', '/home/jupyter-ann/rounds')
-  while (!(await rounds())) await delay(20)
+const ann = { user: 'jupyter-ann' }
+
+/** Has ann try to get these ports while `work` is done. Answers what she got. */
+async function whileCatching(ports: readonly number[], work: () => Promise<void>): Promise<string[]> {
+  const program = ['python3', '/home/jupyter-ann/catch.py', ...ports.map(String)]
+  await using catching = await classroom.host.start(program, ann)
+  const said = createInterface({ input: catching.stdout })[Symbol.asyncIterator]()
+  assert.equal((await said.next()).value, 'round')
   await work()
-  const before = (await rounds()).length
-  while ((await rounds()).length === before) await delay(20)
-  await kernel.run('catcher.kill()')
-  return run('cat', '/home/jupyter-ann/caught')
+  // A whole round after that.
+  const rest: string[] = []
+  catching.stdin.end()
+  for await (const line of { [Symbol.asyncIterator]: () => said }) rest.push(line)
+  return rest
+}
+
+/** A program of ann's that listens until it is ended. */
+async function listening(address: string, port: number) {
+  const program = `import socket; s = socket.socket(); s.bind(("${address}", ${port})); s.listen(); print("there", flush=True); input()`
+  const process = await classroom.host.start(['python3', '-c', program], ann)
+  await once(process.stdout, 'data')
+  return process
 }
 
 test('a student who waits for the hub’s ports catches none in ten moves, and an address that stays is never closed', async () => {
-  const { host, url } = classroom
-  await host.writeFile('/home/jupyter-ann/catch.py', catcher, { owner: 'jupyter-ann' })
+  const { url } = classroom
   const at = (address: string) => edit(`http: {address: "${address}", port: 8080}\nadmins: {visit_port: 8081}\n`)
   await at('')
   const byAddress = await whileCatching([8080, 8081], async () => {
     for (const address of ['127.0.0.1', '', '0.0.0.0', '127.0.0.1', '::1', '']) await at(address)
   })
-  assert.equal(byAddress, '')
+  assert.deepEqual(byAddress, [])
 
   // One address stays, and the other moves.
   const ask = async () => {
@@ -116,7 +124,7 @@ test('a student who waits for the hub’s ports catches none in ten moves, and a
     const byPort = await whileCatching([8080], async () => {
       for (const port of [8082, 8083, 8084, 8081]) await edit(`http: {port: 8080}\nadmins: {visit_port: ${port}}\n`)
     })
-    assert.equal(byPort, '')
+    assert.deepEqual(byPort, [])
   })
   assert.deepEqual(refused, [])
   assert.ok(answered > 4)
@@ -125,14 +133,9 @@ test('a student who waits for the hub’s ports catches none in ten moves, and a
 
 test('a hub whose sockets root closes for a while leaves its ports to no student', async () => {
   const { host, url } = classroom
+  await edit('http: {port: 8080}\nadmins: {visit_port: 8081}\n')
   await host.run(['systemctl', 'stop', 'tljh-hub.socket', 'tljh-hub-visit.socket', 'tljh-hub.service'])
-  const attempt = `
-import socket
-def attempt(family, address, port):
-    try: socket.socket(family).bind((address, port)); return "caught"
-    except OSError as e: return e.strerror
-print({attempt(family, address, port) for port in (8080, 8081) for family, address in ((2, "127.0.0.1"), (2, ""), (10, "::1"), (10, "::"))})`
-  assert.equal((await kernel.run(attempt)).text, "{'Address already in use'}")
+  assert.deepEqual(await whileCatching([8080, 8081], async () => undefined), [])
   await host.run(['systemctl', 'start', 'tljh-hub.socket', 'tljh-hub-visit.socket', 'tljh-hub.service'])
   assert.equal((await fetch(`${url}:8081/hub/health`)).status, 200)
 })
@@ -140,7 +143,7 @@ print({attempt(family, address, port) for port in (8080, 8081) for family, addre
 test('a port that a student has is not taken up, with the reason in status; it is as soon as it is free', async () => {
   const { url } = classroom
   await edit('')
-  await kernel.run('import socket; mine = socket.socket(); mine.bind(("127.0.0.1", 8085)); mine.listen()')
+  await using mine = await listening('127.0.0.1', 8085)
   const same = await restarts()
 
   await write(`${users}admins: {visit_port: 8085}\n`)
@@ -157,7 +160,7 @@ test('a port that a student has is not taken up, with the reason in status; it i
   assert.match(line?.why ?? '', /^python\S* \(process \d+\) of jupyter-ann listens there$/)
   assert.match(line?.fix ?? '', /the hub takes the port by itself.*config set admins\.visit_port/)
 
-  await kernel.run('mine.close()')
+  mine.kill()
   while ((await fetch(`${url}:8085/hub/health`).catch(() => undefined))?.status !== 200) await delay(100)
   assert.deepEqual(
     (await statusOf('ports')).map(({ health }) => health),
@@ -168,14 +171,14 @@ test('a port that a student has is not taken up, with the reason in status; it i
 test('a change whose port is caught at the last moment leaves the hub where it was', async () => {
   const { host, url } = classroom
   await edit('')
-  await kernel.run('mine = socket.socket(); mine.bind(("", 8086)); mine.listen()')
+  await using mine = await listening('', 8086)
   const change = await host.run([...TLJH_TS, 'config', 'set', 'http.port', '8086'], { check: false })
   assert.match(change.stdout + change.stderr, /http\.port is 8086[\s\S]*another program of this machine listens there/)
   // As where it came between the look and the move.
   await write(`${users}http: {port: 8086}\n`)
   await assert.rejects(spawner.services.reload({ isAtOnce: false }), /cannot listen on port 8086 \(http\.port\)/)
   assert.equal((await fetch(`${url}/hub/login`)).status, 200)
-  await kernel.run('mine.close()')
+  mine.kill()
   await edit('')
 })
 

@@ -1,6 +1,6 @@
 /** Upgrades that end as they should, in whatever way the new version, the network or a kill -9 gets in the way. One class, many tries. */
 import assert from 'node:assert/strict'
-import { appendFile, readFile, writeFile } from 'node:fs/promises'
+import { appendFile, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, afterEach, before, suite, test } from 'node:test'
@@ -167,6 +167,36 @@ suite('an upgrade', () => {
     assert.equal((await host.run(['find', '/etc/profile.d', '-user', 'tljh-hub'])).stdout, '')
     const copies = await host.run(['find', '/opt/tljh/hub', '-maxdepth', '1', '-name', '*state*', '-perm', '/077'])
     assert.equal(copies.stdout, '', 'copies are for root alone')
+  })
+
+  test('to a version with one socket for all addresses, and back, keeps each of them, and port 80 open on the way back', async () => {
+    const { host, url } = installed
+    const onlyOne = replaced(
+      'systemd/hub-sockets.ts',
+      'furtherSockets = [httpsSocket, visitSocket]',
+      'furtherSockets: string[] = []',
+    )
+    const units = ['https', 'visit'].map(name => `installer/units/tljh-hub-${name}.socket`)
+    await publish(all(onlyOne, async folder => void (await Promise.all(units.map(unit => rm(join(folder, unit)))))))
+    const answers = async (port: number) => (await fetch(`${url}:${port}/hub/health`)).status
+    const change = await tljhTs('config', 'set', 'admins.visit_port', '8081')
+    assert.equal(change.code, 0, change.stderr)
+
+    assert.equal((await tljhTs('upgrade')).code, 0)
+    await isWell('0.2.0')
+    assert.equal(await answers(8081), 200)
+    const { stdout } = await host.run(['systemctl', 'show', '--property=Listen', 'tljh-hub.socket'])
+    assert.match(stdout, /:80 [\s\S]*:8081 /)
+
+    const opened = () => host.run(['systemctl', 'show', '--property=ActiveEnterTimestampMonotonic', 'tljh-hub.socket'])
+    const { stdout: before } = await opened()
+    assert.equal((await tljhTs('rollback')).code, 0)
+    await isWell('0.1.0')
+    assert.equal(await answers(8081), 200)
+    assert.equal((await tljhTs('config', 'set', 'admins.visit_port', '8082')).code, 0)
+    assert.equal(await answers(8082), 200)
+    assert.equal((await opened()).stdout, before)
+    assert.equal((await tljhTs('config', 'unset', 'admins.visit_port')).code, 0)
   })
 
   test('from too far back is refused with the version to go to first', async () => {

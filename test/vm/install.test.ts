@@ -84,6 +84,21 @@ test('a kernel that needs more than the limit is killed by the kernel of the mac
   assert.equal(await ofServer('MainPID'), server)
 })
 
+test('a server that runs gets no port that becomes the hub’s, by its control group where systemd has BPF', async () => {
+  await vm.run(['tljh-ts', 'config', 'set', 'admins.visit_port', '8081'])
+  using kernel = await startKernel(await teacher(), 'teacher')
+
+  const { text } = await kernel.run(
+    'import socket\ntry: socket.socket().bind(("127.0.0.1", 8081))\nexcept OSError as e: print(e.strerror)',
+  )
+
+  // Where it has none, the port is held all the same.
+  const hasBpf = (await vm.run(['systemctl', '--version'])).stdout.includes('+BPF_FRAMEWORK')
+  assert.match(text, hasBpf ? /Operation not permitted/ : /Address already in use/)
+  const rule = await vm.run(['systemctl', 'show', '--property=SocketBindDeny', 'tljh-users.slice'])
+  assert.match(rule.stdout, /tcp:80\b.*tcp:8081\b/)
+})
+
 test('after a reboot the hub is there again, and all is green', async () => {
   await vm.reboot()
   const visitor = await teacher()
