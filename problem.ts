@@ -15,9 +15,14 @@ export interface ProblemText {
   cause?: unknown
 }
 
+/** SQLITE_FULL (sqlite3.h): what node:sqlite says of a full disk. */
+const sqliteFull = 13
+
 /** Whether the system has refused to write because the disk is full, or somebody's share of it. */
 export function isDiskFull(error: unknown): error is Error {
-  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
+  if (!(error instanceof Error && 'code' in error)) return false
+  if (error.code === 'ERR_SQLITE_ERROR') return 'errcode' in error && error.errcode === sqliteFull
+  return error.code === 'ENOSPC' || error.code === 'EDQUOT'
 }
 
 export class ProblemError extends Error {

@@ -42,7 +42,8 @@ import { createSecondFactors } from './second-factor.ts'
 import { followServers } from './servers.ts'
 import { createSessions } from './sessions.ts'
 import { createSignUps } from './sign-ups.ts'
-import { adoptState, openState } from './state.ts'
+import { adoptState, openState, settleState } from './state.ts'
+import { keepReserve } from './state-reserve.ts'
 import { createTemporaryAccounts } from './temporary.ts'
 import { createThrottle } from './throttle.ts'
 import { createTls } from './tls/tls.ts'
@@ -72,6 +73,7 @@ export async function runHub(
   const stateFile = join(layout.state, 'hub.sqlite')
   adoptState(stateFile)
   const db = openState(stateFile)
+  keepReserve(db, stateFile, log)
   const sessions = createSessions(db)
   const secondFactors = createSecondFactors(db, () => config.current().branding.title || 'tljh-ts')
   const spawner = connectSpawner(layout.spawnerSocket)
@@ -178,6 +180,6 @@ export async function runHub(
   proxy.close()
   spawner.close()
   await audit.flush()
-  db.close()
+  settleState(db)
   notifier.close()
 }

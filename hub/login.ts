@@ -9,7 +9,7 @@ import { type AuthenticatorKind, storingKinds } from '../config/authenticators.t
 import { mayEnter } from '../config/config.ts'
 import type { ConfigFile } from '../config/file.ts'
 import { isUserName, type UserName } from '../config/names.ts'
-import { ProblemError } from '../problem.ts'
+import { isDiskFull, ProblemError } from '../problem.ts'
 import { mayHaveSession } from './access.ts'
 import type { Typed } from './authenticators/authenticator.ts'
 import type { Authenticators } from './authenticators/authenticators.ts'
@@ -99,8 +99,11 @@ export function createLoginDesk({ config, authenticators, passwords, codes, thro
       const user = isUserName(name) && mayEnter(config.current(), name) ? name : undefined
       if (!user || !way || !mayHaveSession(config.current(), user, way) || !codes.isRight(user, code)) throw codeVoid()
       const stored = await passwords.prepare(password)
-      if (!codes.use(user, code)) throw codeVoid()
-      passwords.put(user, stored)
+      try {
+        if (!codes.use(user, code, () => passwords.put(user, stored))) throw codeVoid()
+      } catch (error) {
+        throw isDiskFull(error) ? notSaved(error) : error
+      }
       await throttle.succeeded('password', tried, address)
       return { user, way }
     },
@@ -119,6 +122,15 @@ function refused(): ProblemError {
     what: 'You are not logged in',
     why: 'the user name or the password is not right',
     fix: 'Check both. Whoever is new, or has forgotten the password, gets a one-time code from an administrator and types it here as the password',
+  })
+}
+
+function notSaved(cause: Error): ProblemError {
+  return new ProblemError('DISK_FULL', {
+    what: 'Your password was not saved',
+    why: 'the hub’s disk is full',
+    fix: 'Ask your teacher to make room, then try again. Your one-time code still works',
+    cause,
   })
 }
 

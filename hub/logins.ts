@@ -2,6 +2,7 @@
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite'
 import type { AuthenticatorKind } from '../config/authenticators.ts'
 import type { UserName } from '../config/names.ts'
+import { isDiskFull } from '../problem.ts'
 
 export interface LastLogin {
   /** In milliseconds since 1970. */
@@ -27,7 +28,14 @@ export function createLogins(db: DatabaseSync): Logins {
       return row && lastLogin(row)
     },
     forget: user => void remove.run(user),
-    add: (user, way) => void replace.run(user, Date.now(), way),
+    add(user, way) {
+      try {
+        replace.run(user, Date.now(), way)
+      } catch (error) {
+        // A full disk keeps nobody out for want of a time in a list.
+        if (!isDiskFull(error)) throw error
+      }
+    },
     all: () => new Map(select.all().map(row => [String(row.user) as UserName, lastLogin(row)])),
   }
 }

@@ -6,14 +6,15 @@ import { createHash } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import type { UserName } from '../config/names.ts'
 import { legibleGroups } from './letters.ts'
+import { atOnce } from './state.ts'
 
 export interface OneTimeCodes {
   /** Makes one, and forgets the one before. */
   issue(user: UserName, lifeMs: number): string
   /** Whether it is that user's, and has not run out. It stays as it is. */
   isRight(user: UserName, code: string): boolean
-  /** Uses it up. Of two who use it at once, one is told `false`. */
-  use(user: UserName, code: string): boolean
+  /** Uses it up for `work`: both happen, or neither. Of two who use it at once, one is told `false`. */
+  use(user: UserName, code: string, work: () => void): boolean
   /** When the one that is there runs out, in milliseconds since 1970; undefined where there is none. */
   expiryOf(user: UserName): number | undefined
   forget(user: UserName): void
@@ -36,7 +37,12 @@ export function createOneTimeCodes(db: DatabaseSync): OneTimeCodes {
       return code
     },
     isRight: (user, code) => find.get(user, hashOf(code), Date.now()) !== undefined,
-    use: (user, code) => Number(take.run(user, hashOf(code), Date.now()).changes) === 1,
+    use: (user, code, work) =>
+      atOnce(db, () => {
+        const isUsed = Number(take.run(user, hashOf(code), Date.now()).changes) === 1
+        if (isUsed) work()
+        return isUsed
+      }),
     expiryOf(user) {
       const row = expiry.get(user, Date.now())
       return row && Number(row.expires)

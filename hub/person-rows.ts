@@ -3,6 +3,7 @@
  */
 import type { DatabaseSync } from 'node:sqlite'
 import type { UserName } from '../config/names.ts'
+import { atOnce } from './state.ts'
 
 /** Whether any table has something of them but that they are logged in. */
 export function isInState(db: DatabaseSync, user: UserName): boolean {
@@ -29,15 +30,4 @@ function tables(db: DatabaseSync): string[] {
      AND EXISTS (SELECT 1 FROM pragma_table_info(tables.name) WHERE name = 'user')`,
   )
   return rows.all().map(({ name }) => String(name))
-}
-
-function atOnce(db: DatabaseSync, work: () => void): void {
-  db.exec('BEGIN IMMEDIATE')
-  try {
-    work()
-    db.exec('COMMIT')
-  } catch (error) {
-    db.exec('ROLLBACK')
-    throw error
-  }
 }

@@ -4,9 +4,10 @@
  * A session that began without TLS has sent its token in the clear, and counts on no connection with TLS; nor the other way round.
  */
 import { hash, randomBytes } from 'node:crypto'
-import type { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
 import type { AuthenticatorKind } from '../config/authenticators.ts'
 import type { UserName } from '../config/names.ts'
+import { isDiskFull } from '../problem.ts'
 import { forAMoment } from './for-a-moment.ts'
 import { ownText } from './own-text.ts'
 
@@ -55,24 +56,39 @@ const tokenShape = /^[\w-]{43}$/
 /** JupyterHub's. */
 export const sessionAgeSeconds = 14 * 24 * 3600
 
+/** Where the disk is full, even for what was set aside (hub/state-reserve.ts), a session lives in memory until the hub ends. */
+const everySession = '(SELECT * FROM sessions UNION ALL SELECT * FROM unkept_sessions)'
+
 export function createSessions(db: DatabaseSync): Sessions {
-  const insert = db.prepare(
-    'INSERT INTO sessions (id, user, expires, way, started, is_secure) VALUES (?, ?, ?, ?, ?, ?)',
+  db.exec('CREATE TEMP TABLE IF NOT EXISTS unkept_sessions AS SELECT * FROM sessions WHERE FALSE')
+  const insertion = (table: string) =>
+    db.prepare(`INSERT INTO ${table} (id, user, expires, way, started, is_secure) VALUES (?, ?, ?, ?, ?, ?)`)
+  const [insert, insertUnkept] = [insertion('sessions'), insertion('unkept_sessions')]
+  const deletion = (condition: string) => {
+    const statements = ['unkept_sessions', 'sessions'].map(table =>
+      db.prepare(`DELETE FROM ${table} WHERE ${condition}`),
+    )
+    const run = (...values: SQLInputValue[]) => ({
+      changes: statements.reduce((sum, statement) => sum + Number(statement.run(...values).changes), 0),
+    })
+    return { run }
+  }
+  const select = db.prepare(
+    `SELECT user, way, started, is_secure, expires FROM ${everySession} WHERE id = ? AND expires > ?`,
   )
-  const select = db.prepare('SELECT user, way, started, is_secure, expires FROM sessions WHERE id = ? AND expires > ?')
   const othersChanges = db.prepare('PRAGMA data_version')
   const ownChanges = db.prepare('SELECT total_changes() AS count')
-  const remove = db.prepare('DELETE FROM sessions WHERE id = ?')
-  const removeAllOf = db.prepare('DELETE FROM sessions WHERE user = ?')
-  const selectAny = db.prepare('SELECT 1 FROM sessions WHERE user = ? AND expires > ?')
+  const remove = deletion('id = ?')
+  const removeAllOf = deletion('user = ?')
+  const selectAny = db.prepare(`SELECT 1 FROM ${everySession} WHERE user = ? AND expires > ?`)
   /** By user. */
   const seen = new Map<string, number>()
   const listeners: (() => void)[] = []
-  const selectKinds = db.prepare('SELECT DISTINCT user, way FROM sessions')
-  const removeKind = db.prepare('DELETE FROM sessions WHERE user = ? AND way = ?')
-  const removeOthers = db.prepare('DELETE FROM sessions WHERE user = ? AND id <> ?')
-  const removePlain = db.prepare('DELETE FROM sessions WHERE is_secure = 0')
-  const removeExpired = db.prepare('DELETE FROM sessions WHERE expires <= ?')
+  const selectKinds = db.prepare(`SELECT DISTINCT user, way FROM ${everySession}`)
+  const removeKind = deletion('user = ? AND way = ?')
+  const removeOthers = deletion('user = ? AND id <> ?')
+  const removePlain = deletion('is_secure = 0')
+  const removeExpired = deletion('expires <= ?')
 
   /** By token: what was found, as long as nobody has written anything since. (What is asked in the middle of a transaction is not taken back with it.) */
   const found = new Map<string, Found>()
@@ -107,8 +123,14 @@ export function createSessions(db: DatabaseSync): Sessions {
     start(user, way, isSecure) {
       const now = Date.now()
       const token = randomBytes(32).toString('base64url')
-      removeExpired.run(now)
-      insert.run(hashOf(token), user, now + sessionAgeSeconds * 1000, way, now, isSecure ? 1 : 0)
+      const row = [hashOf(token), user, now + sessionAgeSeconds * 1000, way, now, isSecure ? 1 : 0]
+      try {
+        removeExpired.run(now)
+        insert.run(...row)
+      } catch (error) {
+        if (!isDiskFull(error)) throw error
+        insertUnkept.run(...row)
+      }
       return token
     },
     find(token, isSecure) {

@@ -5,6 +5,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { UserName } from '../config/names.ts'
 import type { Passwords } from './passwords.ts'
+import { atOnce } from './state.ts'
 
 export interface SignUp {
   user: UserName
@@ -44,10 +45,11 @@ export function createSignUps(db: DatabaseSync, passwords: Passwords): SignUps {
       if (Number(count.get()?.number) >= mostWaiting) return false
       return Number(insert.run(user, hash, email, Date.now()).changes) === 1
     },
-    accept(user) {
-      const row = take.get(user)
-      return row !== undefined && passwords.addFirst(user, String(row.hash))
-    },
+    accept: user =>
+      atOnce(db, () => {
+        const row = take.get(user)
+        return row !== undefined && passwords.addFirst(user, String(row.hash))
+      }),
     reject: user => take.get(user) !== undefined,
   }
 }

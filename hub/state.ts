@@ -72,28 +72,98 @@ export function adoptState(file: string): void {
   renameSync(beside, file)
 }
 
-/** Opens the file, makes it where there is none, and brings it to this version. Throws `STATE_UNUSABLE`. */
+/** What SQLite says where it cannot make or lengthen a file: SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN (sqlite3.h). */
+const fileErrors = [10, 13, 14]
+
+/**
+ * Opens the file, makes it where there is none, and brings it to this version. Writes nothing where nothing is to be changed. Throws
+ * `STATE_UNUSABLE`.
+ *
+ * On a full disk SQLite cannot make the file that it shares with other processes (`-shm`). The database is opened without it then, and no
+ * other process gets in until `leaveFullDisk`.
+ */
 export function openState(file: string): DatabaseSync {
   try {
-    const db = new DatabaseSync(file, { timeout: 5_000 })
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
-    migrate(db)
-    return db
+    return open(file, 'NORMAL')
   } catch (cause) {
-    throw new ProblemError('STATE_UNUSABLE', {
-      what: `${file}, where the hub keeps passwords and sessions, cannot be used`,
-      why: cause instanceof Error ? cause.message : String(cause),
-      fix: 'See that the disk is not full (df -h /opt/tljh) and that the file belongs to tljh-hub (ls -l /opt/tljh/state)',
-      cause,
-    })
+    const { errcode = 0 } = cause as { errcode?: number }
+    try {
+      if (fileErrors.includes(errcode & 0xff)) return open(file, 'EXCLUSIVE')
+    } catch {
+      // What was wrong at first says more.
+    }
+    throw unusable(file, cause)
+  }
+}
+
+/** Lets other processes in again, once the disk has room. */
+export function leaveFullDisk(db: DatabaseSync): void {
+  const settingOf = (name: string) => db.prepare(`PRAGMA ${name}`).get()?.[name]
+  if (settingOf('locking_mode') === 'normal' && settingOf('journal_mode') === 'wal') return
+  // SQLite leaves this mode only where there is no write-ahead log (sqlite.org/wal.html, 8).
+  db.exec('PRAGMA journal_mode = DELETE; PRAGMA locking_mode = NORMAL; PRAGMA journal_mode = WAL')
+}
+
+/**
+ * For the end of the hub: brings what was written ahead into the file. The database is not closed, because the room that is set aside for it
+ * would go with that (hub/state-reserve.ts).
+ */
+export function settleState(db: DatabaseSync): void {
+  try {
+    db.exec('PRAGMA wal_checkpoint(PASSIVE)')
+  } catch {
+    // Whatever was in the way: it stays in the log, and counts from there.
+  }
+}
+
+/** Does all of `work` or nothing of it. */
+export function atOnce<Result>(db: DatabaseSync, work: () => Result): Result {
+  db.exec('BEGIN IMMEDIATE')
+  try {
+    const result = work()
+    db.exec('COMMIT')
+    return result
+  } catch (error) {
+    // SQLite has gone back by itself where the disk is full.
+    if (db.isTransaction) db.exec('ROLLBACK')
+    throw error
+  }
+}
+
+function open(file: string, lockingMode: 'NORMAL' | 'EXCLUSIVE'): DatabaseSync {
+  const db = new DatabaseSync(file, { timeout: 5_000 })
+  try {
+    db.exec(`PRAGMA locking_mode = ${lockingMode}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL`)
+    // What is not to be kept needs no disk.
+    db.exec('PRAGMA temp_store = MEMORY')
+    if (versionOf(db) !== migrations.length) migrate(db)
+    return db
+  } catch (error) {
+    db.close()
+    throw error
   }
 }
 
 function migrate(db: DatabaseSync): void {
-  db.exec('BEGIN IMMEDIATE')
-  const seen = Number(db.prepare('PRAGMA user_version').get()?.user_version)
-  if (seen > migrations.length) throw new Error('it was written by a newer version of tljh-ts')
-  for (const migration of migrations.slice(seen)) db.exec(migration)
-  db.exec(`PRAGMA user_version = ${migrations.length}`)
-  db.exec('COMMIT')
+  atOnce(db, () => {
+    const seen = versionOf(db)
+    if (seen > migrations.length) throw new Error('it was written by a newer version of tljh-ts')
+    for (const migration of migrations.slice(seen)) db.exec(migration)
+    db.exec(`PRAGMA user_version = ${migrations.length}`)
+  })
+}
+
+function versionOf(db: DatabaseSync): number {
+  return Number(db.prepare('PRAGMA user_version').get()?.user_version)
+}
+
+function unusable(file: string, cause: unknown): ProblemError {
+  const why = cause instanceof Error ? cause.message : String(cause)
+  const isLocked = /locked/.test(why)
+  return new ProblemError('STATE_UNUSABLE', {
+    what: `${file}, where the hub keeps passwords and sessions, cannot be used`,
+    why: isLocked ? `${why}: on a full disk the hub keeps it for itself` : why,
+    fix: 'See whether the disk is full (sudo tljh-ts status), and whether the file belongs to tljh-hub (ls -l /opt/tljh/state). If the file is damaged, go back to a backup: sudo tljh-ts restore',
+    cause,
+  })
 }

@@ -41,7 +41,9 @@ export function createXsrf(db: DatabaseSync): Xsrf {
 
 /** The secret of that name, made when it is first asked for. */
 export function secret(db: DatabaseSync, name: string): Buffer {
-  db.prepare('INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)').run(name, randomBytes(32))
-  const row = db.prepare('SELECT value FROM secrets WHERE name = ?').get(name)
-  return Buffer.from(row?.value as Uint8Array)
+  const find = db.prepare('SELECT value FROM secrets WHERE name = ?')
+  if (!find.get(name)) {
+    db.prepare('INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)').run(name, randomBytes(32))
+  }
+  return Buffer.from(find.get(name)?.value as Uint8Array)
 }

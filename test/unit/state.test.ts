@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
 import { parseUserName } from '../../config/names.ts'
+import { createOneTimeCodes } from '../../hub/one-time-codes.ts'
+import { createPasswords } from '../../hub/passwords.ts'
 import { createSessions } from '../../hub/sessions.ts'
-import { openState } from '../../hub/state.ts'
+import { leaveFullDisk, openState, settleState } from '../../hub/state.ts'
+import { keepReserve } from '../../hub/state-reserve.ts'
 import { createXsrf } from '../../hub/xsrf.ts'
 
 const ann = parseUserName('ann')
@@ -98,4 +102,67 @@ test('a state file of a newer version is left alone', t => {
   const db = open()
   db.exec('PRAGMA user_version = 999')
   assert.throws(open, { code: 'STATE_UNUSABLE', message: /newer version/ })
+})
+
+test('a file that is as it should be is opened without a write', t => {
+  const { open } = stateFile(t)
+  const db = open()
+  const versionSeen = () => db.prepare('PRAGMA data_version').get()?.data_version
+  createXsrf(db)
+  const before = versionSeen()
+  createXsrf(open())
+  assert.equal(versionSeen(), before)
+})
+
+test('the room for the database is on the disk beforehand: two thousand sessions take no more, and it stays when the hub ends', t => {
+  const { file, open } = stateFile(t)
+  const db = open()
+  const told: string[] = []
+  keepReserve(db, file, line => told.push(line))
+  const blocks = () => [file, `${file}-wal`].map(name => statSync(name).blocks)
+  const before = blocks()
+  assert.ok((before[1] ?? 0) * 512 >= 6 * 1024 ** 2, 'not a sparse file')
+
+  const sessions = createSessions(db)
+  for (let count = 0; count < 2_000; count++) sessions.start(ann, 'first-use', false)
+  settleState(db)
+
+  assert.deepEqual(blocks(), before)
+  assert.deepEqual(told, [])
+})
+
+test('a database that was opened for one process on a full disk is open to others again when there is room', t => {
+  const { file } = stateFile(t)
+  const db = new DatabaseSync(file)
+  db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; CREATE TABLE things (name TEXT)')
+  const add = db.prepare('INSERT INTO things VALUES (?)')
+  add.run('before')
+  const other = new DatabaseSync(file)
+  const count = () => other.prepare('SELECT count(*) AS count FROM things').get()?.count
+  assert.throws(count, /locked/)
+
+  leaveFullDisk(db)
+
+  assert.equal(count(), 1)
+  add.run('after')
+  assert.equal(count(), 2)
+})
+
+test('of what is to happen at once nothing stays when a part of it fails, and the reason is told', t => {
+  const db = stateFile(t).open()
+  const passwords = createPasswords(db)
+  const codes = createOneTimeCodes(db)
+  const code = codes.issue(ann, 60_000)
+  // As SQLite ends a transaction by itself when the disk is full.
+  const fail = () => {
+    passwords.put(ann, 'a hash')
+    db.exec('ROLLBACK')
+    throw new Error('database or disk is full')
+  }
+  assert.throws(() => codes.use(ann, code, fail), /disk is full/)
+  assert.equal(passwords.has(ann), false)
+  assert.equal(
+    codes.use(ann, code, () => passwords.put(ann, 'a hash')),
+    true,
+  )
 })
