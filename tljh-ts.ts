@@ -6,6 +6,7 @@
  */
 import { misused, readCommandLine } from './command-line.ts'
 import { installedLayout } from './config/paths.ts'
+import { inWords } from './disk.ts'
 import { ProblemError } from './problem.ts'
 
 const usage = `Usage:
@@ -34,9 +35,15 @@ const commands: Record<string, (args: string[]) => Promise<number | undefined>> 
     // WebSockets are still open, or after a failure half of what it is made of, and end with the process.
     try {
       await runHub(installedLayout, process.env, log)
-    } catch (error) {
-      tell(error)
-      process.exit(1)
+    } catch (reason) {
+      tell(reason)
+      try {
+        const { serveOutOfService } = await import('./hub/out-of-service.ts')
+        await serveOutOfService({ layout: installedLayout, environment: process.env, log, reason })
+      } catch (error) {
+        tell(error)
+        process.exit(1)
+      }
     }
     process.exit()
   },
@@ -147,7 +154,8 @@ async function main(): Promise<void> {
   }
 }
 
-function tell(error: unknown): void {
+function tell(thrown: unknown): void {
+  const error = inWords(thrown)
   if (error instanceof ProblemError) log(`${error.what}\n  why: ${error.why}\n  what to do: ${error.fix}`)
   else log(error instanceof Error ? String(error.stack) : String(error))
 }

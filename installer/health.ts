@@ -11,6 +11,7 @@ import { fromHere } from '../config/address.ts'
 import { type Config, parseConfig } from '../config/config.ts'
 import { newestGood } from '../config/history.ts'
 import type { Layout } from '../config/paths.ts'
+import { ProblemError } from '../problem.ts'
 
 /** As spawner/protocol.ts has it. */
 interface Server {
@@ -53,13 +54,15 @@ interface Ailment {
 }
 
 async function look(layout: Layout, version: string): Promise<Ailment | undefined> {
+  let isSecondTry = false
   for (const unit of [spawner, hub]) {
     const { stdout } = await runCommand('systemctl', ['show', '--property=ActiveState,NRestarts', unit])
     const restarts = Number(/^NRestarts=(\d+)$/m.exec(stdout)?.[1] ?? 0)
     if (restarts >= mostRestarts) return { unit, why: `${unit} ends again and again`, isFinal: true }
     if (!/^ActiveState=active$/m.test(stdout)) return { unit, why: `${unit} does not start`, isFinal: false }
+    isSecondTry = restarts > 0
   }
-  return (await lookAtSpawner(layout)) ?? (await lookAtHub(layout, version))
+  return (await lookAtSpawner(layout)) ?? (await lookAtHub(layout, version, isSecondTry))
 }
 
 async function lookAtSpawner(layout: Layout): Promise<Ailment | undefined> {
@@ -76,7 +79,7 @@ async function lookAtSpawner(layout: Layout): Promise<Ailment | undefined> {
   }
 }
 
-async function lookAtHub(layout: Layout, version: string): Promise<Ailment | undefined> {
+async function lookAtHub(layout: Layout, version: string, isSecondTry: boolean): Promise<Ailment | undefined> {
   const { http, baseUrl } = await configInForce(layout)
   try {
     const body = await get({ ...fromHere(http), path: `${baseUrl}hub/health` })
@@ -84,6 +87,8 @@ async function lookAtHub(layout: Layout, version: string): Promise<Ailment | und
     if (answered === version) return undefined
     return { unit: hub, why: `the hub says that it is ${answered ?? 'no version'}, not ${version}`, isFinal: true }
   } catch (error) {
+    // It says itself that it cannot start (hub/out-of-service.ts), and that it has tried twice.
+    if (error instanceof ProblemError) return { unit: hub, why: `${error.what}: ${error.why}`, isFinal: isSecondTry }
     return { unit: hub, why: `the hub does not answer: ${reason(error)}`, isFinal: false }
   }
 }
@@ -97,7 +102,7 @@ export async function configInForce({ configFile }: Layout): Promise<Config> {
   }
 }
 
-/** A connection of its own each time: a kept one would lead to a hub that is leaving. */
+/** A connection of its own each time: a kept one would lead to a hub that is leaving. Throws what the answer says of a problem. */
 export function get(
   target: { socketPath: string; path: string } | { host: string; port: number; path: string },
 ): Promise<string> {
@@ -105,12 +110,22 @@ export function get(
   const call = request({ ...target, agent: false, signal: AbortSignal.timeout(answerTimeoutMs) }, response => {
     text(response).then(body => {
       if (response.statusCode === 200) resolve(body)
-      else reject(new Error(`status ${response.statusCode}`))
+      else reject(problemIn(body) ?? new Error(`status ${response.statusCode}`))
     }, reject)
   })
   call.on('error', reject)
   call.end()
   return promise
+}
+
+function problemIn(body: string): ProblemError | undefined {
+  try {
+    const { code, what, why, fix } = JSON.parse(body) as Record<string, unknown>
+    if (typeof what !== 'string' || typeof why !== 'string') return undefined
+    return new ProblemError(String(code), { what, why, fix: String(fix) })
+  } catch {
+    return undefined
+  }
 }
 
 function reason(error: unknown): string {

@@ -4,6 +4,7 @@ import { runCommand } from '../../commands.ts'
 import { fromHere, placeFromHere } from '../../config/address.ts'
 import type { Layout } from '../../config/paths.ts'
 import { readBytes, showBytes } from '../../config/quantities.ts'
+import { ProblemError } from '../../problem.ts'
 import { configInForce, get } from '../health.ts'
 import { versionInForce } from '../steps/places.ts'
 import { runningUnits } from '../units.ts'
@@ -83,7 +84,9 @@ async function lookAtHub(layout: Layout): Promise<StatusLine> {
     version = (JSON.parse(await get({ ...fromHere(http), path: `${baseUrl}hub/health` })) as { version?: string })
       .version
   } catch (error) {
-    return bad('hub', `the hub does not answer at ${where}`, reasonOf(error), fix)
+    if (!(error instanceof ProblemError)) return bad('hub', `the hub does not answer at ${where}`, reasonOf(error), fix)
+    const mend = 'Mend what the lines say; the hub tries again by itself. All lines: sudo journalctl --unit=tljh-hub'
+    return bad('hub', `the hub at ${where} lets nobody in`, `${error.why}${await lastWords('tljh-hub.service')}`, mend)
   }
   const expected = versionInForce(layout)
   if (expected === undefined || version === expected) return good('hub', `the hub answers at ${where}`)
