@@ -12,10 +12,10 @@ import { readFileSync } from 'node:fs'
 import { type IncomingMessage, request } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { setTimeout as delay } from 'node:timers/promises'
-import { ProblemError } from '../problem.ts'
+import { isDiskFull, ProblemError } from '../problem.ts'
 import { fromHere } from './address.ts'
 import { type Config, parseConfig, readConfig, versionOf } from './config.ts'
-import { addVersion, prune, type Version, versions } from './history.ts'
+import { addVersion, prune, removeVersion, type Version, versions } from './history.ts'
 import { replaceFile } from './replace.ts'
 import type { Services } from './services.ts'
 
@@ -49,10 +49,17 @@ export async function applyConfig(change: Change, options: ApplyOptions): Promis
   const config = parseConfig(change.text)
   const before = readIfThere(configFile)
   const isNew = before === undefined || versionOf(before) !== config.version
-  const added = write(() => {
+  const known = versions(configFile).at(-1)?.number
+  const added = write(configFile, () => {
     if (isNew) keepWhatIsInForce(configFile, before)
     const version = inHistory(configFile, change)
-    if (isNew) replaceFile(configFile, change.text)
+    try {
+      if (isNew) replaceFile(configFile, change.text)
+    } catch (error) {
+      // It was never in force, and must not be what is fallen back on.
+      if (version.number !== known) removeVersion(configFile, version.number)
+      throw error
+    }
     return version
   })
   try {
@@ -60,7 +67,7 @@ export async function applyConfig(change: Change, options: ApplyOptions): Promis
     if (services) await taken(services, config, { isAtOnce: change.isAtOnce ?? false, checksPage, deadline })
   } catch (cause) {
     // A file that was edited by hand and is only now looked at has no 'before' but in the history.
-    await putBack(isNew ? before : lastOther(configFile, config.version), change, options)
+    await putBack(isNew ? before : lastOther(configFile, config.version), { ...change, added }, options)
     throw new ProblemError('CONFIG_NOT_APPLIED', {
       what: 'The new configuration was not kept; the one before is in force again',
       why: cause instanceof ProblemError ? `${cause.what}: ${cause.why}` : String(cause),
@@ -121,12 +128,23 @@ function loginPage({ http, baseUrl }: Config): Promise<number | string> {
   })
 }
 
-async function putBack(before: Uint8Array | undefined, { who, how }: Change, options: ApplyOptions): Promise<void> {
+async function putBack(
+  before: Uint8Array | undefined,
+  { who, how, added }: Change & { added: Version },
+  options: ApplyOptions,
+): Promise<void> {
   const { configFile, services } = options
   const content = before ?? new Uint8Array()
   const text = decoded(content)
-  if (text !== undefined) inHistory(configFile, { who, how: `put back, because '${how}' failed`, text })
-  replaceFile(configFile, content)
+  try {
+    if (text !== undefined) inHistory(configFile, { who, how: `put back, because '${how}' failed`, text })
+    replaceFile(configFile, content)
+  } catch (error) {
+    if (!isDiskFull(error)) throw error
+    // Nothing needs the version that was not kept, and its room is enough.
+    removeVersion(configFile, added.number)
+    replaceFile(configFile, content)
+  }
   const { config } = readConfig(content)
   if (!services || !config) return
   // The first failure is what is reported; that this worked is seen in `status`.
@@ -170,14 +188,21 @@ function decoded(content: Uint8Array): string | undefined {
   }
 }
 
-function write<Result>(work: () => Result): Result {
+function write<Result>(configFile: string, work: () => Result): Result {
   try {
     return work()
   } catch (cause) {
+    const isFull = isDiskFull(cause)
     throw new ProblemError('CONFIG_NOT_WRITTEN', {
       what: 'The configuration was not changed',
-      why: cause instanceof Error ? cause.message : String(cause),
-      fix: 'See whether the disk is full: df -h /opt/tljh. Nothing is half done',
+      why: isFull
+        ? `there is no room left on the disk of ${configFile}`
+        : cause instanceof Error
+          ? cause.message
+          : String(cause),
+      fix: isFull
+        ? 'Make room, and try again. Which disk is full, and whose files are the biggest: sudo tljh-ts status'
+        : 'See whether the disk is in order: sudo tljh-ts status. Nothing is half done',
       cause,
     })
   }

@@ -57,7 +57,11 @@ export function addVersion(configFile: string, added: Omit<Version, 'number'>): 
 
 /** Removes the oldest, down to as many as are to be kept. */
 export function prune(configFile: string, keep: number): void {
-  for (const number of numbers(configFile).slice(0, -keep)) rmSync(join(historyFolder(configFile), `${number}.json`))
+  for (const number of numbers(configFile).slice(0, -keep)) removeVersion(configFile, number)
+}
+
+export function removeVersion(configFile: string, number: number): void {
+  rmSync(join(historyFolder(configFile), `${number}.json`))
 }
 
 /** The newest version that is valid as the configuration is read today. */

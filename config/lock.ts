@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { holdLock } from '../lock-file.ts'
-import { ProblemError } from '../problem.ts'
+import { isDiskFull, ProblemError } from '../problem.ts'
 
 export interface Holder {
   who: string
@@ -19,7 +19,12 @@ export async function lockConfig(configFile: string, holder: Omit<Holder, 'pid' 
   mkdirSync(dirname(file), { recursive: true, mode: 0o750 })
   const lock = await holdLock(file)
   if (!lock) throw locked(readHolder(file))
-  writeFileSync(file, JSON.stringify({ ...holder, pid: process.pid, since: Date.now() } satisfies Holder))
+  try {
+    writeFileSync(file, JSON.stringify({ ...holder, pid: process.pid, since: Date.now() } satisfies Holder))
+  } catch (error) {
+    // The lock is held. On a full disk the others are just not told by whom.
+    if (!isDiskFull(error)) throw error
+  }
   return lock
 }
 

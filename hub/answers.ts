@@ -8,7 +8,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import type { ConfigFile } from '../config/file.ts'
 import type { UserName } from '../config/names.ts'
-import { ProblemError } from '../problem.ts'
+import { isDiskFull, ProblemError } from '../problem.ts'
 import type { SpawnerClient } from '../spawner/client.ts'
 import type { Audit } from '../systemd/audit.ts'
 import { type Access, isNavigation } from './access.ts'
@@ -27,7 +27,7 @@ import type { Origins } from './origins.ts'
 import type { Pages } from './pages.ts'
 import type { Passwords } from './passwords.ts'
 import type { ReverseProxy } from './proxy.ts'
-import { adminsOnly, formStale, loginNeeded, statusOf } from './refusals.ts'
+import { adminsOnly, diskFull, formStale, loginNeeded, statusOf } from './refusals.ts'
 import type { SecondFactors } from './second-factor.ts'
 import type { Servers } from './servers.ts'
 import type { Session, Sessions } from './sessions.ts'
@@ -137,14 +137,14 @@ const pageType = 'text/html; charset=utf-8'
 
 /** What to answer to a request that failed. Logs what is not the asker's doing. */
 export function problemAnswer(hub: Hub, error: unknown, request: IncomingMessage): ProblemAnswer {
-  const { status, problem, logId } = explain(error)
+  const user = hub.access.sessionOf(request)?.user
+  const { status, problem, logId } = explain(error, user !== undefined && hub.access.isAdmin(user))
   if (status >= 500) {
     const id = logId ?? problem.code
     hub.log(`${id} ${request.method} ${JSON.stringify(pathOf(request))}: ${detail(error)}`)
   }
   const { code, what, why, fix } = problem
   if (isNavigation(request)) {
-    const user = hub.access.sessionOf(request)?.user
     return { status, type: pageType, body: hub.pages.problem({ status, what, why, fix, logId, user }) }
   }
   // `message` is where Jupyter's own pages look.
@@ -157,12 +157,13 @@ function pathOf({ url = '' }: IncomingMessage): string {
   return url.replace(/\?.*/s, '').slice(0, longestPath)
 }
 
-function explain(error: unknown): { status: number; problem: ProblemError; logId?: string } {
+function explain(error: unknown, isAdmin: boolean): { status: number; problem: ProblemError; logId?: string } {
   if (error instanceof ProblemError) return { status: statusOf(error), problem: error }
+  if (isDiskFull(error)) return { status: 503, problem: diskFull('That could not be saved', isAdmin) }
   const { statusCode = 500, message = '', code = '' } = error as Partial<FastifyError>
   if (code === 'ERR_SQLITE_ERROR') {
-    const fix = 'An administrator can make room: df -h /opt/tljh shows how much there is'
-    return { status: 503, problem: new ProblemError('STATE', { what: 'The hub could not write', why: message, fix }) }
+    const fix = isAdmin ? 'See: sudo tljh-ts status' : 'Try again. If it happens again, tell your teacher'
+    return { status: 503, problem: new ProblemError('STATE', { what: 'That could not be saved', why: message, fix }) }
   }
   if (statusCode < 500) {
     const why = message.replace(/\.$/, '')

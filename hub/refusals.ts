@@ -91,6 +91,17 @@ export function notRepeated(): ProblemError {
   })
 }
 
+/** Students can do nothing about the hub's disk, but delete files of theirs. */
+export function diskFull(what: string, isAdmin: boolean): ProblemError {
+  return new ProblemError('DISK_FULL', {
+    what,
+    why: 'the hub’s disk is full',
+    fix: isAdmin
+      ? 'Make room, and try again. Who uses most of it: sudo tljh-ts status'
+      : 'Delete files that you don’t need, or ask your teacher to make room. Then try again',
+  })
+}
+
 export function loginNeeded(): ProblemError {
   return new ProblemError('LOGIN_NEEDED', {
     what: 'You are not logged in',

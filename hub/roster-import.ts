@@ -1,7 +1,7 @@
 /**
  * `tljh-ts user import`: a class list, from the file to the sheet with everybody's code. The table of what will happen comes before anything happens.
  */
-import { closeSync, fchownSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fchownSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { hubAddress } from '../config/address.ts'
 import { visible } from '../config/findings.ts'
 import { ProblemError } from '../problem.ts'
@@ -51,11 +51,12 @@ export async function importRoster(desk: UserDesk, file: string, options: Import
     return { name: person ? displayName(person) : '', credential }
   })
   const about = { address: await hubAddress(desk.config()), title: desk.config().branding.title || 'Notebook hub' }
-  sheet?.write(sheetPage(slips, about))
   const without = slips.filter(({ credential }) => credential.kind === 'none')
   terminal.print(
     [sheetText(slips, about), ...without.map(({ credential }) => credentialText(credential, about.address))].join('\n'),
   )
+  // The codes are shown above in any case: there may be no room for the sheet.
+  sheet?.write(sheetPage(slips, about))
   if (sheet) terminal.print(`\nThe sheet is in ${options.sheet}: print it, and delete it afterwards.`)
   return 0
 }
@@ -76,7 +77,8 @@ function openSheet(path: string): Disposable & { write(text: string): void } {
   if (process.getuid?.() === 0 && owner.every(Number.isInteger)) fchownSync(handle, owner[0] ?? 0, owner[1] ?? 0)
   return {
     write(text) {
-      writeSync(handle, text)
+      // Not writeSync, which on a disk that is nearly full writes a part, and says so only by its result.
+      writeFileSync(handle, text)
       isWritten = true
     },
     [Symbol.dispose]() {

@@ -13,7 +13,8 @@ import { runCommand } from '../commands.ts'
 import type { UnixName, UserName } from '../config/names.ts'
 import { accountComment, adminsGroup, unixName, usersGroup } from '../config/names.ts'
 import type { OrdinaryAccount } from '../config/unix-accounts.ts'
-import { ProblemError } from '../problem.ts'
+import { roomAt } from '../disk.ts'
+import { isDiskFull, ProblemError } from '../problem.ts'
 import { createTurns } from './turns.ts'
 
 export interface Account {
@@ -43,6 +44,11 @@ export interface Wanted {
 
 /** Below are the system's own accounts, see login.defs(5). */
 const firstUid = 1000
+
+/** Where an account is made, and what that takes at most: new copies of /etc/passwd and the like, and the files of /etc/skel. */
+const accountPlaces = ['/etc', '/home']
+const leastAccountBytes = 4 * 1024 ** 2
+const leastAccountFiles = 64
 
 /** @param ownAccountOf tells the account of the machine that a user works in, if it is none of ours */
 export function createAccounts(ownAccountOf: (user: UserName) => OrdinaryAccount | undefined): Accounts {
@@ -139,11 +145,16 @@ async function addAccount(user: UserName, name: UnixName): Promise<Account> {
 async function makeHome(user: UserName, { name, uid, gid, home }: Account): Promise<void> {
   const beside = `/home/.tljh-new-${name}`
   await rm(beside, { recursive: true, force: true })
-  await mkdir(beside, { mode: 0o700 })
-  await must(user, name, 'cp', ['--archive', '--no-target-directory', '/etc/skel', beside])
-  await must(user, name, 'chown', ['--recursive', '--no-dereference', `${uid}:${gid}`, beside])
-  await chmod(beside, 0o700)
-  await rename(beside, home)
+  try {
+    await mkdir(beside, { mode: 0o700 })
+    await must(user, name, 'cp', ['--archive', '--no-target-directory', '/etc/skel', beside])
+    await must(user, name, 'chown', ['--recursive', '--no-dereference', `${uid}:${gid}`, beside])
+    await chmod(beside, 0o700)
+    await rename(beside, home)
+  } catch (error) {
+    await rm(beside, { recursive: true, force: true })
+    throw isDiskFull(error) ? notMade(user, name, error.message) : error
+  }
 }
 
 async function must(user: UserName, name: UnixName, file: string, args: readonly string[]): Promise<void> {
@@ -151,12 +162,21 @@ async function must(user: UserName, name: UnixName, file: string, args: readonly
   if (code !== 0) throw notMade(user, name, stderr || `${file} ended with code ${code}`)
 }
 
-function notMade(user: UserName, name: UnixName, why: string): ProblemError {
+function notMade(user: UserName, name: UnixName, reason: string): ProblemError {
+  const isFull = /ENOSPC|EDQUOT|No space left/.test(reason) || accountPlaces.some(isUsedUp)
   return new ProblemError('ACCOUNT_NOT_MADE', {
     what: `The account ${name} could not be made for ${user}`,
-    why,
-    fix: 'An administrator finds out more with: sudo journalctl --unit=tljh-spawner. A full disk is the usual reason: df -h /home /etc',
+    why: isFull ? 'the machine’s disk is full' : reason,
+    fix: isFull
+      ? 'Ask your teacher to make room on the machine, then try again'
+      : 'Tell your teacher. Administrators see more with: sudo journalctl --unit=tljh-spawner',
   })
+}
+
+/** shadow-utils do not say why they cannot write. */
+function isUsedUp(path: string): boolean {
+  const { free, freeFiles, totalFiles } = roomAt(path)
+  return free < leastAccountBytes || (totalFiles > 0 && freeFiles < leastAccountFiles)
 }
 
 /** A home without an account is what an uninstalled hub left: its files keep their owner if the new account gets the old id. */
@@ -203,9 +223,12 @@ async function setMembership(name: UnixName | UserName, group: string, wanted: b
   if (found.code !== 0) await runCommand('groupadd', ['--force', group])
   const { code, stderr } = await runCommand('gpasswd', [wanted ? '--add' : '--delete', name, group])
   if (code === 0) return
+  const isFull = isUsedUp('/etc')
   throw new ProblemError('ACCOUNT_GROUP', {
     what: `${name} could not be ${wanted ? 'added to' : 'removed from'} the group ${group}`,
-    why: stderr || `gpasswd ended with code ${code}`,
-    fix: 'Install again over this installation, which puts groups right; no data is touched: sudo tljh-ts install --admin NAME',
+    why: isFull ? 'the machine’s disk is full' : stderr || `gpasswd ended with code ${code}`,
+    fix: isFull
+      ? 'Ask your teacher to make room on the machine, then try again'
+      : 'Install again over this installation, which puts groups right; no data is touched: sudo tljh-ts install --admin NAME',
   })
 }

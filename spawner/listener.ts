@@ -10,6 +10,7 @@ import type { Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { isUserName, type UserName } from '../config/names.ts'
 import type { ServicesStatus } from '../config/services.ts'
+import { inWords } from '../disk.ts'
 import { ProblemError } from '../problem.ts'
 import type { Leavers } from './leavers.ts'
 import type { Event, Refusal, Server } from './protocol.ts'
@@ -163,7 +164,8 @@ function send(response: ServerResponse, status: number, value: unknown): undefin
     .end(body)
 }
 
-function refuse(response: ServerResponse, error: unknown, log: (line: string) => void): void {
+function refuse(response: ServerResponse, thrown: unknown, log: (line: string) => void): void {
+  const error = inWords(thrown)
   const problem = error instanceof ProblemError ? error : undefined
   if (!problem) log(`unexpected: ${error instanceof Error ? error.stack : String(error)}`)
   const { code, what, why, fix } =
