@@ -6,6 +6,7 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { parseUserName, type UserName } from '../config/names.ts'
+import { roomAt, shortageOf, showRoom } from '../disk.ts'
 import { ProblemError, type ProblemText } from '../problem.ts'
 import { adminSessionOf, checkForm, formToken, type Hub, sendPage } from './answers.ts'
 import { displayName, type Enrolment, enrol } from './enrolment.ts'
@@ -100,6 +101,7 @@ export async function adminRoutes(app: FastifyInstance, hub: Hub): Promise<void>
       isOpen: config.current().auth.isOpen,
       isFresh: confirmations.isFresh(session),
       certificate: hub.tls?.state(),
+      disk: diskTrouble(hub),
       inFront: hub.frontProxies.problem(),
       typed: { names: typed.names ?? '', group: typed.group ?? '' },
       problem,
@@ -324,4 +326,16 @@ function isSomebody(user: UserName): ProblemError {
     why: `there is somebody called ${user} already, and that need not be who signed up`,
     fix: 'Refuse the sign-up, and give a one-time code to the person whom you mean',
   })
+}
+
+/** Of the disk that the database is on. */
+function diskTrouble({ db }: Hub): ProblemText | undefined {
+  const room = roomAt(db.location() ?? '/')
+  const shortage = shortageOf(room)
+  if (!shortage) return undefined
+  return {
+    what: 'The hub’s disk is nearly full',
+    why: shortage === 'bytes' ? `${showRoom(room.free)} are free` : `it has room for ${room.freeFiles} more files`,
+    fix: 'Ask everyone to delete what they don’t need. Whose files are the biggest: sudo tljh-ts status',
+  }
 }

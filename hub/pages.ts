@@ -161,6 +161,8 @@ export interface PeopleView {
   isFresh: boolean
   /** What is served by https; undefined where that is off. */
   certificate: CertificateState | undefined
+  /** That the hub's disk is nearly full. */
+  disk?: ProblemText | undefined
   /** What is amiss with the web server in front. */
   inFront?: ProblemText | undefined
   typed: { names: string; group: string }

@@ -111,10 +111,14 @@ test('that the next upgrade of the system brings another Python is said before',
   assert.match(line?.fix ?? '', /After that upgrade: sudo tljh-ts install/)
 })
 
-test('a disk that is almost full is red, by the folder that is on it', async () => {
-  const red = await whileBroken('mount -t tmpfs -o size=150M tmpfs /home', 'umount /home')
+test('a disk that is almost full is red, by the folder that is on it, with the homes that take most of it', async () => {
+  const red = await whileBroken(
+    'mount -t tmpfs -o size=150M tmpfs /home; mkdir /home/jupyter-ann /home/jupyter-bob; head -c 3M /dev/zero >/home/jupyter-bob/big',
+    'umount /home',
+  )
 
-  assert.match(lineOf(red, 'disk').text, /150 MB of 150 MB are free on the disk of \/home/)
+  assert.match(lineOf(red, 'disk').text, /147 MB of 150 MB are free on the disk of \/home/)
+  assert.match(lineOf(red, 'disk').why ?? '', /The biggest homes: \/home\/jupyter-bob 3 MB, \/home\/jupyter-ann 0 MB/)
 })
 
 test('where systemd cannot be asked, each part that depends on it is red, and none is left out', async () => {

@@ -19,7 +19,7 @@ const now = Date.UTC(2030, 0, 1)
 const pages = createPages({ baseUrl: '/class/', version: '1.2.3', now: () => now })
 
 const hostileProblem: ProblemText = { what: hostile, why: hostile, fix: hostile }
-const hostileEnd: ServerEnd = { what: hostile, why: hostile, fix: hostile, log: [hostile, hostile] }
+const hostileEnd: ServerEnd = { what: hostile, why: hostile, fix: hostile, log: [hostile, hostile], journal: hostile }
 const draft = { text: `\n${hostile}`, baseVersion: hostile, isAtOnce: true }
 const finding: Finding = {
   severity: 'error',
@@ -83,6 +83,7 @@ const peopleView = {
     problem: hostileProblem,
     warning: hostile,
   },
+  disk: hostileProblem,
   typed: { names: `\n${hostile}`, group: hostile },
   xsrf,
 } as const
