@@ -169,7 +169,7 @@ function notMade(user: UserName, name: UnixName, reason: string): ProblemError {
     why: isFull ? 'the machine’s disk is full' : reason,
     fix: isFull
       ? 'Ask your teacher to make room on the machine, then try again'
-      : 'Tell your teacher. Administrators see more with: sudo journalctl --unit=tljh-spawner',
+      : 'Try again. If it happens again, tell your teacher',
   })
 }
 

@@ -35,6 +35,8 @@ export interface ServerEnd {
   fix: string
   /** The last lines that it wrote, oldest first. */
   log: string[]
+  /** For administrators: the command that shows all of them. One of another version may not send it. */
+  journal?: string
 }
 
 /** One line of `/events`. `all` replaces whatever the reader knew; `config` is the version that came into force. */

@@ -12,9 +12,10 @@ import { type UserName, unixName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import type { RunningServer } from '../config/plan.ts'
 import { homesElsewhere } from '../config/unix-accounts.ts'
+import { inWords } from '../disk.ts'
 import { ProblemError } from '../problem.ts'
 import { clearUnit, startCleared } from '../systemd/clearing.ts'
-import { describeEnd } from '../systemd/end.ts'
+import { describeEnd, journalCommand } from '../systemd/end.ts'
 import { lastLines } from '../systemd/journal.ts'
 import type { UnitState, Units } from '../systemd/units.ts'
 import type { WatchEvent } from '../systemd/watcher.ts'
@@ -100,7 +101,8 @@ export function createServers(options: ServersOptions): WatchedServers {
     const isOld = latest.get(user) !== unit.invocationId
     const isTold = known.get(user)?.unit?.active === 'failed' && known.get(user)?.failure !== undefined
     if (isOld || isTold) return
-    const end = { ...describeEnd(unit), log: lines.map(line => line.text) }
+    const journal = journalCommand(unit, usersJournal)
+    const end = { ...describeEnd(unit), log: lines.map(line => line.text), journal }
     log(`the server of ${user} failed: ${end.what}: ${end.why}`)
     change(user, server => {
       server.unit = unit
@@ -263,13 +265,17 @@ function waiting(user: UserName, since: number, { ahead, isForMemory }: Wait): S
   return { ...starting(user, since, 5, step), ahead }
 }
 
-function endOf(error: unknown): ServerEnd {
-  if (error instanceof ProblemError) return { what: error.what, why: error.why, fix: error.fix, log: [] }
+function endOf(thrown: unknown): ServerEnd {
+  const error = inWords(thrown, 'Ask your teacher to make room on the machine, then try again')
+  // What this program says of it, and systemd of what the unit needs.
+  const [log, journal]: [string[], string] = [[], "sudo journalctl --boot --unit=tljh-spawner --unit='run-tljh-users*'"]
+  if (error instanceof ProblemError) return { what: error.what, why: error.why, fix: error.fix, log, journal }
   return {
     what: 'The server could not be started',
     why: error instanceof Error ? error.message : String(error),
-    fix: 'Try again. An administrator finds out more with: sudo journalctl --unit=tljh-spawner',
-    log: [],
+    fix: 'Try again. If it happens again, tell your teacher',
+    log,
+    journal,
   }
 }
 
@@ -277,7 +283,7 @@ function noSocketFolder(user: UserName): ProblemError {
   return new ProblemError('SERVER_SOCKET_FOLDER', {
     what: `The server of ${user} could not be started`,
     why: 'systemd could not start what it needs: the folder for its socket, or the journal that it writes to',
-    fix: 'An administrator finds the reason with: sudo journalctl --boot --grep=tljh-users',
+    fix: 'Try again. If it happens again, tell your teacher',
   })
 }
 

@@ -15,11 +15,15 @@ export type EndedUnit = Pick<UnitState, 'name' | 'result' | 'execMainCode' | 'ex
 export type EndText = Pick<ProblemText, 'what' | 'why' | 'fix'>
 
 const START_AGAIN = 'Start it again; files that were saved are still there'
-const ASK_INSTRUCTOR = 'tell your instructor, who can see more'
+const TELL_TEACHER = 'tell your teacher'
 
-/** The text for a unit that has ended or could not be started. */
+/** What shows all lines of a server's, its own and systemd's of it. The former are in the journal of that namespace alone. */
+export function journalCommand({ name }: Pick<EndedUnit, 'name'>, namespace: string): string {
+  return `sudo journalctl --namespace=+${namespace} --unit=${name}`
+}
+
+/** The text for a unit that has ended or could not be started: for students, so it names no command. */
 export function describeEnd(unit: EndedUnit): EndText {
-  const log = `journalctl --unit=${unit.name}`
   switch (unit.result) {
     case 'success':
       return { what: 'The server has ended', why: 'it was stopped, or closed itself', fix: START_AGAIN }
@@ -27,14 +31,14 @@ export function describeEnd(unit: EndedUnit): EndText {
       return outOfMemory()
     case 'signal':
     case 'core-dump':
-      return bySignal(unit.execMainStatus, log)
+      return bySignal(unit.execMainStatus)
     case 'exit-code':
-      return unit.execMainStatus >= 200 ? bySystemd(unit.execMainStatus, log) : byItself(unit.execMainStatus, log)
+      return unit.execMainStatus >= 200 ? bySystemd(unit.execMainStatus) : byItself(unit.execMainStatus)
     case 'timeout':
       return {
         what: 'The server took too long to start or stop, and was ended',
         why: 'the machine may be very busy, or a setting of Jupyter in the home folder may hold it up',
-        fix: `Start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
+        fix: `Start it again; if that does not help, ${TELL_TEACHER}`,
       }
     case 'watchdog':
       return { what: 'The server was ended', why: 'it no longer answered', fix: START_AGAIN }
@@ -42,25 +46,25 @@ export function describeEnd(unit: EndedUnit): EndText {
       return {
         what: 'The server is not started any more for now',
         why: 'it failed several times in a short while',
-        fix: `Wait a minute and start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
+        fix: `Wait a minute and start it again; if that does not help, ${TELL_TEACHER}`,
       }
     case 'protocol':
       return {
         what: 'The server could not be started',
         why: 'it ended before it had said that it is ready',
-        fix: `Start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
+        fix: `Start it again; if that does not help, ${TELL_TEACHER}`,
       }
     case 'resources':
       return {
         what: 'The server could not be started',
         why: 'the machine had no memory, no process or no file left for it, or something that it needs is missing',
-        fix: `Wait a minute and start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
+        fix: `Wait a minute and start it again; if that does not help, ${TELL_TEACHER}`,
       }
     default:
       return {
         what: 'The server has ended',
         why: unit.result ? `systemd gives '${unit.result}' as the reason` : 'systemd gives no reason',
-        fix: `Start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
+        fix: `Start it again; if that does not help, ${TELL_TEACHER}`,
       }
   }
 }
@@ -69,33 +73,33 @@ function outOfMemory(): EndText {
   return {
     what: 'The server was stopped because it needed more memory than it may use',
     why: 'the kernel ends the biggest program when the limit is reached',
-    fix: 'Start it again, and load less data at once or close notebooks that you do not need; your instructor can raise the limit',
+    fix: 'Start it again, and load less data at once or close notebooks that you do not need; your teacher can raise the limit',
   }
 }
 
-function bySignal(signal: number, log: string): EndText {
+function bySignal(signal: number): EndText {
   const name = signalName(signal)
   // On cgroup v1, and with OOMPolicy=continue, the limit of memory shows as nothing but this.
   if (name === 'SIGKILL')
     return {
       what: 'The server was killed',
       why: 'most often that is because it needed more memory than it may use (SIGKILL)',
-      fix: `Start it again, and load less data at once; if memory was not it, your instructor sees more with ${log}`,
+      fix: `Start it again, and load less data at once; if memory was not it, ${TELL_TEACHER}`,
     }
   if (['SIGTERM', 'SIGINT', 'SIGHUP'].includes(name))
     return { what: 'The server was stopped', why: `somebody or something ended it (${name})`, fix: START_AGAIN }
   return {
     what: 'The server crashed',
     why: `a fault in a program or in one of its libraries ended it (${name})`,
-    fix: `Start it again; if it happens again, ${ASK_INSTRUCTOR} with ${log}`,
+    fix: `Start it again; if it happens again, ${TELL_TEACHER}`,
   }
 }
 
-function byItself(status: number, log: string): EndText {
+function byItself(status: number): EndText {
   return {
     what: `The server ended with an error (exit status ${status})`,
     why: 'its last lines say more',
-    fix: `Read them, and start it again; if that does not help, ${ASK_INSTRUCTOR} with ${log}`,
+    fix: `Read them, and start it again; if that does not help, ${TELL_TEACHER}`,
   }
 }
 
@@ -127,12 +131,12 @@ const SETUP_FAILURES: Readonly<Record<number, string>> = {
   243: 'its credentials could not be set up (CREDENTIALS)',
 }
 
-function bySystemd(status: number, log: string): EndText {
+function bySystemd(status: number): EndText {
   const reason = SETUP_FAILURES[status] ?? 'something that it needs could not be set up'
   return {
     what: `The server could not be started (exit status ${status})`,
     why: reason,
-    fix: `Tell your instructor: ${log} names what is missing`,
+    fix: 'Tell your teacher what is written here',
   }
 }
 

@@ -115,6 +115,10 @@ test('a server that dies at the start says so, with what it wrote last', async (
     assert.ok(end?.fix)
     const home = await ann.request('/hub/home')
     assert.match(home.body, /the disk of dreams is full/, 'and the home page knows it, too')
+    assert.doesNotMatch(home.body, /journalctl/, 'which names no command to a student')
+    const { stdout: all } = await host.run(['sh', '-c', end?.journal?.replace('sudo', '') ?? ''])
+    assert.match(all, /the disk of dreams is full/, 'and to an administrator one that shows her lines')
+    assert.match(all, /Main process exited, code=exited, status=3/, 'beside those of systemd')
     const after = await journalEnd(host)
     await host.run(['systemctl', 'restart', 'tljh-spawner'])
     // Until then the hub shows what the one before has told.

@@ -47,7 +47,7 @@ export interface ProgressEvent {
   ready?: boolean
   failed?: boolean
   url?: string
-  end?: { what: string; why: string; fix: string; log: string[] }
+  end?: { what: string; why: string; fix: string; log: string[]; journal?: string }
 }
 
 /** For an address that begins with https. */

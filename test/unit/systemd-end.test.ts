@@ -37,6 +37,7 @@ test('every end has all three parts, each a text without a full stop', () => {
       const { what, why, fix } = ended(text, status, code)
       for (const sentence of [what, fix]) assert.match(sentence, /^[A-Z].*[^.]$/)
       assert.match(why, /^[a-z].*[^.]$/)
+      assert.doesNotMatch(`${why} ${fix}`, /sudo|journalctl|instructor/, 'it is for students')
     }),
   )
 })
