@@ -193,7 +193,7 @@ function isNearEnd({ validFrom, validTo }: X509Certificate, now: number): boolea
   return now < until && now >= until - Math.min(warningMs, (until - Date.parse(validFrom)) / 4)
 }
 
-/** What the hub's service sees as empty (ProtectHome=, TemporaryFileSystem=). */
+/** What the hub's service sees as empty (ProtectHome=, PrivateTmp=). */
 const hidden = /^\/(?:home|root|run\/user|tmp|var\/tmp)\//
 
 /** The content, or why the hub could not have it. */
