@@ -152,9 +152,7 @@ export const authSchema = {
         minimum_password_length: { ...leastPassword, default: 8 },
         check_common_password: {
           type: 'boolean',
-          default: true,
-          description: 'Whether passwords that very many people have are refused.',
-          effect: 'now',
+          replaced: 'passwords that very many people have are always refused, in every way in',
         },
         ask_email_on_signup: {
           type: 'boolean',
@@ -189,7 +187,7 @@ export const authSchema = {
         secret_key: { type: 'string', secret: true, replaced: 'the hub sends no e-mail, and makes its keys itself' },
         self_approval_email: { type: 'array', replaced: 'the hub sends no e-mail' },
         self_approval_server: { type: 'object', replaced: 'the hub sends no e-mail' },
-        check_password_strength: { type: 'boolean', replaced: 'see check_common_password' },
+        check_password_strength: { type: 'boolean', replaced: 'see minimum_password_length' },
         tos: { type: 'string', replaced: 'write it into branding.message' },
       },
     },

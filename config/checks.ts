@@ -6,13 +6,14 @@ import { isIP } from 'node:net'
 import { authenticatorsIn, letsStrangersIn, missingOptions } from './admission.ts'
 import type { Finding } from './findings.ts'
 import { frontSocket, isLoopback, readNetwork, usualSocketGroup } from './networks.ts'
+import { isCommon, isMadeOf } from './password-rules.ts'
 import { type ConfigText, mostFindings } from './text.ts'
 
 const userLists = ['allowed', 'banned', 'admin'] as const
 
 export function checkMeaning(read: ConfigText): Finding[] {
   const checks = [
-    ...[doubled, bannedElsewhere, emptyGroups, limitsOfNobody, waysIn],
+    ...[doubled, bannedElsewhere, emptyGroups, limitsOfNobody, waysIn, guessedPasswords],
     ...[ownOrigins, certificateSource, webServerInFront, publicAddress],
   ]
   return checks.flatMap(check => [...Iterator.from(check(read)).take(mostFindings)])
@@ -86,6 +87,24 @@ function* waysIn({ content, finding }: ConfigText): Iterable<Finding> {
   const kinds = authenticatorsIn(options)
   for (const kind of kinds) {
     for (const { path, ...words } of missingOptions(kind, options)) yield finding('error', ['auth', ...path], words)
+  }
+}
+
+/** A warning only: the class may have that password already. */
+function* guessedPasswords({ content, finding }: ConfigText): Iterable<Finding> {
+  const { DummyAuthenticator: dummy, SharedPasswordAuthenticator: shared } = content.auth ?? {}
+  const passwords = [
+    ['DummyAuthenticator', 'password', dummy?.password],
+    ['SharedPasswordAuthenticator', 'user_password', shared?.user_password],
+    ['SharedPasswordAuthenticator', 'admin_password', shared?.admin_password],
+  ] as const
+  for (const [section, option, password] of passwords) {
+    if (!password || !(isCommon(password) || isMadeOf(password, [content.branding?.title ?? '']))) continue
+    yield finding('warning', ['auth', section, option], {
+      what: `auth.${section}.${option} is easy to guess`,
+      why: 'very many people use it, or it is the title of the hub',
+      fix: 'Choose another one. Three words that don’t belong together are good',
+    })
   }
 }
 

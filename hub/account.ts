@@ -135,9 +135,9 @@ export async function accountRoutes(app: FastifyInstance, hub: Hub): Promise<voi
   })
 
   onForm(`${address}/second-factor/off`, async ({ user }, { code }, request, reply) => {
-    await throttle.begin('second-factor', user, addressOf(request.raw))
+    const attempt = throttle.begin('second-factor', user, addressOf(request.raw), true)
     if (!secondFactors.take(user, code)) throw codeWrong()
-    await throttle.succeeded('second-factor', user, addressOf(request.raw))
+    attempt.succeeded()
     secondFactors.switchOff(user)
     audit.record({ kind: 'second-factor', message: `${user} switched the second factor off`, who: user })
     return show(request, reply, { done: 'The second factor is off: the password alone is enough.' })

@@ -3,19 +3,24 @@
  *
  * Every refusal reads the same and takes the same time, so the page tells nobody which names exist: each way is asked for each
  * attempt, whatever the others say.
+ *
+ * Where very many attempts have failed at an address (hub/throttle.ts), only names of people are looked at, and the answer comes at the same time for
+ * all. So a class gets in from the address of somebody who guesses, and the guesser learns nothing. A right one-time code always
+ * gets in: it has 59 random bits, which nobody guesses.
  */
-
+import { setTimeout as delay } from 'node:timers/promises'
 import { type AuthenticatorKind, storingKinds } from '../config/authenticators.ts'
-import { mayEnter } from '../config/config.ts'
+import { isNamed, mayEnter } from '../config/config.ts'
 import type { ConfigFile } from '../config/file.ts'
-import { isUserName, type UserName } from '../config/names.ts'
+import { isUserName, parseUserName, type UserName } from '../config/names.ts'
 import { isDiskFull, ProblemError } from '../problem.ts'
 import { mayHaveSession } from './access.ts'
 import type { Typed } from './authenticators/authenticator.ts'
 import type { Authenticators } from './authenticators/authenticators.ts'
+import type { Logins } from './logins.ts'
 import type { OneTimeCodes } from './one-time-codes.ts'
 import type { Passwords } from './passwords.ts'
-import type { Throttle } from './throttle.ts'
+import type { Attempt, Throttle } from './throttle.ts'
 
 export type Login =
   | { kind: 'user'; user: UserName; way: AuthenticatorKind }
@@ -24,8 +29,8 @@ export type Login =
 
 export interface LoginDesk {
   /**
-   * Who has logged in from that address (of the internet). Throws `LOGIN_REFUSED`, `LOGIN_TOO_OFTEN`, `LOGINS_TOO_MANY`, and what a
-   * way throws.
+   * Who has logged in from that address (of the internet). Throws `LOGIN_REFUSED`, `LOGIN_TOO_OFTEN`, `LOGIN_CROWDED`,
+   * `LOGINS_TOO_MANY`, and what a way throws.
    */
   logIn(typed: Typed, address: string): Promise<Login>
   /**
@@ -45,13 +50,72 @@ export interface LoginDeskOptions {
   authenticators: Authenticators
   passwords: Passwords
   codes: OneTimeCodes
+  logins: Pick<Logins, 'of'>
   throttle: Throttle
+  /** Resolves when an attempt from a crowded address is to be refused. */
+  crowdPatience?: () => Promise<unknown>
 }
+
+/**
+ * All that may wait for a hash are through by then on two processors (hub/passwords.ts), so that the time of an answer does not tell
+ * whether there was one.
+ */
+const crowdPatienceMs = 3_000
+/** Looked up where no user is meant, so that it takes as long. */
+const nobody = parseUserName('nobody')
 
 /** What a way that does not know somebody comes to, beside those that are broken. */
 const saysNo = Symbol('no')
 
-export function createLoginDesk({ config, authenticators, passwords, codes, throttle }: LoginDeskOptions): LoginDesk {
+export function createLoginDesk({
+  config,
+  authenticators,
+  passwords,
+  codes,
+  logins,
+  throttle,
+  crowdPatience = () => delay(crowdPatienceMs),
+}: LoginDeskOptions): LoginDesk {
+  /** The name as it is counted, and whose it is, if that person may enter. */
+  function meant(username: string): { name: string; user: UserName | undefined } {
+    const name = username.trim().toLowerCase()
+    return { name: name.slice(0, 64), user: isUserName(name) && mayEnter(config.current(), name) ? name : undefined }
+  }
+
+  /** Whether the configuration names the user, or the user was here before. */
+  function isPerson(user: UserName | undefined): boolean {
+    return (
+      user !== undefined && (isNamed(config.current(), user) || passwords.has(user) || logins.of(user) !== undefined)
+    )
+  }
+
+  /** The way in for which a one-time code gives a password. */
+  function storingWay(user: UserName): AuthenticatorKind | undefined {
+    return config
+      .current()
+      .auth.kinds.find(kind => storingKinds.includes(kind) && mayHaveSession(config.current(), user, kind))
+  }
+
+  function isCodeOf(user: UserName | undefined, text: string): boolean {
+    const isRight = codes.isRight(user ?? nobody, text)
+    return user !== undefined && storingWay(user) !== undefined && isRight
+  }
+
+  /** What comes of an attempt. Throws `LOGIN_CROWDED` for whatever comes of it but a login, where the address is crowded. */
+  async function look(attempt: Attempt, typed: Typed, user: UserName | undefined): Promise<Login | undefined> {
+    if (!attempt.isCrowded) return ask(typed, user)
+    const end = crowdPatience()
+    const looking = attempt.isLookedAt ? ask(typed, user) : end.then(() => undefined)
+    const inTime = looking.catch(async error => {
+      await end
+      throw error instanceof ProblemError ? crowded() : error
+    })
+    const login = await Promise.race([inTime, end.then(() => undefined)])
+    if (login) return login
+    await end
+    throw crowded()
+  }
+
   async function ask(typed: Typed, user: UserName | undefined): Promise<Login | undefined> {
     const ways = authenticators.forPasswords()
     // A way by which the name may not come must not even store a password for it.
@@ -66,13 +130,6 @@ export function createLoginDesk({ config, authenticators, passwords, codes, thro
     // Whoever is right does not wait for the ways that are slow to say no; a refusal waits for all of them.
     const answers = await Promise.any(asked).catch((error: AggregateError) => error.errors as unknown[])
     if (!Array.isArray(answers)) return answers
-    if (
-      user &&
-      config.current().auth.kinds.some(kind => storingKinds.includes(kind) && comingBy(kind)) &&
-      codes.isRight(user, typed.password)
-    ) {
-      return { kind: 'code', user, code: typed.password }
-    }
     // Somebody whom one way knows must not be kept out by another that is broken; but it is said why nobody was found.
     for (const answer of answers) if (answer !== saysNo) throw answer
     return undefined
@@ -80,38 +137,37 @@ export function createLoginDesk({ config, authenticators, passwords, codes, thro
 
   return {
     async logIn(typed, address) {
-      const name = typed.username.trim().toLowerCase()
-      const user = isUserName(name) && mayEnter(config.current(), name) ? name : undefined
-      const tried = name.slice(0, 64)
-      await throttle.begin('password', tried, address)
-      const login = await ask(typed, user)
-      if (login) {
-        await throttle.succeeded('password', tried, address)
-        return login
-      }
-      throw refused()
+      const { name, user } = meant(typed.username)
+      const isCode = isCodeOf(user, typed.password)
+      if (user && isCode) return { kind: 'code', user, code: typed.password }
+      const attempt = throttle.begin('password', name, address, isPerson(user))
+      const login = await look(attempt, typed, user)
+      if (!login) throw refused()
+      attempt.succeeded()
+      return login
     },
     async choosePassword({ username, code, password }, address) {
-      const name = username.trim().toLowerCase()
-      const tried = name.slice(0, 64)
-      await throttle.begin('password', tried, address)
-      const way = config.current().auth.kinds.find(kind => storingKinds.includes(kind))
-      const user = isUserName(name) && mayEnter(config.current(), name) ? name : undefined
-      if (!user || !way || !mayHaveSession(config.current(), user, way) || !codes.isRight(user, code)) throw codeVoid()
-      const stored = await passwords.prepare(password)
+      const { name, user } = meant(username)
+      const way = user && storingWay(user)
+      if (!user || !way || !isCodeOf(user, code)) {
+        // No password is looked at here, so that there is nothing to tell names from each other by.
+        throttle.begin('password', name, address, false)
+        throw codeVoid()
+      }
+      const stored = await passwords.prepare(user, password, { isCertain: true })
       try {
         if (!codes.use(user, code, () => passwords.put(user, stored))) throw codeVoid()
       } catch (error) {
         throw isDiskFull(error) ? notSaved(error) : error
       }
-      await throttle.succeeded('password', tried, address)
+      throttle.letIn('password', name, address)
       return { user, way }
     },
     async isPasswordOf(user, password, address) {
-      await throttle.begin('password', user, address)
-      const login = await ask({ username: user, password }, user)
+      const attempt = throttle.begin('password', user, address, true)
+      const login = await look(attempt, { username: user, password }, user)
       const isRight = login?.kind === 'user' && login.user === user
-      if (isRight) await throttle.succeeded('password', user, address)
+      if (isRight) attempt.succeeded()
       return isRight
     },
   }
@@ -134,10 +190,19 @@ function notSaved(cause: Error): ProblemError {
   })
 }
 
+/** The same for a wrong password, a name that nobody has, and a name that may not be tried now. */
+function crowded(): ProblemError {
+  return new ProblemError('LOGIN_CROWDED', {
+    what: 'Login failed',
+    why: 'the user name or password is wrong, or there were too many wrong attempts from your network',
+    fix: 'Check both, and try again in a minute. With a one-time code from your teacher you get in at once',
+  })
+}
+
 function codeVoid(): ProblemError {
   return new ProblemError('CODE_VOID', {
-    what: 'That password was not taken',
+    what: 'That password can’t be used',
     why: 'the user name or the one-time code is not right, or the code was used, replaced by a newer one, or has run out',
-    fix: 'Check both. An administrator makes a new code with: sudo tljh-ts user invite NAME',
+    fix: 'Check both, or ask your teacher for a new one-time code',
   })
 }

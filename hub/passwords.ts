@@ -7,32 +7,42 @@ import { availableParallelism } from 'node:os'
 import type { DatabaseSync } from 'node:sqlite'
 import { promisify } from 'node:util'
 import pLimit from 'p-limit'
+import type { Config } from '../config/config.ts'
 import type { UserName } from '../config/names.ts'
 import { isBcrypt } from '../config/password-hashes.ts'
+import { leastAdminLength, mustBeUsable } from '../config/password-rules.ts'
 import { ProblemError } from '../problem.ts'
 import { matchesBcrypt } from './bcrypt-check.ts'
 
 export interface Passwords {
-  /** The fewest characters of a new password. */
-  leastLength(): number
+  /**
+   * Throws `PASSWORD_SHORT`, `PASSWORD_LONG`, `PASSWORD_NAME`, `PASSWORD_COMMON` for a new password that nobody of that name may have,
+   * whether there is such a user or not.
+   */
+  mustBeUsable(name: string, password: string): void
   /** `unset`: this user has none yet. All three take the same time. */
   check(user: UserName | undefined, password: string): Promise<'right' | 'wrong' | 'unset'>
-  /** Replaces whatever there was. Throws `PASSWORD_SHORT`, `PASSWORD_LONG`. */
+  /** Replaces whatever there was. Throws as `prepare` does. */
   set(user: UserName, password: string): Promise<void>
-  /** The hash of a password that may be taken. Throws `PASSWORD_SHORT`, `PASSWORD_LONG`. */
-  prepare(password: string): Promise<string>
+  /**
+   * The hash of a password that may be taken. Throws as `mustBeUsable` does, and `LOGINS_TOO_MANY`. `isCertain`: it is known that it is this user;
+   * then more is asked of an administrator's, and the work may wait longer.
+   */
+  prepare(user: UserName, password: string, options: { isCertain: boolean }): Promise<string>
   /** Replaces whatever there was by what `prepare` made. */
   put(user: UserName, hash: string): void
   /** Stores what `prepare` made where there is nothing yet; answers whether it did. */
   addFirst(user: UserName, hash: string): boolean
   has(user: UserName): boolean
   forget(user: UserName): void
-  /** Like `set`, but only where there is none: of two first logins at once, one is told `false`. */
-  setFirst(user: UserName, password: string): Promise<boolean>
+  /** Stores a password where there is none: of two first logins at once, one is told `false`. */
+  setFirst(user: UserName, password: string, options: { isCertain: boolean }): Promise<boolean>
 }
 
-/** TLJH's minimum. */
-const usualLeastLength = 7
+/** What the configuration says of passwords. */
+export type PasswordSettings = Pick<Config, 'leastPasswordLength' | 'users' | 'branding'>
+
+/** Of a password that is looked at; no new one is longer. */
 const mostLength = 1024
 
 /** The OWASP password storage cheat sheet's first choice: 19 MiB, 2 passes, 1 lane. */
@@ -45,14 +55,12 @@ const tagLength = 32
  */
 const inTurn = pLimit(Math.max(1, availableParallelism() - 1))
 const mostWaiting = 64
+/** People who are certain to be who they say, with a one-time code or a session: the crowd that guesses does not turn them away. */
+const mostCertainWaiting = 256
 const deriveKey = promisify(argon2)
 
-function derive(...[algorithm, parameters]: Parameters<typeof deriveKey>): Promise<Buffer> {
-  return whenFree(() => deriveKey(algorithm, parameters))
-}
-
-async function whenFree<Result>(work: () => Promise<Result>): Promise<Result> {
-  if (inTurn.pendingCount >= mostWaiting) {
+async function whenFree<Result>(work: () => Promise<Result>, most = mostWaiting): Promise<Result> {
+  if (inTurn.pendingCount >= most) {
     throw new ProblemError('LOGINS_TOO_MANY', {
       what: 'You are not logged in yet',
       why: 'very many people are logging in at this moment',
@@ -70,8 +78,8 @@ interface Hash {
   tag: Buffer
 }
 
-/** `leastLength` is asked at each new password: the fewest characters that it may have. */
-export function createPasswords(db: DatabaseSync, leastLength: () => number = () => usualLeastLength): Passwords {
+/** `settings` are asked at each new password. */
+export function createPasswords(db: DatabaseSync, settings: () => PasswordSettings): Passwords {
   const find = db.prepare('SELECT hash FROM passwords WHERE user = ?')
   const replace = db.prepare('INSERT OR REPLACE INTO passwords (user, hash, changed) VALUES (?, ?, ?)')
   const insert = db.prepare('INSERT OR IGNORE INTO passwords (user, hash, changed) VALUES (?, ?, ?)')
@@ -83,12 +91,16 @@ export function createPasswords(db: DatabaseSync, leastLength: () => number = ()
   /** A password that is shorter than new ones may be stays in force: nobody is locked out by moving. */
   async function checkImported(user: UserName, password: string, stored: string): Promise<'right' | 'wrong'> {
     if (!(await whenFree(() => matchesBcrypt(stored, password)))) return 'wrong'
-    renew.run(await hash(password, 0), user, stored)
+    renew.run(await hash(password, mostWaiting), user, stored)
     return 'right'
   }
 
+  function demand(name: string, password: string, leastLength = settings().leastPasswordLength): void {
+    mustBeUsable(password, { leastLength, names: [name, settings().branding.title] })
+  }
+
   return {
-    leastLength,
+    mustBeUsable: (name, password) => demand(name, password),
     async check(user, password) {
       const row = user === undefined ? undefined : find.get(user)
       const text = row ? String(row.hash) : ''
@@ -98,52 +110,35 @@ export function createPasswords(db: DatabaseSync, leastLength: () => number = ()
       if (!stored) return 'unset'
       return isRight ? 'right' : 'wrong'
     },
-    prepare: password => hash(password, leastLength()),
+    async prepare(user, password, { isCertain }) {
+      const { leastPasswordLength: least, users } = settings()
+      const isAdmins = isCertain && users.admin.has(user)
+      demand(user, password, isAdmins ? Math.max(least, leastAdminLength) : least)
+      return hash(password, isCertain ? mostCertainWaiting : mostWaiting)
+    },
     put: (user, made) => void replace.run(user, made, Date.now()),
     addFirst: (user, made) => Number(insert.run(user, made, Date.now()).changes) === 1,
     has: user => find.get(user) !== undefined,
     forget: user => void remove.run(user),
     async set(user, password) {
-      this.put(user, await this.prepare(password))
+      this.put(user, await this.prepare(user, password, { isCertain: true }))
     },
-    async setFirst(user, password) {
-      return this.addFirst(user, await this.prepare(password))
+    async setFirst(user, password, options) {
+      return this.addFirst(user, await this.prepare(user, password, options))
     },
   }
 }
 
-/** Says no more than what was typed. */
-export function tooShort(password: string, leastLength: number): ProblemError {
-  return new ProblemError('PASSWORD_SHORT', {
-    what: 'That password was not taken',
-    why: `it has ${password.length} characters, and a password here has at least ${leastLength}`,
-    fix: 'Choose a longer one; three words that do not belong together are good',
-  })
-}
-
-async function hash(password: string, leastLength: number): Promise<string> {
-  if (password.length < leastLength) throw tooShort(password, leastLength)
-  if (password.length > mostLength) {
-    throw new ProblemError('PASSWORD_LONG', {
-      what: 'That password was not taken',
-      why: `it has more than ${mostLength} characters`,
-      fix: 'Choose a shorter one',
-    })
-  }
+async function hash(password: string, mostInLine: number): Promise<string> {
   const salt = randomBytes(16)
-  const tag = await derive('argon2id', { ...cost, nonce: salt, message: password, tagLength })
+  const parameters = { ...cost, nonce: salt, message: password, tagLength }
+  const tag = await whenFree(() => deriveKey('argon2id', parameters), mostInLine)
   return `$argon2id$v=19$m=${cost.memory},t=${cost.passes},p=${cost.parallelism}$${base64(salt)}$${base64(tag)}`
 }
 
 async function matches({ memory, passes, parallelism, salt, tag }: Hash, password: string): Promise<boolean> {
-  const given = await derive('argon2id', {
-    memory,
-    passes,
-    parallelism,
-    nonce: salt,
-    message: password,
-    tagLength: tag.length,
-  })
+  const parameters = { memory, passes, parallelism, nonce: salt, message: password, tagLength: tag.length }
+  const given = await whenFree(() => deriveKey('argon2id', parameters))
   return timingSafeEqual(given, tag)
 }
 

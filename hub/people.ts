@@ -126,7 +126,7 @@ export function createPeople({ config, change, withState, machine, audit, who }:
     const inForce = config()
     if (inForce.users.banned.has(user)) return { kind: 'none', user, why: 'banned' }
     if (!keepsPasswords(inForce)) return { kind: 'none', user, why: 'elsewhere' }
-    const passwords = createPasswords(db, () => inForce.leastPasswordLength)
+    const passwords = createPasswords(db, () => inForce)
     const codes = createOneTimeCodes(db)
     if (passwords.has(user)) return { kind: 'none', user, why: 'password' }
     if (codes.expiryOf(user) !== undefined && !options.isRenewed) return { kind: 'none', user, why: 'code' }
@@ -173,7 +173,7 @@ export function createPeople({ config, change, withState, machine, audit, who }:
       if (outside.length && !ifUnset) throw notLetIn(outside, inForce)
       if (isUseless && !ifUnset) throw codesUseless()
       return withState(async db => {
-        const passwords = createPasswords(db)
+        const passwords = createPasswords(db, config)
         const credentials: Credential[] = []
         for (const user of users) {
           if (outside.includes(user)) credentials.push({ kind: 'none', user, why: 'banned' })
@@ -188,8 +188,8 @@ export function createPeople({ config, change, withState, machine, audit, who }:
     async setPassword(user, password, { ifUnset }) {
       if (await isStranger(user)) throw unknown([user])
       const isSet = await withState(async db => {
-        const passwords = createPasswords(db, () => config().leastPasswordLength)
-        if (ifUnset) return passwords.setFirst(user, password)
+        const passwords = createPasswords(db, config)
+        if (ifUnset) return passwords.setFirst(user, password, { isCertain: true })
         await passwords.set(user, password)
         createOneTimeCodes(db).forget(user)
         createSessions(db).endAllOf(user)
@@ -265,7 +265,7 @@ export function createPeople({ config, change, withState, machine, audit, who }:
         if (keepsPasswords(config())) return Number(changes) > 0
         // Nothing of it opens anything any more, and all of it keeps whoever is called so elsewhere out.
         const had = isInState(db, user)
-        createPasswords(db).forget(user)
+        createPasswords(db, config).forget(user)
         createOneTimeCodes(db).forget(user)
         createLogins(db).forget(user)
         return had

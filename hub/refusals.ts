@@ -13,11 +13,13 @@ const statuses: Record<string, number> = {
   LOGIN_REFUSED: 403,
   LOGINS_TOO_MANY: 429,
   LOGIN_TOO_OFTEN: 429,
+  LOGIN_CROWDED: 429,
   TOO_MANY_NEW: 429,
   PASSWORD_SHORT: 403,
   PASSWORD_LONG: 403,
   PASSWORD_REPEATED: 403,
-  PASSWORD_COMMON: 422,
+  PASSWORD_COMMON: 403,
+  PASSWORD_NAME: 403,
   NAME_TAKEN: 409,
   EMAIL: 422,
   USER_NAME: 422,
@@ -85,9 +87,9 @@ export function statusOf(problem: ProblemText | undefined): number {
 
 export function notRepeated(): ProblemError {
   return new ProblemError('PASSWORD_REPEATED', {
-    what: 'That password was not taken',
-    why: 'the two are not the same',
-    fix: 'Type it twice, the same each time',
+    what: 'That password can’t be used',
+    why: 'the passwords don’t match',
+    fix: 'Enter the same password in both fields',
   })
 }
 

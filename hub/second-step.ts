@@ -53,11 +53,11 @@ export async function secondStepRoutes(app: FastifyInstance, hub: Hub): Promise<
     try {
       checkForm(hub, request, _xsrf)
       // Counted with the passwords: a new login gives new attempts, but not more of them.
-      await throttle.begin('second-factor', user, addressOf(request.raw))
+      const attempt = throttle.begin('second-factor', user, addressOf(request.raw), true)
       const isOn = secondFactors.isOn(user)
       const recovery = isOn ? [] : secondFactors.switchOn(user, secret, code)
       if (recovery === undefined || (isOn && !secondFactors.take(user, code))) throw codeWrong()
-      await throttle.succeeded('second-factor', user, addressOf(request.raw))
+      attempt.succeeded()
       arrivals.remove(cookie)
       reply.clearCookie(arrivalCookie, { path: `${baseUrl}hub/` })
       startSession(hub, request, reply, arrival)

@@ -70,7 +70,7 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
     try {
       checkForm(hub, request, request.body._xsrf)
       // A program that signs up thousands is as welcome as one that guesses passwords.
-      await throttle.beginNew(from)
+      throttle.beginNew(from)
       const { user, email, hash } = await check(request.body)
       const isNew = !isTaken(user)
       if (options().open_signup) {
@@ -107,11 +107,9 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
     repeated,
   }: Form): Promise<{ user: UserName; email: string; hash: string }> {
     const user = parseUserName(username)
-    const { check_common_password: checksCommon = true } = options()
     if (password !== repeated) throw notRepeated()
     const mail = wantsEmail(options()) ? checkEmail(email.trim(), options().allowed_email_domains ?? []) : ''
-    if (checksCommon && (await isCommon(password, user))) throw tooCommon()
-    return { user, email: mail, hash: await passwords.prepare(password) }
+    return { user, email: mail, hash: await passwords.prepare(user, password, { isCertain: false }) }
   }
 
   /** Makes a new account for this visit. */
@@ -121,7 +119,7 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
     async (request, reply) => {
       if (!config.current().auth.kinds.includes('temporary')) throw noPage()
       checkForm(hub, request, request.body._xsrf)
-      await throttle.beginNew(addressOf(request.raw))
+      throttle.beginNew(addressOf(request.raw))
       if (access.sessionOf(request.raw)) return reply.redirect(`${baseUrl}hub/`, 303)
       return letIn(hub, request, reply, { user: temporaryName(), way: 'temporary', next: '' })
     },
@@ -164,21 +162,6 @@ function checkEmail(email: string, domains: readonly string[]): string {
     what: 'You have not signed up yet',
     why: `addresses of ${domain} are not taken here`,
     fix: `Use one of: ${domains.join(', ')}`,
-  })
-}
-
-/** Loaded when somebody signs up: it is a list of tens of thousands. */
-async function isCommon(password: string, user: UserName): Promise<boolean> {
-  const { dictionary } = await import('@zxcvbn-ts/language-common')
-  const typed = password.toLowerCase()
-  return typed === user || dictionary['passwords-common'].includes(typed)
-}
-
-function tooCommon(): ProblemError {
-  return new ProblemError('PASSWORD_COMMON', {
-    what: 'That password was not taken',
-    why: 'it is among those that very many people have, and that are tried first',
-    fix: 'Choose another; three words that do not belong together are good',
   })
 }
 

@@ -65,7 +65,7 @@ export async function importHashes(desk: UserDesk): Promise<number> {
     .filter(({ hash }) => isBcrypt(hash))
     .map(({ user, hash }) => ({ user: parseUserName(user), hash }))
   const count = await desk.withState(db => {
-    const passwords = createPasswords(db)
+    const passwords = createPasswords(db, desk.config)
     const codes = createOneTimeCodes(db)
     return usable.filter(({ user, hash }) => {
       const isNew = passwords.addFirst(user, hash)

@@ -2,6 +2,7 @@
 import { misused, readCommandLine, type Surroundings } from '../command-line.ts'
 import { parseUserName } from '../config/names.ts'
 import { frontSocket } from '../config/networks.ts'
+import { leastAdminLength, mustBeUsable } from '../config/password-rules.ts'
 import { type Installation, install } from './install.ts'
 import { codeDays, type InvitedAdmin, type NamedAdmin } from './steps/services.ts'
 
@@ -68,6 +69,7 @@ function readAdmin(value: string): NamedAdmin {
   const name = parseUserName(colon < 0 ? value : value.slice(0, colon))
   const password = colon < 0 ? '' : value.slice(colon + 1)
   if (password.includes('\n')) throw misused(`the password of ${name} has several lines`, 'Choose one of a single line')
+  if (password) mustBeUsable(password, { leastLength: leastAdminLength, names: [name] })
   return { name, password }
 }
 

@@ -7,7 +7,7 @@
 import { type Config, isAdmin } from '../../config/config.ts'
 import type { UserName } from '../../config/names.ts'
 import { namedIn } from '../lists.ts'
-import { type Passwords, tooShort } from '../passwords.ts'
+import type { Passwords } from '../passwords.ts'
 import type { PasswordAuthenticator } from './authenticator.ts'
 
 export function storedPasswords(
@@ -16,16 +16,14 @@ export function storedPasswords(
 ): PasswordAuthenticator {
   return {
     kind,
-    async authenticate({ password }, user) {
+    async authenticate({ username, password }, user) {
       const answer = await passwords.check(user, password)
       if (user && answer === 'right') return user
       if (kind === 'native') return undefined
       // Said to everybody alike, or it would tell which names are there and have no password yet.
-      const chooses = anybodyChooses(config())
-      if (chooses && password.length < passwords.leastLength()) throw tooShort(password, passwords.leastLength())
-      if (user && answer === 'unset' && mayChoose(config(), user) && (await passwords.setFirst(user, password)))
-        return user
-      return undefined
+      if (anybodyChooses(config())) passwords.mustBeUsable(username, password)
+      if (!user || answer !== 'unset' || !mayChoose(config(), user)) return undefined
+      return (await passwords.setFirst(user, password, { isCertain: false })) ? user : undefined
     },
   }
 }

@@ -8,6 +8,7 @@ import { parseConfig } from '../../config/config.ts'
 import { parseUserName } from '../../config/names.ts'
 import { createAuthenticators } from '../../hub/authenticators/authenticators.ts'
 import { createLoginDesk } from '../../hub/login.ts'
+import { createLogins } from '../../hub/logins.ts'
 import { createOneTimeCodes } from '../../hub/one-time-codes.ts'
 import { createPasswords } from '../../hub/passwords.ts'
 import { openState } from '../../hub/state.ts'
@@ -21,7 +22,7 @@ async function openDesk(t: TestContext, auth: string) {
   t.after(() => db.close())
   const inForce = parseConfig(`${users}${auth}`)
   const config = { current: () => inForce, problem: () => undefined }
-  const real = createPasswords(db, () => inForce.leastPasswordLength)
+  const real = createPasswords(db, config.current)
   for (const name of ['ann', 'tea', 'eve']) await real.set(parseUserName(name), `password of ${name}`)
   const codes = createOneTimeCodes(db)
   codes.issue(parseUserName('coded'), 3600_000)
@@ -32,13 +33,13 @@ async function openDesk(t: TestContext, auth: string) {
       work.push('check')
       return real.check(user, password)
     },
-    prepare: password => {
+    prepare: (...given) => {
       work.push('prepare')
-      return real.prepare(password)
+      return real.prepare(...given)
     },
-    setFirst: (user, password) => {
+    setFirst: (...given) => {
       work.push('set')
-      return real.setFirst(user, password)
+      return real.setFirst(...given)
     },
   }
   const authenticators = createAuthenticators({
@@ -47,7 +48,7 @@ async function openDesk(t: TestContext, auth: string) {
     pamSocket: '/nonexistent/pam.sock',
     log: () => undefined,
   })
-  const desk = createLoginDesk({ config, authenticators, passwords, codes, throttle: createThrottle() })
+  const desk = createLoginDesk({ config, authenticators, passwords, codes, logins: createLogins(db), throttle: createThrottle() })
   let address = 0
   const attempt = async (act: (from: string) => Promise<unknown>): Promise<string> => {
     work = []

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { parseConfig } from '../../config/config.ts'
 import { parseUserName } from '../../config/names.ts'
 import { createAuthenticators } from '../../hub/authenticators/authenticators.ts'
 import { createLoginDesk } from '../../hub/login.ts'
+import { createLogins } from '../../hub/logins.ts'
 import { createOneTimeCodes } from '../../hub/one-time-codes.ts'
 import { createPasswords } from '../../hub/passwords.ts'
 import { openState } from '../../hub/state.ts'
@@ -15,19 +17,30 @@ const claiming = `${users}auth: {FirstUseAuthenticator: {claim_named_users: true
 const home = '192.0.2.1'
 
 /** A desk where people log in by this configuration, which may change. */
-function openDesk(t: TestContext, text: string) {
+function openDesk(t: TestContext, text: string, crowdPatience: () => Promise<unknown> = () => delay(50)) {
   const db = openState(':memory:')
   t.after(() => db.close())
   let inForce = parseConfig(text)
   const config = { current: () => inForce, problem: () => undefined }
-  const passwords = createPasswords(db, () => inForce.leastPasswordLength)
+  const passwords = createPasswords(db, config.current)
   const codes = createOneTimeCodes(db)
   const authenticators = createAuthenticators({ config: config.current, passwords })
-  const desk = createLoginDesk({ config, authenticators, passwords, codes, throttle: createThrottle() })
+  const clock = { now: 0 }
+  const throttle = createThrottle(() => clock.now)
+  const desk = createLoginDesk({
+    ...{ config, authenticators, passwords, codes, logins: createLogins(db) },
+    throttle,
+    crowdPatience,
+  })
   return {
     passwords,
     codes,
     desk,
+    clock,
+    /** As many guesses as make an address crowded, without the work of looking at each. */
+    crowd: () => {
+      for (let guess = 0; guess < 200; guess++) throttle.begin('password', `ghost${guess}`, home, false)
+    },
     change: (next: string) => {
       inForce = parseConfig(next)
     },
@@ -122,9 +135,9 @@ test('a password that is too short is refused in words, to everybody alike, and 
 
 test('raising the least length of passwords locks nobody out', async t => {
   const { logIn, passwords, change } = openDesk(t, users)
-  await passwords.set(ann, 'seven77')
+  await passwords.set(ann, 'se7en-7')
   change(`${users}auth: {FirstUseAuthenticator: {min_password_length: 20}}\n`)
-  assert.equal(await logIn('ann', 'seven77'), 'ann')
+  assert.equal(await logIn('ann', 'se7en-7'), 'ann')
   await assert.rejects(passwords.set(ann, 'eight888'), { code: 'PASSWORD_SHORT' })
 })
 
@@ -185,4 +198,102 @@ test('names that nobody has are slowed down like others', async t => {
   }
   assert.deepEqual(await answers('ann'), await answers('nobody'))
   assert.equal(await logIn('ann', 'guess', '2001:db8::ffff:1'), 'LOGIN_TOO_OFTEN', 'a /64 is one customer')
+})
+
+test('thirty who come for the first time get in from the address of somebody who guesses all the time', async t => {
+  const codes = Array.from({ length: 20 }, (_, index) => parseUserName(`code${index}`))
+  const chosen = Array.from({ length: 10 }, (_, index) => parseUserName(`chosen${index}`))
+  // The guesser waits for each refusal for as long as the class needs to get in.
+  const isIn = Promise.withResolvers<void>()
+  const desk = openDesk(t, `users: {allowed: [${[...codes, ...chosen]}]}\n`, () => isIn.promise)
+  const code = new Map(codes.map(user => [user, desk.codes.issue(user, 3600_000)]))
+  for (const user of chosen) await desk.passwords.set(user, 'a password of one’s own')
+  const end = new AbortController()
+  let guesses = 0
+  const guess = async () => desk.logIn(`nobody${guesses++}`, 'a guess of mine')
+  desk.crowd()
+  const pupil = Array.from({ length: 16 }, async () => {
+    while (!end.signal.aborted) await guess()
+  })
+
+  const answers = await Promise.all([
+    ...codes.map(user => desk.logIn(user, code.get(user) ?? '')),
+    ...chosen.map(user => desk.logIn(user, 'a password of one’s own')),
+  ])
+  const own = await Promise.all(
+    codes.map(username =>
+      desk.desk.choosePassword({ username, code: code.get(username) ?? '', password: 'now of my own' }, home),
+    ),
+  )
+  const again = await Promise.all(codes.map(user => desk.logIn(user, 'now of my own')))
+  end.abort()
+  isIn.resolve()
+  await Promise.all(pupil)
+
+  assert.deepEqual(answers, [...codes.map(user => `${user} with a code`), ...chosen])
+  assert.deepEqual(
+    own.map(({ user }) => user),
+    codes,
+  )
+  assert.deepEqual(again, codes)
+})
+
+test('where very many guesses come from, every refusal is the same and comes at the same time', async t => {
+  const end = Promise.withResolvers<void>()
+  const { logIn, passwords, crowd } = openDesk(t, users, () => end.promise)
+  await passwords.set(ann, 'right password')
+  crowd()
+  const answered: string[] = []
+  const names = ['ann', 'bob', 'root-of-all', 'nobody', '../x', '']
+  const looking = names.map(async name => {
+    answered.push(await logIn(name, 'a guess of mine'))
+  })
+  // More than one name may be tried from an address in so short a time.
+  const more = Array.from({ length: 8 }, async () => answered.push(await logIn('ann', 'another guess')))
+  assert.equal(await logIn('bob', 'a guess of mine', '203.0.113.5'), 'LOGIN_REFUSED', 'elsewhere nobody waits')
+  assert.deepEqual(answered, [], 'nothing is said before the time')
+  end.resolve()
+  await Promise.all([...looking, ...more])
+  assert.deepEqual([...new Set(answered)], ['LOGIN_CROWDED'])
+})
+
+test('what is tried where very many guesses come from leaves no trace that tells names of people from others', async t => {
+  const { logIn, clock, crowd } = openDesk(t, users)
+  crowd()
+  for (let guess = 0; guess < 5; guess++) {
+    assert.deepEqual(await Promise.all([logIn('ann', 'guess'), logIn('nobody', 'guess')]), [
+      'LOGIN_CROWDED',
+      'LOGIN_CROWDED',
+    ])
+  }
+  clock.now += 6_000
+  assert.deepEqual(await Promise.all([logIn('ann', 'guess'), logIn('nobody', 'guess')]), [
+    'LOGIN_TOO_OFTEN',
+    'LOGIN_TOO_OFTEN',
+  ])
+})
+
+test('somebody who guesses at a name from one address keeps its owner out nowhere else', async t => {
+  const { logIn, passwords, clock } = openDesk(t, users)
+  await passwords.set(ann, 'right password')
+  let looks = 0
+  for (let second = 0; second < 1800; second += 10) {
+    clock.now = second * 1000
+    if ((await logIn('ann', 'guess', '198.51.100.7')) === 'LOGIN_REFUSED') looks++
+  }
+  assert.equal(looks, 5 + 1800 / 30 - 1)
+  assert.equal(await logIn('ann', 'right password', '203.0.113.9'), 'ann')
+})
+
+test('a right one-time code counts whatever was guessed at that name, from wherever', async t => {
+  const { logIn, codes, desk } = openDesk(t, users)
+  const code = codes.issue(ann, 3600_000)
+  for (let guess = 0; guess < 40; guess++) await logIn('ann', 'guess', `198.51.100.${guess}`)
+  assert.equal(await logIn('ann', 'guess', home), 'LOGIN_TOO_OFTEN')
+  assert.equal(await logIn('ann', code, home), 'ann with a code')
+  await assert.rejects(desk.choosePassword({ username: 'ann', code, password: 'ann.ann.ann' }, home), {
+    code: 'PASSWORD_NAME',
+  })
+  await desk.choosePassword({ username: 'ann', code, password: 'now of my own' }, home)
+  assert.equal(await logIn('ann', 'now of my own', home), 'ann', 'the address is known as hers from then on')
 })
