@@ -241,9 +241,11 @@ export async function adminRoutes(app: FastifyInstance, hub: Hub): Promise<void>
       const view = { user, text, group, groups, xsrf: formToken(hub, request, reply) }
       try {
         checkForm(hub, request, _xsrf)
+        const inForce = config.current()
+        const named = namedIn(inForce)
         const rows = enrol(readRoster(Buffer.from(text)).people, {
-          isThere: name => namedIn(config.current()).has(name),
-          isBanned: name => config.current().users.banned.has(name),
+          isThere: name => named.has(name),
+          isBanned: name => inForce.users.banned.has(name),
         })
         if (step === 'review') return sendPage(reply, pages.importList({ ...view, rows: rows.map(importRow) }))
         confirmations.demand(session)

@@ -91,9 +91,13 @@ function isSame(one: Person, other: Person): boolean {
   return isNamedAlike || both.includes('email') || both.includes('number')
 }
 
+/** So many people of one name are a mistake of the list, and each has to be told from all the others. */
+const mostOfOneName = 50
+
 /** The name with the next number; or the name of the same person in a row before, which had to get one. */
 function numbered(user: UserName, taken: ReadonlyMap<UserName, Person>, person: Person): UserName {
   for (let count = 2; ; count++) {
+    if (count > mostOfOneName) throw tooMany(person, user)
     const candidate = `${user}${count}` as UserName
     const owner = taken.get(candidate)
     if (!owner || isSame(owner, person)) return candidate
@@ -105,6 +109,14 @@ function clash(person: Person, first: Person, user: UserName): ProblemError {
     what: 'The list was not used, and nothing was changed',
     why: `line ${person.line}: the user name ${user} is in line ${first.line} too, of somebody else (${displayName(first)}, ${displayName(person)})`,
     fix: 'Give one of the two another user name',
+  })
+}
+
+function tooMany(person: Person, user: UserName): ProblemError {
+  return new ProblemError('ROSTER', {
+    what: 'The list was not used, and nothing was changed',
+    why: `line ${person.line}: more than ${mostOfOneName} different people would get the user name ${user}`,
+    fix: 'Add a column with a user name for each',
   })
 }
 

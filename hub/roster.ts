@@ -4,6 +4,9 @@
  *
  * What a column is, is told by its heading in English, German, French or Spanish; without headings, by what is in it. Nothing is guessed about a line that
  * is not like the others: it is named, with its number in the file, and nothing of the list is used.
+ *
+ * A list is a stranger's file, and the hub reads it in its only thread. So it has bounds before anything looks at it, and all work on it grows
+ * with its length alone.
  */
 import { CsvError, parse } from 'csv-parse/sync'
 import { isUserName } from '../config/names.ts'
@@ -55,7 +58,11 @@ const fieldOf = new Map(
 )
 
 const delimiters = [';', ',', '\t', '|'] as const
-const mostBytes = 10 * 1024 ** 2
+/** Many times the largest class that is tested (200). */
+const most = { bytes: 1024 ** 2, lines: 5_000, columns: 64, lineCharacters: 16_384, cellCharacters: 1_024 } as const
+
+const lineFeed = 0x0a
+const carriageReturn = 0x0d
 
 interface Row {
   line: number
@@ -64,8 +71,9 @@ interface Row {
 
 /** Throws `ROSTER_…`, naming the line. */
 export function readRoster(bytes: Uint8Array, wanted?: string): Roster {
-  if (bytes.length > mostBytes) throw unusable('it has more than 10 MB', 'Give a list of people, as CSV')
+  if (bytes.length > most.bytes) throw tooMuch('it has more than 1 MB')
   const { text, encoding } = decode(bytes)
+  mustBeBounded(text)
   const body = text.replace(/^sep=(.)\r?\n/i, '\n')
   const delimiter = wanted ?? /^sep=(.)/i.exec(text)?.[1] ?? delimiterOf(body)
   const rows = rowsOf(body, delimiter)
@@ -86,6 +94,18 @@ export function readRoster(bytes: Uint8Array, wanted?: string): Roster {
     columns: fields.map(field => field ?? '-'),
     encoding,
     delimiter,
+  }
+}
+
+/** Before anything else looks at the text. */
+function mustBeBounded(text: string): void {
+  let [lines, begin] = [1, 0]
+  for (let at = 0; at < text.length; at++) {
+    if (at - begin > most.lineCharacters) throw tooMuch(`line ${lines} has more than ${most.lineCharacters} characters`)
+    const code = text.charCodeAt(at)
+    if (code !== lineFeed && !(code === carriageReturn && text.charCodeAt(at + 1) !== lineFeed)) continue
+    begin = at + 1
+    if (++lines > most.lines) throw tooMuch(`line ${lines} is one too many: it may have ${most.lines}`)
   }
 }
 
@@ -136,17 +156,27 @@ function rowsOf(text: string, delimiter: string): Row[] {
       skip_empty_lines: true,
       record_delimiter: ['\r\n', '\n', '\r'],
       info: true,
+      max_record_size: most.lineCharacters,
     }) as unknown as { record: string[]; info: { lines: number } }[]
     return found
-      .map(({ record, info }) => ({ line: info.lines, cells: record.map(plain) }))
+      .map(({ record, info }) => ({ line: info.lines, cells: cellsIn(record, info.lines) }))
       .filter(({ cells }) => cells.some(cell => cell !== ''))
   } catch (error) {
     if (!(error instanceof CsvError)) throw error
+    if (error.code === 'CSV_MAX_RECORD_SIZE')
+      throw tooMuch(`line ${String(error.lines ?? '?')}: a row has more than ${most.lineCharacters} characters`)
     throw unusable(
       `line ${String(error.lines ?? '?')}, column ${Number(error.column ?? 0) + 1}: ${whyOf(error.code)}`,
       'Mend that line in the file; a cell that has quotes in it is written "so ""quoted"" here"',
     )
   }
+}
+
+function cellsIn(record: readonly string[], line: number): string[] {
+  if (record.length > most.columns) throw tooMuch(`line ${line}: it has more than ${most.columns} columns`)
+  const long = record.findIndex(cell => cell.length > most.cellCharacters)
+  if (long === -1) return record.map(plain)
+  throw tooMuch(`line ${line}, column ${long + 1}: the cell has more than ${most.cellCharacters} characters`)
 }
 
 function whyOf(code: string): string {
@@ -182,21 +212,30 @@ function fieldsNamed({ cells }: Row): (Field | undefined)[] | undefined {
 
 /** E-Mail-Adresse and `e mail adresse` are one word; what stands in brackets does not count. */
 function wordOf(cell: string): string {
-  return cell
-    .toLowerCase()
-    .replace(/\(.*?\)/g, '')
+  return withoutBrackets(cell.toLowerCase())
     .normalize('NFKD')
     .replace(/[^\p{L}]/gu, '')
     .replace(/\p{M}/gu, '')
 }
 
+function withoutBrackets(text: string): string {
+  const parts = text.split(')')
+  // What follows the last closing bracket is in none.
+  return parts
+    .map((part, index) => {
+      const open = index < parts.length - 1 ? part.indexOf('(') : -1
+      return open === -1 ? part : part.slice(0, open)
+    })
+    .join('')
+}
+
 function fieldsSeen(rows: readonly Row[]): (Field | undefined)[] {
-  const width = Math.max(...rows.map(({ cells }) => cells.length))
+  const width = rows.reduce((widest, { cells }) => Math.max(widest, cells.length), 0)
   const fields: (Field | undefined)[] = Array.from({ length: width }, (_, index) => {
     const cells = rows.map(row => row.cells[index] ?? '').filter(Boolean)
     const isMost = (test: (cell: string) => boolean) => cells.filter(test).length > cells.length / 2
     if (cells.length === 0) return undefined
-    if (isMost(cell => /^\S+@\S+$/.test(cell))) return 'email'
+    if (isMost(isLikeEmail)) return 'email'
     if (width > 1 && isMost(cell => /^\d{4,}$/.test(cell))) return 'number'
     if (cells.every(cell => isUserName(cell) && !/\p{Lu}/u.test(cell))) return 'login'
     return isMost(cell => /\p{L}/u.test(cell)) ? 'full' : undefined
@@ -206,6 +245,11 @@ function fieldsSeen(rows: readonly Row[]): (Field | undefined)[] {
   if (texts.length > 1)
     for (const [place, index] of texts.entries()) fields[index] = (['first', 'last'] as const)[place]
   return fields.map((field, index) => (fields.indexOf(field) === index ? field : undefined))
+}
+
+function isLikeEmail(cell: string): boolean {
+  const at = cell.indexOf('@', 1)
+  return at !== -1 && at < cell.length - 1 && !/\s/.test(cell)
 }
 
 /** Empty cells at the end are left out by some programs, and written by others. */
@@ -230,6 +274,10 @@ function personOf(line: number, cells: readonly string[], fields: readonly (Fiel
 function turned(name: string): string {
   const [last = '', first = '', ...more] = name.split(',').map(part => part.trim())
   return first && more.length === 0 ? `${first} ${last}` : name
+}
+
+function tooMuch(why: string): ProblemError {
+  return unusable(why, 'Check that it is a list of people, saved as CSV. A longer list goes in parts')
 }
 
 function unusable(why: string, fix: string): ProblemError {

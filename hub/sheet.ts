@@ -44,7 +44,7 @@ export function sheetText(slips: readonly Slip[], { address }: Sheet): string {
     return secret ? [[name, credential.user, secret.value]] : []
   })
   if (rows.length === 0) return ''
-  const widths = [0, 1].map(column => Math.max(...rows.map(row => row[column]?.length ?? 0)))
+  const widths = [0, 1].map(column => rows.reduce((widest, row) => Math.max(widest, row[column]?.length ?? 0), 0))
   const lines = rows.map(row =>
     row
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))

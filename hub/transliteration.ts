@@ -126,10 +126,11 @@ function jamo(part: string): string | undefined {
 function tidy(text: string, longest: number): string {
   const joined = text
     .replace(/@/g, '.')
-    .replace(/\.*-[.-]*/g, '-')
-    .replace(/\.+/g, '.')
-  return joined
+    .replace(/[.-]+/g, gap => (gap.includes('-') ? '-' : '.'))
     .replace(/^[._-]+/, '')
     .slice(0, longest)
-    .replace(/[._-]+$/, '')
+  // No regular expression: one that ends with $ tries each of many signs in a row.
+  let end = joined.length
+  while (end > 0 && '._-'.includes(joined[end - 1] ?? '')) end--
+  return joined.slice(0, end)
 }

@@ -89,7 +89,7 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
     const result = await uv([...install(...files), ...(wasChanging ? ['--reinstall'] : [])])
     await closeToOthers()
     // Before it has found versions that fit, uv touches nothing.
-    const isUntouched = !wasChanging && !/^\s*Resolved \d/m.test(result.stderr)
+    const isUntouched = !wasChanging && !/^[ \t]*Resolved \d/m.test(result.stderr)
     if (result.code === 0 || isUntouched) rmSync(unfinished)
     return result
   }
@@ -130,7 +130,7 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
       const result = await change(ownRequirements, file)
       if (result.code !== 0)
         throw notAdded(requirements, `${reasonOf(result.stderr)}\n${lastLines(result.stderr)}`, file)
-      return /^\s*Installed \d/m.test(result.stderr)
+      return /^[ \t]*Installed \d/m.test(result.stderr)
     },
     async addFormer() {
       if (!existsSync(formerList)) return false

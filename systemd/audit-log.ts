@@ -17,6 +17,8 @@ export interface AuditRecord {
   whom?: string
   address?: string
   reason?: string
+  /** How many refusals it stands for, where it is more than one. */
+  count?: number
 }
 
 export interface AuditQuery {
@@ -62,7 +64,10 @@ export function showAudit(records: readonly AuditRecord[]): string {
 
 function recordOf(line: string): AuditRecord {
   const entry = JSON.parse(line) as Record<string, unknown>
-  const text = (name: string) => (typeof entry[name] === 'string' ? entry[name] : undefined)
+  // A field that was written several times comes as a list.
+  const texts = (name: string) => [entry[name]].flat().filter(value => typeof value === 'string')
+  const text = (name: string) => texts(name).join(', ') || undefined
+  const count = Number(text('TLJH_COUNT'))
   const [whom, address, reason] = [text('TLJH_WHOM'), text('TLJH_ADDRESS'), text('TLJH_REASON')]
   return {
     timeMs: Math.floor(Number(entry.__REALTIME_TIMESTAMP) / 1000),
@@ -72,6 +77,7 @@ function recordOf(line: string): AuditRecord {
     ...(whom ? { whom } : {}),
     ...(address ? { address } : {}),
     ...(reason ? { reason } : {}),
+    ...(count > 1 ? { count } : {}),
   }
 }
 

@@ -6,11 +6,14 @@
  * Fields that begin with TLJH_ are ours, but any user of the machine can write them: what counts is who wrote, which the kernel says
  * (`_UID`), and so it is read (systemd/audit-log.ts).
  *
- * What always holds: entries are written in the order in which they were given, and whoever is recorded never waits. When very many come at
- * once (somebody guesses passwords), those beyond a bound are counted and the count is written.
+ * What always holds:
+ * 1. Entries are written in the order in which they were given, and nobody who is recorded waits.
+ * 2. Refusals, which strangers can cause without end, have a queue of their own (systemd/audit-refusals.ts) and wait for all other entries.
+ * 3. When very many others come at once, those beyond a bound are counted and the count is written.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createRefusals, type JoinedEntry } from './audit-refusals.ts'
 
 export const auditKinds = [
   'login',
@@ -61,16 +64,24 @@ export type AuditWriter = (lines: string) => Promise<void>
 /** @param onProblem told when an entry could not be written; it is lost then */
 export function createAudit(onProblem: (problem: unknown) => void, write: AuditWriter = writeEntry): Audit {
   const waiting: AuditEntry[] = []
+  const refusals = createRefusals(begin)
   let lost = 0
-  let writing: Promise<void> | undefined
+  let isWriting = false
+  let written: Promise<void> = Promise.resolve()
+
+  function begin(): void {
+    if (isWriting) return
+    isWriting = true
+    written = writeAll()
+  }
 
   async function writeAll(): Promise<void> {
     for (;;) {
-      const entry = waiting.shift() ?? lostEntry()
+      const entry = waiting.shift() ?? lostEntry() ?? refusals.next()
       if (!entry) break
       await write(linesOf(entry)).catch(onProblem)
     }
-    writing = undefined
+    isWriting = false
   }
 
   function lostEntry(): AuditEntry | undefined {
@@ -82,11 +93,16 @@ export function createAudit(onProblem: (problem: unknown) => void, write: AuditW
 
   return {
     record(entry) {
-      if (waiting.length >= mostWaiting) lost++
+      if (entry.kind === 'login-refused') refusals.add(entry)
+      else if (waiting.length >= mostWaiting) lost++
       else waiting.push(entry)
-      writing ??= writeAll()
+      begin()
     },
-    flush: async () => writing,
+    async flush() {
+      refusals.close()
+      begin()
+      await written
+    },
   }
 }
 
@@ -100,7 +116,8 @@ export async function writeEntry(lines: string): Promise<void> {
 }
 
 /** As journald reads them: FIELD=value. */
-function linesOf({ kind, message, who, whom, address, reason }: AuditEntry): string {
+function linesOf({ kind, message, who, whom, address, reason, ...joined }: AuditEntry | JoinedEntry): string {
+  const { names = [], count } = 'names' in joined ? joined : {}
   const fields = {
     MESSAGE: message,
     MESSAGE_ID: auditMessageId,
@@ -111,8 +128,12 @@ function linesOf({ kind, message, who, whom, address, reason }: AuditEntry): str
     TLJH_WHOM: whom,
     TLJH_ADDRESS: address,
     TLJH_REASON: reason,
+    TLJH_COUNT: count?.toString(),
   }
-  const lines = Object.entries(fields).flatMap(([name, value]) => (value ? [`${name}=${plainLine(value)}`] : []))
+  const others = names.slice(1).map(name => ['TLJH_WHO', name])
+  const lines = [...Object.entries(fields), ...others].flatMap(([name, value]) =>
+    value ? [`${name}=${plainLine(value)}`] : [],
+  )
   return `${lines.join('\n')}\n`
 }
 

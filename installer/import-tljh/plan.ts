@@ -153,7 +153,7 @@ function tableOf(rows: readonly Row[], hasPassword: ReadonlySet<UserName>): stri
     hasPassword.has(user) ? 'keeps the password' : 'no password',
     home || 'no home yet',
   ])
-  const widths = [0, 1, 2].map(column => Math.max(...cells.map(row => row[column]?.length ?? 0)))
+  const widths = [0, 1, 2].map(column => cells.reduce((widest, row) => Math.max(widest, row[column]?.length ?? 0), 0))
   return cells.map(row => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '))
 }
 

@@ -101,6 +101,32 @@ test('a student cannot write into it', async () => {
   )
 })
 
+test('a flood of refusals keeps no login out of the log, and its count is there after a restart', async () => {
+  const { host, url } = classroom
+  const flood = visit(url)
+  const refuse = () =>
+    flood.request('/hub/login', {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      body: 'username=flood&password=x',
+    })
+  for (let round = 0; round < 20; round++) await Promise.all(Array.from({ length: 40 }, refuse))
+  await Promise.all(Array.from({ length: 40 }, refuse).concat([visit(url).logIn('bob', studentPassword)]))
+  await host.run(['systemctl', 'restart', 'tljh-hub.service'])
+  const records = await until(({ kind, count }) => kind === 'login-refused' && (count ?? 0) > 500)
+  const [joined] = records.filter(({ count }) => count !== undefined).slice(-1)
+  assert.match(
+    joined?.message ?? '',
+    /^login refused \(FORM_STALE\) from [\d.]+, \d+ more within a minute, for "flood"$/,
+  )
+  assert.equal(joined?.who, 'flood')
+  assert.ok(records.some(({ message }) => /^bob logged in/.test(message)))
+  assert.deepEqual(
+    records.filter(({ kind }) => kind === 'lost'),
+    [],
+  )
+})
+
 test('what somebody types cannot begin a line or a field', async () => {
   const typed = 'x\nTLJH_WHO=admin\nMESSAGE=admin logged in\u001b[31m'
   await visit(classroom.url).logIn(typed, 'some password')

@@ -127,8 +127,58 @@ for (const [what, list, message] of [
   ],
   ['nothing', '\n\n', /nobody is in it/],
   ['nothing that names people', '- ; 7 %\n+ ; 8 %\n', /no column with user names/],
+  ['a line without end', `name\n${'a'.repeat(20_000)}\n`, /line 2 has more than 16384 characters/],
+  ['a row without end', `name\n"${'a\n'.repeat(10_000)}"\n`, /: a row has more than 16384 characters|line 5001/],
+  ['too many lines', 'a\n'.repeat(6_000), /line 5001 is one too many: it may have 5000/],
+  ['too many lines of an old Macintosh', 'a\r'.repeat(6_000), /line 5001 is one too many/],
+  ['too many columns', `name,email\nAnn${','.repeat(70)}\n`, /line 2: it has more than 64 columns/],
+  [
+    'a cell that is a book',
+    `name,email\n"${'a'.repeat(2_000)}",x\n`,
+    /line 2, column 1: the cell has more than 1024 characters/,
+  ],
+  ['too much of it', 'a'.repeat(2 * 1024 ** 2), /it has more than 1 MB/],
+  [
+    'very many people of one name',
+    `first,last,number\n${Array.from({ length: 60 }, (_, index) => `Ann,Lee,${10_000 + index}\n`).join('')}`,
+    /line 52: more than 50 different people would get the user name ann.lee/,
+  ],
 ] as const) {
   test(`a list is refused as a whole, with the place, for ${what}`, () => assert.match(problem(list).message, message))
+}
+
+test('what stands in brackets in a heading does not count, however they are put', () => {
+  for (const heading of ['Name (of the student)', 'Name ()()', 'Name (a(b)', 'Na(x)me', 'Name)', '((x)Name']) {
+    assert.deepEqual(enrolled(`${heading};Matrikel\nAnn Lee;12345\n`), ['2 ann.lee new'], heading)
+  }
+})
+
+/** A test that hangs is ended: with work that grows by the square, each took many seconds. */
+for (const [what, piece] of [
+  ['opening brackets', '('],
+  ['closing brackets', ')'],
+  ['signs of an e-mail address', '@'],
+  ['dots', '.'],
+  ['dashes', '-.'],
+  ['underscores', '_'],
+  ['quotes', '""'],
+  ['separators', ';'],
+  ['spaces', ' '],
+] as const) {
+  test(`the longest list of ${what} is read or refused at once`, { timeout: 20_000 }, () => {
+    const line = `${piece.repeat(500)} x`
+    for (const list of [
+      `${line}\n`.repeat(900),
+      `name,email\n${`${line},${line}\n`.repeat(400)}`,
+      piece.repeat(500_000),
+    ]) {
+      try {
+        enrolled(list)
+      } catch (error) {
+        assert.ok(error instanceof ProblemError, String(error))
+      }
+    }
+  })
 }
 
 test('whatever is in a list, everybody gets a valid name of their own with an account of their own, and always the same', () => {
