@@ -30,16 +30,24 @@ export const arrivalCookie = 'tljh-login'
 export const arrivalSeconds = 300
 const mostAttempts = 5
 const mostAtOnce = 10_000
+/** Anyone who logs in again and again pushes out only their own. */
+const mostOfUser = 20
 
-export function createArrivals(now: () => number = Date.now): Arrivals {
+/** @param now milliseconds of a clock that nobody sets */
+export function createArrivals(now: () => number = () => performance.now()): Arrivals {
   const arrivals = new Map<string, Arrival & { expires: number; attempts: number }>()
   const tokenIn = (header: string | undefined) =>
     cookieValues(header, arrivalCookie).find(token => (arrivals.get(token)?.expires ?? 0) > now())
 
   return {
     add(arrival) {
-      for (const [token, { expires }] of arrivals)
+      const own: string[] = []
+      for (const [token, { expires, user }] of arrivals) {
         if (expires <= now() || arrivals.size >= mostAtOnce) arrivals.delete(token)
+        else if (user === arrival.user) own.push(token)
+      }
+      const [oldest] = own
+      if (oldest !== undefined && own.length >= mostOfUser) arrivals.delete(oldest)
       const token = randomBytes(32).toString('base64url')
       arrivals.set(token, { ...arrival, expires: now() + arrivalSeconds * 1000, attempts: 0 })
       return token

@@ -2,6 +2,9 @@
  * Who is logged in. The browser holds a random token; the file holds its hash, so a stolen file opens no session.
  *
  * A session that began without TLS has sent its token in the clear, and counts on no connection with TLS; nor the other way round.
+ *
+ * A session that is too old by the clock opens nothing, and stays in the file: a clock that jumps ahead and back loses none. What is deleted is
+ * what was ended, and the oldest where a user has very many. (One that began while the clock was ahead counts longer by as much.)
  */
 import { hash, randomBytes } from 'node:crypto'
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
@@ -30,6 +33,9 @@ export interface Sessions {
   isOpen(session: Session): boolean
   /** When one of that user was last asked for in this process, in milliseconds since 1970; 0 for never. */
   lastSeen(user: UserName): number
+  /** Milliseconds since one of that user began or was asked for; since the start of this process where neither happened in it. */
+  idleMs(user: UserName): number
+  /** Whether there is one that was not ended, even if it is too old. */
   hasAny(user: UserName): boolean
   end(session: Session): void
   endAllOf(user: UserName): void
@@ -56,10 +62,14 @@ const tokenShape = /^[\w-]{43}$/
 /** JupyterHub's. */
 export const sessionAgeSeconds = 14 * 24 * 3600
 
+/** Of one user, so that nobody fills the disk by logging in again and again. */
+const mostOfUser = 100
+
 /** Where the disk is full, even for what was set aside (hub/state-reserve.ts), a session lives in memory until the hub ends. */
 const everySession = '(SELECT * FROM sessions UNION ALL SELECT * FROM unkept_sessions)'
 
-export function createSessions(db: DatabaseSync): Sessions {
+/** @param steady milliseconds of a clock that nobody sets */
+export function createSessions(db: DatabaseSync, steady: () => number = () => performance.now()): Sessions {
   db.exec('CREATE TEMP TABLE IF NOT EXISTS unkept_sessions AS SELECT * FROM sessions WHERE FALSE')
   const insertion = (table: string) =>
     db.prepare(`INSERT INTO ${table} (id, user, expires, way, started, is_secure) VALUES (?, ?, ?, ?, ?, ?)`)
@@ -80,15 +90,18 @@ export function createSessions(db: DatabaseSync): Sessions {
   const ownChanges = db.prepare('SELECT total_changes() AS count')
   const remove = deletion('id = ?')
   const removeAllOf = deletion('user = ?')
-  const selectAny = db.prepare(`SELECT 1 FROM ${everySession} WHERE user = ? AND expires > ?`)
-  /** By user. */
-  const seen = new Map<string, number>()
+  const selectAny = db.prepare(`SELECT 1 FROM ${everySession} WHERE user = ?`)
+  /** By user: by the clock of the machine, and by the steady one. */
+  const seen = new Map<string, { at: number; steadyAt: number }>()
+  const began = steady()
   const listeners: (() => void)[] = []
   const selectKinds = db.prepare(`SELECT DISTINCT user, way FROM ${everySession}`)
   const removeKind = deletion('user = ? AND way = ?')
   const removeOthers = deletion('user = ? AND id <> ?')
   const removePlain = deletion('is_secure = 0')
-  const removeExpired = deletion('expires <= ?')
+  const removeOldest = deletion(
+    `user = ?1 AND id NOT IN (SELECT id FROM ${everySession} WHERE user = ?1 ORDER BY expires DESC LIMIT ?2)`,
+  )
 
   /** By token: what was found, as long as nobody has written anything since. (What is asked in the middle of a transaction is not taken back with it.) */
   const found = new Map<string, Found>()
@@ -114,6 +127,15 @@ export function createSessions(db: DatabaseSync): Sessions {
     return known
   }
 
+  function saw(user: UserName, at: number): void {
+    const known = seen.get(user)
+    if (!known) seen.set(user, { at, steadyAt: steady() })
+    else {
+      known.at = at
+      known.steadyAt = steady()
+    }
+  }
+
   function tellOfEnd(): void {
     changes.forget()
     for (const listener of listeners) listener()
@@ -125,12 +147,13 @@ export function createSessions(db: DatabaseSync): Sessions {
       const token = randomBytes(32).toString('base64url')
       const row = [hashOf(token), user, now + sessionAgeSeconds * 1000, way, now, isSecure ? 1 : 0]
       try {
-        removeExpired.run(now)
+        if (removeOldest.run(user, mostOfUser - 1).changes > 0) tellOfEnd()
         insert.run(...row)
       } catch (error) {
         if (!isDiskFull(error)) throw error
         insertUnkept.run(...row)
       }
+      saw(user, now)
       return token
     },
     find(token, isSecure) {
@@ -139,16 +162,17 @@ export function createSessions(db: DatabaseSync): Sessions {
       const known = found.get(token) ?? look(token)
       const now = Date.now()
       if (known?.isSecure !== isSecure || known.expires <= now) return undefined
-      seen.set(known.session.user, now)
+      saw(known.session.user, now)
       return known.session
     },
     isOpen({ id, user }) {
       const isOpen = select.get(Buffer.from(id, 'hex'), Date.now()) !== undefined
-      if (isOpen) seen.set(user, Date.now())
+      if (isOpen) saw(user, Date.now())
       return isOpen
     },
-    lastSeen: user => seen.get(user) ?? 0,
-    hasAny: user => selectAny.get(user, Date.now()) !== undefined,
+    lastSeen: user => seen.get(user)?.at ?? 0,
+    idleMs: user => steady() - (seen.get(user)?.steadyAt ?? began),
+    hasAny: user => selectAny.get(user) !== undefined,
     end(session) {
       remove.run(Buffer.from(session.id, 'hex'))
       tellOfEnd()

@@ -1,6 +1,7 @@
 /**
  * Temporary accounts: each is made for one visit, and goes with it. A visit ends when its session does (logout), or when nothing was heard of it for an
- * hour; then its server is stopped, and the account deleted with its files.
+ * hour; then its server is stopped, and the account deleted with its files. That hour is not by the machine's clock, which can be set ahead:
+ * somebody's work would be gone.
  *
  * What was begun and cut off is taken up at the next look: that there was such an account is in the state file (hub/logins.ts) until it is gone.
  */
@@ -16,8 +17,6 @@ export interface TemporaryAccountsOptions {
   servers: Servers
   spawner: Pick<SpawnerClient, 'forget'>
   log: (line: string) => void
-  /** Milliseconds since 1970. */
-  now?: () => number
 }
 
 export interface TemporaryAccounts {
@@ -34,19 +33,17 @@ export function createTemporaryAccounts({
   servers,
   spawner,
   log,
-  now = Date.now,
 }: TemporaryAccountsOptions): TemporaryAccounts {
   let sweeping: Promise<void> | undefined
 
   async function sweepAll(): Promise<void> {
-    for (const [user, { at, way }] of logins.all()) {
-      if (way === 'temporary') await end(user, at).catch(error => log(`temporary account ${user}: ${error}`))
+    for (const [user, { way }] of logins.all()) {
+      if (way === 'temporary') await end(user).catch(error => log(`temporary account ${user}: ${error}`))
     }
   }
 
-  async function end(user: UserName, started: number): Promise<void> {
-    const isAway = now() - Math.max(started, sessions.lastSeen(user)) > awayMs
-    if (sessions.hasAny(user) && !isAway) return
+  async function end(user: UserName): Promise<void> {
+    if (sessions.hasAny(user) && sessions.idleMs(user) <= awayMs) return
     if (sessions.hasAny(user)) sessions.endAllOf(user)
     if (!(await isStopped(user))) return
     await spawner.forget(user)

@@ -53,6 +53,8 @@ export function nonceCookie(nonceDigest: string): string {
 export const visitMinutes = 60
 const codeLifeMs = 60_000
 const mostCodes = 10_000
+/** As many as a browser opens at once that has all its tabs back. Anyone who asks for more pushes out only their own. */
+const mostOfSession = 50
 
 /** Cookies know no ports, so that of a visit is told from all others by its name. */
 export function passCookie(owner: UserName): string {
@@ -73,8 +75,11 @@ export function digestOf(nonce: string): string {
   return createHash('sha256').update(nonce).digest('base64url')
 }
 
-/** @param key signs the passes */
-export function createVisits(key: Buffer, now: () => number = Date.now): Visits {
+/**
+ * @param key signs the passes
+ * @param now milliseconds of a clock that nobody sets
+ */
+export function createVisits(key: Buffer, now: () => number = () => performance.now()): Visits {
   /** By session and owner, when they end. */
   const grants = new Map<string, Map<UserName, number>>()
   const codes = new Map<string, Crossing & { expires: number }>()
@@ -90,7 +95,13 @@ export function createVisits(key: Buffer, now: () => number = Date.now): Visits 
     end: ({ id }, owner) => void grants.get(id)?.delete(owner),
 
     issueCode(crossing) {
-      for (const [known, { expires }] of codes) if (expires <= now() || codes.size >= mostCodes) codes.delete(known)
+      const own: string[] = []
+      for (const [known, { expires, session }] of codes) {
+        if (expires <= now() || codes.size >= mostCodes) codes.delete(known)
+        else if (session.id === crossing.session.id) own.push(known)
+      }
+      const [oldest] = own
+      if (oldest !== undefined && own.length >= mostOfSession) codes.delete(oldest)
       const code = randomBytes(32).toString('base64url')
       codes.set(code, { ...crossing, expires: now() + codeLifeMs })
       return code

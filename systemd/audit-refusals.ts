@@ -5,25 +5,33 @@
  *
  * What always holds: memory has a bound; each refusal is in an entry of its own or in a count; nothing is written but by `next`.
  */
-import type { AuditEntry } from './audit.ts'
 
-export interface JoinedEntry extends AuditEntry {
+interface Refusal {
+  kind: string
+  message: string
+  /** What was typed. */
+  who: string
+  address?: string | undefined
+  reason?: string | undefined
+}
+
+export interface Joined {
   /** How many refusals the entry stands for. */
   count: number
   /** The first few names that were typed. */
   names: readonly string[]
 }
 
-export interface Refusals {
-  add(entry: AuditEntry): void
+export interface Refusals<Entry extends Refusal> {
+  add(entry: Entry): void
   /** The next one to be written, if there is one. */
-  next(): AuditEntry | JoinedEntry | undefined
+  next(): Entry | (Entry & Joined) | undefined
   /** Makes every count ready to be written. */
   close(): void
 }
 
-interface Tally {
-  first: AuditEntry
+interface Tally<Entry> {
+  first: Entry
   written: number
   count: number
   names: Set<string>
@@ -40,23 +48,22 @@ const mostTallies = 256
 const mostNames = 8
 
 /** @param onDue called when `next` has something that it had not before */
-export function createRefusals(onDue: () => void): Refusals {
-  const waiting: AuditEntry[] = []
-  const tallies = new Map<string, Tally>()
+export function createRefusals<Entry extends Refusal>(onDue: () => void): Refusals<Entry> {
+  const waiting: Entry[] = []
+  const tallies = new Map<string, Tally<Entry>>()
 
-  function tallyOf(entry: AuditEntry): Tally {
+  function tallyOf(entry: Entry): Tally<Entry> {
     const own = `${entry.kind} ${entry.address} ${entry.reason}`
     const isOther = !tallies.has(own) && tallies.size >= mostTallies
     const key = isOther ? entry.kind : own
     const known = tallies.get(key)
     if (known) return known
-    const { kind, message } = entry
     const timer = setTimeout(() => {
       tally.isDue = true
       onDue()
     }, joinMs).unref()
-    const first = isOther ? { kind, message, who: '' } : entry
-    const tally: Tally = { first, written: 0, count: 0, names: new Set(), isDue: false, timer }
+    const first = isOther ? { ...entry, address: undefined, reason: undefined } : entry
+    const tally: Tally<Entry> = { first, written: 0, count: 0, names: new Set(), isDue: false, timer }
     tallies.set(key, tally)
     return tally
   }
@@ -89,7 +96,7 @@ export function createRefusals(onDue: () => void): Refusals {
   }
 }
 
-function joined({ first, count, names }: Tally): JoinedEntry {
+function joined<Entry extends Refusal>({ first, count, names }: Tally<Entry>): Entry & Joined {
   const shown = [...names].slice(0, mostNames)
   const quoted = shown.map(name => JSON.stringify(name)).join(', ')
   const more = names.size > mostNames ? ' and others' : ''

@@ -13,7 +13,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createRefusals, type JoinedEntry } from './audit-refusals.ts'
+import { createRefusals, type Joined } from './audit-refusals.ts'
 
 export const auditKinds = [
   'login',
@@ -64,7 +64,7 @@ export type AuditWriter = (lines: string) => Promise<void>
 /** @param onProblem told when an entry could not be written; it is lost then */
 export function createAudit(onProblem: (problem: unknown) => void, write: AuditWriter = writeEntry): Audit {
   const waiting: AuditEntry[] = []
-  const refusals = createRefusals(begin)
+  const refusals = createRefusals<AuditEntry>(begin)
   let lost = 0
   let isWriting = false
   let written: Promise<void> = Promise.resolve()
@@ -116,7 +116,7 @@ export async function writeEntry(lines: string): Promise<void> {
 }
 
 /** As journald reads them: FIELD=value. */
-function linesOf({ kind, message, who, whom, address, reason, ...joined }: AuditEntry | JoinedEntry): string {
+function linesOf({ kind, message, who, whom, address, reason, ...joined }: AuditEntry | (AuditEntry & Joined)): string {
   const { names = [], count } = 'names' in joined ? joined : {}
   const fields = {
     MESSAGE: message,

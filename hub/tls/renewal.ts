@@ -135,7 +135,7 @@ export function keepRenewed(options: RenewalOptions): Renewal {
     const mayBeOpen = problems.every(problem => problem instanceof PreflightError && problem.mayBeOpen)
     const askedBlindly = failures()?.askedBlindly ?? 0
     const isAskedBlindly =
-      problems.length > 0 && mayBeOpen && Date.now() - askedBlindly > dayMs && failures() !== undefined
+      problems.length > 0 && mayBeOpen && Math.abs(Date.now() - askedBlindly) > dayMs && failures() !== undefined
     if (problems.length && !isAskedBlindly) throw problems[0]
     if (isAskedBlindly) keepFailure('preflight', problems[0], 0, { before: failures(), blindly: Date.now() })
     const all: ChallengeKind[] = ['http-01', 'tls-alpn-01']

@@ -118,7 +118,7 @@ export function createTls({ config, folder, log }: TlsOptions): Tls {
   function tell(): void {
     const now = state()
     store.keepStatus({ certificates: [now] })
-    if (now.warning === undefined || source === 'self-signed' || Date.now() - reminded < remindEveryMs) return
+    if (now.warning === undefined || source === 'self-signed' || Math.abs(Date.now() - reminded) < remindEveryMs) return
     reminded = Date.now()
     log(now.warning)
   }

@@ -48,7 +48,14 @@ async function openDesk(t: TestContext, auth: string) {
     pamSocket: '/nonexistent/pam.sock',
     log: () => undefined,
   })
-  const desk = createLoginDesk({ config, authenticators, passwords, codes, logins: createLogins(db), throttle: createThrottle() })
+  const desk = createLoginDesk({
+    config,
+    authenticators,
+    passwords,
+    codes,
+    logins: createLogins(db),
+    throttle: createThrottle(),
+  })
   let address = 0
   const attempt = async (act: (from: string) => Promise<unknown>): Promise<string> => {
     work = []

@@ -64,6 +64,40 @@ test('a class at one address can sign up, and open temporary accounts', async ()
   }
 })
 
+test('a class that comes for the first time gets in from the address of somebody who guesses all the time', async () => {
+  const { host, url } = product
+  const add = async (...args: string[]) => {
+    const { stdout } = await host.run([...TLJH_TS, 'user', 'add', '--json', ...args], { timeoutMs: 120_000 })
+    return JSON.parse(stdout) as { user: string; code: string; password: string }[]
+  }
+  const names = (kind: string) => Array.from({ length: 15 }, (_, index) => `${kind}${index}`)
+  const withCode = await add(...names('new'))
+  const withPassword = await add('--password', ...names('given'))
+  const pupil = visit(url)
+  await pupil.request('/hub/login')
+  const statuses = new Set<number>()
+  const crowded = Promise.withResolvers<void>()
+  let [guesses, isOver] = [0, false]
+  const guesser = Array.from({ length: 16 }, async () => {
+    while (!isOver) {
+      const fields = { username: `nobody${guesses++}`, password: 'a guess of mine' }
+      const { status } = await pupil.post('/hub/login', fields)
+      statuses.add(status)
+      if (status === 429) crowded.resolve()
+    }
+  })
+  await crowded.promise
+  await Promise.all([
+    ...withCode.map(({ user, code }) => choosePassword(url, user, code, password)),
+    ...withPassword.map(async ({ user, password: given }) =>
+      assert.equal((await knock(user, given)).status, 302, user),
+    ),
+  ])
+  isOver = true
+  await Promise.all(guesser)
+  assert.deepEqual([...statuses].toSorted(), [403, 429])
+})
+
 test('one who guesses cannot keep a whole class at the same address out', async () => {
   assert.equal((await knock('bob', password)).status, 302, 'bob has been here before')
   for (let n = 0; n < 201; n++) await knock(`nobody${n}`, 'short')

@@ -84,6 +84,40 @@ test('a session that nobody ends comes to its end, however often it is asked for
   }
 })
 
+test('a clock that jumps ahead and back loses no session, though others log in meanwhile', async t => {
+  const { sessions } = openHub(t)
+  const begin = Date.now()
+  const now = t.mock.method(Date, 'now', () => begin)
+  const token = sessions.start(ann, 'first-use', false)
+  now.mock.mockImplementation(() => begin + 30 * sessionAgeSeconds * 1000)
+  assert.equal(sessions.find(token, false), undefined, 'by that clock it is too old')
+  sessions.start(bob, 'first-use', false)
+  sessions.start(ann, 'first-use', false)
+  now.mock.mockImplementation(() => begin)
+  await delay(2 * momentMs)
+  assert.equal(sessions.find(token, false)?.user, ann)
+})
+
+test('a user who logs in again and again has the last hundred sessions, and nobody else has fewer', t => {
+  const { db, sessions } = openHub(t)
+  const other = sessions.start(bob, 'first-use', false)
+  let ends = 0
+  sessions.onEnd(() => ends++)
+  const begin = Date.now()
+  const now = t.mock.method(Date, 'now', () => begin)
+  const tokens = Array.from({ length: 130 }, (_, index) => {
+    now.mock.mockImplementation(() => begin + index)
+    return sessions.start(ann, 'first-use', false)
+  })
+  assert.equal(db.prepare("SELECT count(*) AS count FROM sessions WHERE user = 'ann'").get()?.count, 100)
+  assert.deepEqual(
+    tokens.map(token => sessions.find(token, false) !== undefined),
+    tokens.map((_, index) => index >= 30),
+  )
+  assert.equal(ends, 30, 'what they had open ends')
+  assert.equal(sessions.find(other, false)?.user, bob)
+})
+
 test('a token counts on connections of its own kind alone, whichever was asked first', t => {
   const { sessions } = openHub(t)
   const token = sessions.start(ann, 'first-use', true)
