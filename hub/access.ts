@@ -128,12 +128,14 @@ export function isNavigation({ headers }: IncomingMessage): boolean {
 
 /**
  * Where `next`, which came with a request, may lead: a path of ours, or nowhere (''). Browsers read backslashes as
- * slashes and drop control characters, so the URL is parsed as they do, and what the parser made of it is what is used.
+ * slashes and drop control characters, so the URL is parsed as they do. What the parser made of it is what is used, unless it left the path
+ * as it is: then the query stays byte for byte, because programs behind it may tell %27 from an apostrophe.
  */
 export function ownPath(next: string, baseUrl: string): string {
   if (!next.startsWith('/')) return ''
   const url = URL.parse(next, 'http://hub.invalid')
   if (url?.origin !== 'http://hub.invalid') return ''
-  const path = `${url.pathname}${url.search}${url.hash}`
+  const isPlain = /^[!-[\]-~]*$/.test(next) && url.pathname === next.split(/[?#]/, 1)[0]
+  const path = isPlain ? next : `${url.pathname}${url.search}${url.hash}`
   return path.startsWith(baseUrl) && !path.startsWith('//') ? path : ''
 }

@@ -190,8 +190,7 @@ export function createGate(hub: Hub): Gate {
 }
 
 /** Throws `NO_PAGE` or `ADDRESS` for what is not, letter by letter, `user/NAME` or something below it. */
-export function readTarget(request: IncomingMessage, baseUrl: string): Target {
-  const url = request.url ?? ''
+export function readTarget({ url = '' }: Pick<IncomingMessage, 'url'>, baseUrl: string): Target {
   const mark = url.indexOf('?')
   const path = mark < 0 ? url : url.slice(0, mark)
   const query = mark < 0 ? '' : url.slice(mark)

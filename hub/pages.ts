@@ -85,6 +85,8 @@ export interface SignUpView {
   asksEmail: boolean
   problem?: ProblemText | undefined
   xsrf: string
+  /** Where to go afterwards. */
+  next: string
 }
 
 export interface SignedUpView {

@@ -9,8 +9,8 @@ import type { Auth } from '../config/config.ts'
 import { formats } from '../config/formats.ts'
 import { isTemporaryName, isUserName, parseUserName, type UserName } from '../config/names.ts'
 import { ProblemError, type ProblemText } from '../problem.ts'
-import { addressOf } from './access.ts'
-import { checkForm, formToken, type Hub, sendPage } from './answers.ts'
+import { addressOf, ownPath } from './access.ts'
+import { checkForm, formToken, type Hub, nextQuery, sendPage } from './answers.ts'
 import { letIn } from './entrance.ts'
 import { legibleLetters } from './letters.ts'
 import { namedIn } from './lists.ts'
@@ -22,6 +22,8 @@ interface Form {
   email: string
   password: string
   repeated: string
+  /** Where to go afterwards. */
+  next: string
 }
 
 const text = (maxLength: number) => ({ type: 'string', maxLength, default: '' })
@@ -35,10 +37,11 @@ const form = {
     email: text(320),
     password: text(4096),
     repeated: text(4096),
+    next: text(4096),
   },
 }
 
-const tokenForm = { type: 'object', properties: { _xsrf: text(256) } }
+const temporaryForm = { type: 'object', properties: { _xsrf: text(256), next: text(4096) } }
 
 export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
   const { baseUrl, access, config, passwords, signUps, throttle, pages, audit } = hub
@@ -53,15 +56,16 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
 
   function show(request: FastifyRequest, reply: FastifyReply, typed: Partial<Form> = {}, problem?: ProblemText) {
     const { username = '', email = '' } = typed
+    const next = ownPath(typed.next ?? '', baseUrl)
     const asksEmail = wantsEmail(options())
     const xsrf = formToken(hub, request, reply)
     const status = statusOf(problem)
-    return sendPage(reply, pages.signUp({ username, email, asksEmail, problem, xsrf }), status)
+    return sendPage(reply, pages.signUp({ username, email, asksEmail, next, problem, xsrf }), status)
   }
 
-  app.get(address, (request, reply) => {
+  app.get<{ Querystring: { next: string } }>(address, { schema: { querystring: nextQuery } }, (request, reply) => {
     demandOpen()
-    return show(request, reply)
+    return show(request, reply, { next: request.query.next })
   })
 
   app.post<{ Body: Form }>(address, { schema: { body: form } }, async (request, reply) => {
@@ -76,7 +80,7 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
       if (options().open_signup) {
         if (!isNew || !passwords.addFirst(user, hash)) throw nameTaken(user)
         audit.record({ kind: 'sign-up', message: `${user} signed up, and may enter at once`, who: user, address: from })
-        return letIn(hub, request, reply, { user, way: 'native', next: '' })
+        return letIn(hub, request, reply, { user, way: 'native', next: ownPath(request.body.next, baseUrl) })
       }
       if (isNew && signUps.add(user, email, hash)) {
         audit.record({
@@ -113,15 +117,16 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
   }
 
   /** Makes a new account for this visit. */
-  app.post<{ Body: { _xsrf: string } }>(
+  app.post<{ Body: { _xsrf: string; next: string } }>(
     `${baseUrl}hub/temporary`,
-    { schema: { body: tokenForm } },
+    { schema: { body: temporaryForm } },
     async (request, reply) => {
       if (!config.current().auth.kinds.includes('temporary')) throw noPage()
       checkForm(hub, request, request.body._xsrf)
       throttle.beginNew(addressOf(request.raw))
-      if (access.sessionOf(request.raw)) return reply.redirect(`${baseUrl}hub/`, 303)
-      return letIn(hub, request, reply, { user: temporaryName(), way: 'temporary', next: '' })
+      const next = ownPath(request.body.next, baseUrl)
+      if (access.sessionOf(request.raw)) return reply.redirect(next || `${baseUrl}hub/`, 303)
+      return letIn(hub, request, reply, { user: temporaryName(), way: 'temporary', next })
     },
   )
 }

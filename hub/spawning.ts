@@ -2,13 +2,15 @@
  * A person's own server, from the home page: start it, watch it start, stop it.
  */
 import { Readable } from 'node:stream'
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { isUserName, type UserName } from '../config/names.ts'
 import type { Server } from '../spawner/protocol.ts'
 import { isNavigation, isOwnLink, ownPath } from './access.ts'
 import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress, sessionOf } from './answers.ts'
+import { readTarget } from './gate.ts'
 import { stepWords } from './pages.ts'
-import { crossOrigin, notYours } from './refusals.ts'
+import { crossOrigin, noPage, notYours } from './refusals.ts'
+import type { Session } from './sessions.ts'
 
 const form = {
   type: 'object',
@@ -27,7 +29,7 @@ interface Form {
 const justLoggedInMs = 60_000
 
 export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
-  const { baseUrl, access, config, servers, pages, log } = hub
+  const { baseUrl, access, config, origins, servers, pages, log } = hub
 
   /** Whose server the address names. Throws `NOT_YOURS`, and the same for a name that nobody has. */
   function ownerIn(name: string, user: UserName): UserName {
@@ -50,19 +52,24 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
     return sendPage(reply, pages.home({ user, isAdmin, server: servers.get(user), configProblem, xsrf }))
   })
 
+  /** Whether the person wants a start: comes from our pages, by the address bar, or from the login, which may be another site's. */
+  function isMeant({ raw }: FastifyRequest, { started }: Session): boolean {
+    return isOwnLink(raw) || (isNavigation(raw) && Date.now() - started < justLoggedInMs)
+  }
+
   /**
-   * As with JupyterHub, to open this address is to start; but only for somebody who comes from our pages, by the address bar, or from
-   * the login, which may be another site's. Everybody else is shown a button, since a link of a stranger's could have led here.
+   * As with JupyterHub, to open this address is to start; but only for somebody who means it. Everybody else is shown a button, since a
+   * link of a stranger's could have led here.
    */
   app.get<{ Querystring: { next: string } }>(
     `${baseUrl}hub/spawn`,
     { schema: { querystring: nextQuery } },
     async (request, reply) => {
-      const { user, started } = sessionOf(hub, request)
+      const session = sessionOf(hub, request)
+      const { user } = session
       const next = ownPath(request.query.next, baseUrl)
       if ((request.headers['sec-fetch-dest'] ?? 'document') !== 'document') throw crossOrigin()
-      const isMeant = isOwnLink(request.raw) || (isNavigation(request.raw) && Date.now() - started < justLoggedInMs)
-      if (isMeant) return start(user, next, reply)
+      if (isMeant(request, session)) return start(user, next, reply)
       const server = servers.get(user)
       if (server.kind === 'ready') return reply.redirect(next || serverAddress(hub, request, user))
       return sendPage(
@@ -71,6 +78,28 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
       )
     },
   )
+
+  /**
+   * A link for a whole class, such as those of nbgitpuller: the same path on the server of whoever opens it, with the query as it was sent.
+   * It starts the server as `hub/spawn` does; everybody else finds the button at the address that it leads to.
+   */
+  app.get(`${baseUrl}hub/user-redirect/*`, async (request, reply) => {
+    const session = sessionOf(hub, request)
+    const { user } = session
+    const prefix = `${baseUrl}hub/user-redirect/`
+    const asked = request.raw.url ?? ''
+    if (!asked.startsWith(prefix)) throw noPage()
+    const address = `${baseUrl}user/${user}/${asked.slice(prefix.length)}`
+    // It leads to that server and nowhere else. Throws where it could be read in two ways.
+    readTarget({ url: address }, baseUrl)
+    const isPage = (request.headers['sec-fetch-dest'] ?? 'document') === 'document' && isNavigation(request.raw)
+    if (servers.get(user).kind === 'stopped' && isPage && isMeant(request, session)) {
+      const server = await servers.start(user)
+      log(`${user} starts a server: ${server.kind}`)
+    }
+    const origin = origins.serverOrigin(request.raw, user, user)
+    return reply.header('cache-control', 'no-store').redirect(`${origin}${address}`)
+  })
 
   app.post<{ Body: Form }>(`${baseUrl}hub/spawn`, { schema: { body: form } }, async (request, reply) => {
     const user = sessionOf(hub, request).user

@@ -88,6 +88,7 @@ export const examples: Record<string, Example> = {
   'GET /hub/signup': { path: '/hub/signup' },
   'POST /hub/signup': { path: '/hub/signup', form: { username: 'ann', password: 'x', repeated: 'y' } },
   'GET /hub/spawn': { path: '/hub/spawn' },
+  'GET /hub/user-redirect/*': { path: '/hub/user-redirect/lab/tree/a.ipynb?b=%2F' },
   'POST /hub/spawn': { path: '/hub/spawn', form: {} },
   'GET /hub/spawn-pending/:name': { path: '/hub/spawn-pending/ann' },
   'GET /hub/static/:name': { path: '/hub/static/hub.css' },

@@ -75,18 +75,23 @@ test('a class that comes for the first time gets in from the address of somebody
   const withPassword = await add('--password', ...names('given'))
   const pupil = visit(url)
   await pupil.request('/hub/login')
+  // Wrong codes count like wrong passwords, and cost no time.
+  for (let count = 0; count < 200; count++) {
+    const fields = { username: `ghost${count}`, code: 'no-code', password, repeated: password }
+    await pupil.post('/hub/welcome', fields)
+  }
   const statuses = new Set<number>()
-  const crowded = Promise.withResolvers<void>()
+  const refused = Promise.withResolvers<void>()
   let [guesses, isOver] = [0, false]
   const guesser = Array.from({ length: 16 }, async () => {
     while (!isOver) {
       const fields = { username: `nobody${guesses++}`, password: 'a guess of mine' }
       const { status } = await pupil.post('/hub/login', fields)
       statuses.add(status)
-      if (status === 429) crowded.resolve()
+      if (status === 429) refused.resolve()
     }
   })
-  await crowded.promise
+  await refused.promise
   await Promise.all([
     ...withCode.map(({ user, code }) => choosePassword(url, user, code, password)),
     ...withPassword.map(async ({ user, password: given }) =>
@@ -95,7 +100,7 @@ test('a class that comes for the first time gets in from the address of somebody
   ])
   isOver = true
   await Promise.all(guesser)
-  assert.deepEqual([...statuses].toSorted(), [403, 429])
+  assert.ok(statuses.has(429))
 })
 
 test('one who guesses cannot keep a whole class at the same address out', async () => {

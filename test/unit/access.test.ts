@@ -7,7 +7,12 @@ import { isNavigation, isSameOrigin, ownPath } from '../../hub/access.ts'
 const asked = (headers: Record<string, string>) => ({ headers }) as unknown as IncomingMessage
 
 test('what came as `next` leads to a page of ours or nowhere', () => {
-  for (const next of ['/hub/home', '/user/ann/lab?x=//y#z', '/hub/spawn?next=%2Fuser'])
+  for (const next of [
+    '/hub/home',
+    '/user/ann/lab?x=//y#z',
+    '/hub/spawn?next=%2Fuser',
+    `/user/ann/x?a='b'&c="<d>"&&e=%27`,
+  ])
     assert.equal(ownPath(next, '/'), next)
   for (const next of [
     ...['https://evil', '//evil', '///evil', '\\\\evil', '/\\evil', '/\t/evil', '/\n/evil', 'javascript:alert(1)', ''],

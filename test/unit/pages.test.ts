@@ -159,7 +159,14 @@ const everyPage: Record<string, string> = {
     rows: [{ line: 1, who: hostile, user: bob, kind: 'new', note: hostile }],
     xsrf,
   }),
-  'sign up': pages.signUp({ username: hostile, email: hostile, asksEmail: true, problem: hostileProblem, xsrf }),
+  'sign up': pages.signUp({
+    username: hostile,
+    email: hostile,
+    asksEmail: true,
+    next: hostile,
+    problem: hostileProblem,
+    xsrf,
+  }),
   'signed up': pages.signedUp({ username: ann }),
   'choose a password': pages.choosePassword({
     user: hostile,
