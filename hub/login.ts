@@ -52,15 +52,16 @@ export interface LoginDeskOptions {
   codes: OneTimeCodes
   logins: Pick<Logins, 'of'>
   throttle: Throttle
-  /** Resolves when an attempt from a crowded address is to be refused. */
-  crowdPatience?: () => Promise<unknown>
+  /** Resolves when an attempt from a crowded address is to be refused; usually after so many milliseconds. */
+  crowdPatience?: (ms: number) => Promise<unknown>
 }
 
 /**
- * All that may wait for a hash are through by then on two processors (hub/passwords.ts), so that the time of an answer does not tell
- * whether there was one.
+ * Refusals to a crowded address come at the end of such a period: most looks are over by then (hub/passwords.ts), so that the time of an answer does
+ * not tell whether there was one.
  */
-const crowdPatienceMs = 3_000
+const crowdPeriodMs = 3_000
+const minuteMs = 60_000
 /** Looked up where no user is meant, so that it takes as long. */
 const nobody = parseUserName('nobody')
 
@@ -74,7 +75,7 @@ export function createLoginDesk({
   codes,
   logins,
   throttle,
-  crowdPatience = () => delay(crowdPatienceMs),
+  crowdPatience = delay,
 }: LoginDeskOptions): LoginDesk {
   /** The name as it is counted, and whose it is, if that person may enter. */
   function meant(username: string): { name: string; user: UserName | undefined } {
@@ -101,19 +102,32 @@ export function createLoginDesk({
     return user !== undefined && storingWay(user) !== undefined && isRight
   }
 
+  /** The slowest look at a name from a crowded address in the last minute. */
+  let slowest = { ms: 0, until: 0 }
+
   /** What comes of an attempt. Throws `LOGIN_CROWDED` for whatever comes of it but a login, where the address is crowded. */
   async function look(attempt: Attempt, typed: Typed, user: UserName | undefined): Promise<Login | undefined> {
     if (!attempt.isCrowded) return ask(typed, user)
-    const end = crowdPatience()
-    const looking = attempt.isLookedAt ? ask(typed, user) : end.then(() => undefined)
-    const inTime = looking.catch(async error => {
-      await end
-      throw error instanceof ProblemError ? crowded() : error
-    })
-    const login = await Promise.race([inTime, end.then(() => undefined)])
-    if (login) return login
-    await end
-    throw crowded()
+    const began = performance.now()
+    const took = () => performance.now() - began
+    let failure: unknown
+    if (attempt.isLookedAt) {
+      try {
+        const login = await ask(typed, user)
+        if (login) return login
+      } catch (error) {
+        // What a way says of it would tell that there was a look.
+        failure = error
+      } finally {
+        if (took() > slowest.ms || performance.now() > slowest.until)
+          slowest = { ms: took(), until: performance.now() + minuteMs }
+      }
+    }
+    // What is refused unseen takes as long as what was looked at.
+    const least = performance.now() < slowest.until ? slowest.ms : 0
+    const periods = Math.max(1, Math.ceil(Math.max(took(), least) / crowdPeriodMs))
+    await crowdPatience(periods * crowdPeriodMs - took())
+    throw failure === undefined || failure instanceof ProblemError ? crowded() : failure
   }
 
   async function ask(typed: Typed, user: UserName | undefined): Promise<Login | undefined> {

@@ -14,6 +14,7 @@ import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { misused, readCommandLine, type Surroundings } from '../../command-line.ts'
 import { runCommand } from '../../commands.ts'
+import { visible } from '../../config/findings.ts'
 import { parseUserName } from '../../config/names.ts'
 import { codeFolder, type Layout } from '../../config/paths.ts'
 import { replaceFile } from '../../config/replace.ts'
@@ -84,7 +85,7 @@ export async function runImportTljh(args: readonly string[], surroundings: Surro
   const earlier = begunIn(layout)
   if (earlier) terminal.print('A take-over of TLJH was cut off; this completes it.\n')
   const begun = earlier ?? (await begin(values.from ?? layout.prefix, values))
-  terminal.print([...begun.plan.lines, ...whatIsDone(begun, layout)].join('\n'))
+  terminal.print([...begun.plan.lines, ...whatIsDone(begun, layout)].map(visible).join('\n'))
   if (values['dry-run']) {
     terminal.print('\nNothing was changed (--dry-run).')
     return 0
@@ -125,7 +126,7 @@ function* whatIsDone({ from, hasNewEnvironment, plan }: Begun, layout: Layout): 
   yield `TLJH is stopped, with all servers that it runs, and kept in ${keptIn(layout)}. No home is touched.`
   yield hasNewEnvironment
     ? `The users get a new Python environment; TLJH's is kept as well.`
-    : `The users' Python environment, ${from}/user, stays, and JupyterLab is added where it is missing.`
+    : `The users' Python environment, ${from}/user, stays, and JupyterLab is added where it is missing. Its programs run as root from then on; if the folder comes from somebody whom you don't trust, add --new-environment.`
   if (plan.packages) yield `Its packages are listed in ${join(keptIn(layout), 'requirements.txt')}.`
   yield `Passwords count as they are; each is kept in a stronger way (argon2id) when its owner logs in.`
 }

@@ -1,15 +1,12 @@
 /**
- * What a machine with TLJH knows of its users, read without a change: `passwords.dbm` of FirstUseAuthenticator, and the tables `users` and
- * `users_info` (NativeAuthenticator) of JupyterHub's database.
- *
- * The first is a dbm file, of which Python has several kinds, so Python reads it: TLJH's own, which has written it, else the machine's.
+ * What a folder of TLJH's knows of its users, read without a change: `passwords.dbm` of FirstUseAuthenticator, and the tables `users` and
+ * `users_info` (NativeAuthenticator) of JupyterHub's database. Somebody else may have made the folder: see untrusted.ts and stores.ts.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
-import { runCommand } from '../../commands.ts'
 import { contentOf, type Plain, valueAt } from '../../config/document.ts'
-import { ProblemError } from '../../problem.ts'
+import { readStores } from './stores.ts'
+import { namesBelow, packagesBelow, readBelow, readUntrusted, unreadable } from './untrusted.ts'
 
 export interface OldUser {
   /** As it was written. */
@@ -33,13 +30,9 @@ export interface OldHub {
   packages: string
 }
 
-const dbmProgram = `
-import base64, dbm, json, sys
-text = lambda data: base64.b64encode(data).decode()
-with dbm.open(sys.argv[1], 'r') as store:
-    print(json.dumps([[text(key), text(store[key])] for key in store.keys()]))
-`
-const readTimeoutMs = 120_000
+/** Many times what a large hub has. */
+const mostBytes = { config: 1024 ** 2, dbm: 16 * 1024 ** 2, database: 32 * 1024 ** 2 } as const
+const mostFiles = 200
 /** Of the kinds of dbm: one file, or several with endings. */
 const dbmEndings = ['', '.db', '.dat', '.dir', '.pag']
 
@@ -51,7 +44,7 @@ export function isTljh(from: string): boolean {
 
 /** Throws `IMPORT_UNREADABLE`. */
 export async function readOldHub(from: string): Promise<OldHub> {
-  const configText = textOf(join(from, 'config/config.yaml'))
+  const configText = readBelow(from, 'config/config.yaml', mostBytes.config)?.toString('utf8') ?? ''
   const oddities: string[] = []
   const users = new Map<string, OldUser>()
   const user = (name: string): OldUser => {
@@ -59,70 +52,60 @@ export async function readOldHub(from: string): Promise<OldHub> {
     users.set(name, known)
     return known
   }
-  readDatabase(join(from, 'state/jupyterhub.sqlite'), user, oddities)
-  for (const [name, hash] of await readPasswords(from, configText, oddities)) user(name).hash ??= hash
+  const store = optionOf(configText, 'dbm_path') ?? 'passwords.dbm'
+  await readUsers(from, store, user, oddities)
   const customFiles = ['jupyterhub_config.d', 'traefik_config.d'].flatMap(folder =>
-    filesIn(join(from, 'config', folder)),
+    namesBelow(from, join('config', folder), mostFiles).map(name => join(from, 'config', folder, name)),
   )
-  return { configText, users: [...users.values()], oddities, customFiles, packages: await packagesOf(from) }
+  return { configText, users: [...users.values()], oddities, customFiles, packages: packagesBelow(from, 'user') }
 }
 
-function readDatabase(file: string, user: (name: string) => OldUser, oddities: string[]): void {
-  if (!existsSync(file)) {
-    oddities.push(`there is no ${file}: who was in TLJH's database is not known`)
-    return
+async function readUsers(
+  from: string,
+  store: string,
+  user: (name: string) => OldUser,
+  oddities: string[],
+): Promise<void> {
+  const databaseFile = join(from, 'state/jupyterhub.sqlite')
+  const storeFile = isAbsolute(store) ? store : join(from, 'state', store)
+  const { passwords, database } = await readStores(filesOf(from, store)).catch(cause => {
+    throw unreadable(databaseFile, cause)
+  })
+  if (!database) oddities.push(`there is no ${databaseFile}: who was in TLJH's database is not known`)
+  else if ('problem' in database) throw unreadable(databaseFile, database.problem)
+  else {
+    for (const [name, isAdmin] of database.found.users)
+      Object.assign(user(asName(name)), { isInDatabase: true, isAdmin })
+    for (const [name, value, isAuthorized] of database.found.signUps) {
+      if (isAuthorized) user(asName(name)).hash = asHash(value)
+      else oddities.push(`${shown(asName(name))} has signed up and was not approved`)
+    }
   }
-  try {
-    using db = new DatabaseSync(file, { readOnly: true, timeout: 5_000 })
-    const has = (table: string) =>
-      db.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?").get(table) !== undefined
-    for (const { name, admin } of has('users') ? db.prepare('SELECT name, admin FROM users').all() : []) {
-      Object.assign(user(String(name)), { isInDatabase: true, isAdmin: Number(admin) === 1 })
+  if (!passwords) return
+  if ('problem' in passwords) throw unreadable(storeFile, passwords.problem)
+  for (const [key, value] of passwords.found) {
+    const name = utf8(Buffer.from(key, 'base64'))
+    if (name !== undefined) user(name).hash ??= asHash(value)
+    else {
+      const hex = Buffer.from(key, 'base64').toString('hex').slice(0, 40)
+      oddities.push(`an entry of ${storeFile} has a name that is no text (${hex})`)
     }
-    const signUps = has('users_info')
-      ? db.prepare('SELECT username, password, is_authorized FROM users_info').all()
-      : []
-    for (const { username, password, is_authorized } of signUps) {
-      if (Number(is_authorized) !== 1) oddities.push(`${shown(String(username))} has signed up and was not approved`)
-      else user(String(username)).hash = password instanceof Uint8Array ? asText(password) : String(password)
-    }
-  } catch (cause) {
-    throw unreadable(file, cause)
   }
 }
 
-async function readPasswords(from: string, configText: string, oddities: string[]): Promise<[string, string][]> {
-  const named = optionOf(configText, 'dbm_path') ?? 'passwords.dbm'
-  const file = isAbsolute(named) ? named : join(from, 'state', named)
-  if (!dbmEndings.some(ending => existsSync(`${file}${ending}`))) return []
-  const pythons = [join(from, 'hub/bin/python3'), '/usr/bin/python3'].filter(existsSync)
-  let why = 'there is no Python on this machine'
-  for (const python of pythons) {
-    const { code, stdout, stderr } = await runCommand(python, ['-I', '-c', dbmProgram, file], {
-      timeoutMs: readTimeoutMs,
-    })
-    if (code !== 0) {
-      why = stderr.split('\n').at(-1) ?? `${python} ended with code ${code}`
-      continue
-    }
-    const pairs = (JSON.parse(stdout) as [string, string][]).map(pair => pair.map(text => Buffer.from(text, 'base64')))
-    return pairs.flatMap(([key = Buffer.alloc(0), value = Buffer.alloc(0)]) => {
-      const name = utf8(key)
-      if (name !== undefined) return [[name, asText(value)] as [string, string]]
-      oddities.push(`an entry of ${file} has a name that is no text (${key.toString('hex').slice(0, 40)})`)
-      return []
-    })
-  }
-  throw unreadable(file, why)
-}
-
-/** Conda's packages are among them, by the names that pip knows. */
-async function packagesOf(from: string): Promise<string> {
-  const python = join(from, 'user/bin/python')
-  if (!existsSync(python)) return ''
-  const list = ['-I', '-m', 'pip', 'list', '--format=freeze', '--disable-pip-version-check']
-  const { code, stdout } = await runCommand(python, list, { timeoutMs: readTimeoutMs })
-  return code === 0 ? stdout : ''
+/** What there is of the two stores, by what stores.py calls each file. */
+function filesOf(from: string, store: string): Map<string, Buffer> {
+  const read = (ending: string) =>
+    isAbsolute(store)
+      ? readUntrusted(`${store}${ending}`, mostBytes.dbm)
+      : readBelow(from, join('state', `${store}${ending}`), mostBytes.dbm)
+  const files = [
+    ...dbmEndings.map(ending => [`passwords${ending}`, read(ending)] as const),
+    ...['', '-wal'].map(
+      ending => [`database${ending}`, readBelow(from, `state/jupyterhub.sqlite${ending}`, mostBytes.database)] as const,
+    ),
+  ]
+  return new Map(files.flatMap(([name, bytes]) => (bytes ? [[name, bytes]] : [])))
 }
 
 function optionOf(configText: string, option: string): string | undefined {
@@ -135,14 +118,6 @@ function optionOf(configText: string, option: string): string | undefined {
   }
 }
 
-function filesIn(folder: string): string[] {
-  return existsSync(folder) ? readdirSync(folder).map(name => join(folder, name)) : []
-}
-
-function textOf(file: string): string {
-  return existsSync(file) ? readFileSync(file, 'utf8') : ''
-}
-
 function utf8(bytes: Uint8Array): string | undefined {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
@@ -152,20 +127,15 @@ function utf8(bytes: Uint8Array): string | undefined {
 }
 
 /** Hashes are ASCII; anything else is shown as none. */
-function asText(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('latin1')
+function asHash(base64: string): string {
+  return Buffer.from(base64, 'base64').toString('latin1')
+}
+
+function asName(base64: string): string {
+  return Buffer.from(base64, 'base64').toString('utf8')
 }
 
 /** Names are whatever somebody has typed once. */
 export function shown(text: string): string {
   return JSON.stringify(text.length <= 64 ? text : `${text.slice(0, 64)}…`)
-}
-
-function unreadable(file: string, cause: unknown): ProblemError {
-  return new ProblemError('IMPORT_UNREADABLE', {
-    what: `${file} of TLJH could not be read`,
-    why: cause instanceof Error ? cause.message : String(cause),
-    fix: 'If it is a kind of file that this machine’s Python cannot read: sudo apt install python3-gdbm. Nothing was changed',
-    cause,
-  })
 }

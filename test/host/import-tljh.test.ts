@@ -159,6 +159,48 @@ with sqlite3.connect('/srv/tljh/state/jupyterhub.sqlite') as db:
   assert.match((await takeOver('--dry-run', '--from', '/srv/tljh')).stderr, /names an administrator/)
 })
 
+/** What somebody could put into a folder that is handed over. */
+const handedOver = String.raw`
+mkdir -p /srv/old/hub/bin /srv/old/config/jupyterhub_config.d /srv/old/state /srv/old/user/bin
+printf '#!/bin/sh\nid >>/tmp/owned\necho "[]"\n' >/srv/old/hub/bin/python3
+chmod 755 /srv/old/hub/bin/python3
+for name in python python3 pip; do cp /srv/old/hub/bin/python3 /srv/old/user/bin/$name; done
+printf 'users:\n  admin: [eve]\n' >/srv/old/config/config.yaml
+touch /srv/old/config/jupyterhub_config.d/"$(printf 'a\033[2Jb.py')"
+touch /srv/old/state/passwords.dbm /srv/old/hub/pyvenv.cfg
+`
+
+test('nothing of a folder that somebody handed over is run, and no link, pipe or giant in it is followed', async t => {
+  t.after(() => host.run(['rm', '-rf', '/srv/old', '/tmp/owned']))
+  await host.run(['bash', '-euc', handedOver])
+  const from = ['--dry-run', '--from', '/srv/old']
+  const empty = await takeOver(...from)
+  assert.equal(empty.code, 1)
+  assert.match(empty.stderr, /passwords\.dbm of TLJH could not be read/, 'a program of the machine has looked at it')
+  await host.run(['rm', '/srv/old/state/passwords.dbm'])
+  const { code, stdout, stderr } = await takeOver(...from)
+  assert.equal(code, 0, stderr)
+  assert.match(stdout, /^eve +administrator/m)
+  assert.ok(stdout.includes('a?[2Jb.py'), 'a name moves no cursor')
+
+  const config = '/srv/old/config/config.yaml'
+  const asBefore = `rm ${config}; printf 'users: {admin: [eve]}' >${config}`
+  for (const [what, make, undo, why] of [
+    ['a link', `ln -sf /etc/shadow ${config}`, asBefore, /it is a link/],
+    ['a pipe', `rm ${config}; mkfifo ${config}`, asBefore, /it is not a file/],
+    ['a giant', `rm ${config}; truncate -s 1T ${config}`, asBefore, /more than 1 MB/],
+    ['a pipe of passwords', 'mkfifo /srv/old/state/passwords.dbm', 'rm /srv/old/state/*', /it is not a file/],
+    ['a folder elsewhere', 'mv /srv/old/state /srv/old/s; ln -s s /srv/old/state', 'rm /srv/old/state', /is a link/],
+  ] as const) {
+    await host.run(['bash', '-euc', make])
+    const refused = await takeOver(...from)
+    assert.equal(refused.code, 1, what)
+    assert.match(refused.stderr, why, what)
+    await host.run(['bash', '-euc', undo])
+  }
+  assert.notEqual((await host.run(['test', '-e', '/tmp/owned'], { check: false })).code, 0, 'a program of it ran')
+})
+
 test('a TLJH that cannot be stopped stays where it is, and what it changes meanwhile counts', async t => {
   const dropIn = '/etc/systemd/system/jupyterhub.service.d/no-stop.conf'
   t.after(async () => {
