@@ -17,6 +17,18 @@ after(async () => {
   await product[Symbol.asyncDispose]()
 })
 
+test('a link for the class leads a newcomer through login and start to its page, with its query as it was', async () => {
+  const { page } = await browser.newPerson()
+  const query = '?repo=https%3A%2F%2Fx.invalid%2Fy%3Fa%3D1%26b&urlpath=lab%2Ftree%2Fa%20b.ipynb&empty='
+  await page.goto(`/hub/user-redirect/git-pull${query}`)
+  await fillInLogin(page, 'cleo')
+  await page.waitForURL(`${product.url}/user/cleo/git-pull${query}`)
+  await page
+    .getByText(/https:\/\/x\.invalid\/y/)
+    .first()
+    .waitFor()
+})
+
 test('two students log in for the first time, compute at the same time, and cannot reach each other', async () => {
   const ann = await browser.newPerson()
   const bob = await browser.newPerson()

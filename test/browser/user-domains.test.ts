@@ -47,6 +47,13 @@ test('a student works in JupyterLab on her own host, and logs out from its menu'
   await later.getByRole('button', { name: 'Log in' }).waitFor()
 })
 
+test('a link for the class leads to one’s own host, with its query as it was', async () => {
+  const { page } = await browser.newPerson({ baseURL: hub })
+  await page.goto('/hub/user-redirect/api/status?a=%2Fb%3Fc%3D1&d=e%20f')
+  await fillInLogin(page, 'ann', password)
+  await page.waitForURL(`${annsHost}/user/ann/api/status?a=%2Fb%3Fc%3D1&d=e%20f`)
+})
+
 test('a login leads to the server that runs, on its own host, and so do several pages that are opened at once', async () => {
   const { page, newPage } = await browser.newPerson({ baseURL: hub })
   await page.goto('/')

@@ -71,7 +71,7 @@ test('installed twice, nothing changes, and nobody is interrupted', async () => 
   assert.deepEqual(difference(before.files, await snapshot(host)), [])
   assert.equal((await host.run(services)).stdout, before.services)
 
-  await host.run([...INSTALL, '--admin', 'dean', '--admin', 'prof:another'])
+  await host.run([...INSTALL, '--admin', 'dean', '--admin', 'prof:another one of mine'])
   assert.match(await host.readFile(configFile), /admin: \[prof, dean\]|- prof\n\s+- dean/)
   const prof = visit(`http://${host.address}`)
   assert.equal((await prof.logIn('prof', password)).status, 302, 'a password that is there is not replaced')
@@ -92,6 +92,11 @@ test('a configuration is looked at as a whole before anything is changed, and ne
   const bad = await refusal(host, '--admin', 'prof', '--config', '/root/bad.yaml')
   assert.match(bad, /limits\.memory is "banana"[\s\S]*http\.port is 99999|http\.port[\s\S]*limits\.memory/)
   assert.match(await refusal(host), /nobody would be an administrator/)
+  assert.match(await refusal(host, '--admin', 'teacher:teacher'), /can’t be used[\s\S]*at least 10/)
+  assert.match(
+    await refusal(host, '--admin', 'teacher:teacher2026'),
+    /can’t be used[\s\S]*a name that anyone here knows/,
+  )
   assert.match(await refusal(host, '--admin', 'prof', '--prefix', '/home/tljh'), /kept out of homes/)
   await using web = await host.start(['python3', '-m', 'http.server', '80'])
   while (!(await host.run(['ss', '-ltnH', 'sport', '=', ':80'])).stdout) await delay(20)

@@ -297,3 +297,17 @@ test('a right one-time code counts whatever was guessed at that name, from where
   await desk.choosePassword({ username: 'ann', code, password: 'now of my own' }, home)
   assert.equal(await logIn('ann', 'now of my own', home), 'ann', 'the address is known as hers from then on')
 })
+
+test('an administrator’s password has ten characters, wherever it comes from', async t => {
+  const { codes, desk, passwords } = openDesk(t, users)
+  const admin = parseUserName('root-of-all')
+  const code = codes.issue(admin, 3600_000)
+  const choose = (password: string) => desk.choosePassword({ username: admin, code, password }, home)
+  const needsTen = { code: 'PASSWORD_SHORT', message: /at least 10/ }
+  await assert.rejects(choose('nine tall'), needsTen)
+  await assert.rejects(passwords.set(admin, 'nine tall'), needsTen)
+  await assert.rejects(passwords.setFirst(admin, 'nine tall', { isCertain: true }), needsTen)
+  await assert.rejects(choose('root-of-all-2026'), { code: 'PASSWORD_NAME' })
+  await choose('ten is tall')
+  await passwords.set(ann, 'nine tall')
+})
