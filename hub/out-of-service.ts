@@ -14,7 +14,7 @@ import { ownVersion } from '../config/version.ts'
 import { ProblemError } from '../problem.ts'
 import { createNotifier } from '../systemd/notify.ts'
 import { isNavigation } from './access.ts'
-import { listen, socketCount } from './listeners.ts'
+import { listen, socketNames } from './listeners.ts'
 import { openState } from './state.ts'
 import { createTls } from './tls/tls.ts'
 
@@ -37,7 +37,7 @@ export async function serveOutOfService({ layout, environment, log, reason }: Ou
   const text = textFor(reason)
   const server = createServer((request, response) => answer(request, response, text))
   const tls = http.tls && createTls({ config: config.current, folder: join(layout.state, 'certificates'), log })
-  await listen(server, { count: socketCount(environment), http, visitPort, tls, log })
+  await listen(server, { sockets: socketNames(environment), http, visitPort, tls, log })
   using notifier = createNotifier(environment)
   // The services are up, as far as systemd is concerned: it has nothing better to do about it.
   await notifier.ready()

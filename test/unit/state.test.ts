@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
+import { parseConfig } from '../../config/config.ts'
 import { parseUserName } from '../../config/names.ts'
 import { createOneTimeCodes } from '../../hub/one-time-codes.ts'
 import { createPasswords } from '../../hub/passwords.ts'
@@ -150,7 +151,7 @@ test('a database that was opened for one process on a full disk is open to other
 
 test('of what is to happen at once nothing stays when a part of it fails, and the reason is told', t => {
   const db = stateFile(t).open()
-  const passwords = createPasswords(db)
+  const passwords = createPasswords(db, () => parseConfig(''))
   const codes = createOneTimeCodes(db)
   const code = codes.issue(ann, 60_000)
   // As SQLite ends a transaction by itself when the disk is full.
