@@ -51,10 +51,12 @@ export function commandToEnter(
   const target = ['nsenter', '--target', String(pid)]
   const namespaces = ['--mount', '--uts', '--ipc', '--net', '--cgroup', '--']
   const identity = ['setpriv', `--reuid=${account.uid}`, `--regid=${account.gid}`, '--init-groups']
+  // As in namespaces.ts.
+  const bounds = ['setpriv', '--bounding-set=-sys_time']
   return {
     argv: [
       ...[...target, '--pid', '--', 'sh', '-euc', ENTER, 'sh', ...groups, '--'],
-      ...[...target, ...namespaces, ...identity, '--pdeathsig=KILL', '--', ...argv],
+      ...[...target, ...namespaces, ...bounds, ...identity, '--pdeathsig=KILL', '--', ...argv],
     ],
     env: {
       PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',

@@ -142,6 +142,25 @@ test('a host whose owner is killed disappears, and nothing of it is left', async
   assert.deepEqual(await hostsOf(owner.pid), [])
 })
 
+test('nobody in a host sets the clock or its zone, which are the machine’s', async () => {
+  await using host = await bootHost()
+  const maySetTime = async (pid: string) =>
+    (BigInt(`0x${/^CapBnd:\s*(\S+)$/m.exec(await host.readFile(`/proc/${pid}/status`))?.[1]}`) >> 25n) & 1n
+  assert.equal(await maySetTime('1'), 0n, 'CAP_SYS_TIME of systemd, and so of all that it starts')
+  assert.equal(await maySetTime('self'), 0n, 'and of what a test starts')
+  const { code, stderr } = await host.run(['date', '--set=@1'], { check: false })
+  assert.equal(code, 1)
+  assert.match(stderr, /cannot set date: Operation not permitted/)
+})
+
+test('a host with folders deeper than a path can be is removed like any other', async () => {
+  await using host = await bootHost()
+  const deep = 'import os\nos.chdir("/srv")\nfor _ in range(100): os.mkdir("a" * 200); os.chdir("a" * 200)'
+  await host.run(['python3', '-c', deep])
+  await host.close()
+  assert.deepEqual(await hostsOf(process.pid), [])
+})
+
 /** Without those that are dead and wait for PID 1 to take note of it. */
 const LIVING_SLEEP = ['pgrep', '--runstates=DRS', '--exact', 'sleep']
 

@@ -54,6 +54,7 @@ exec "$@"
  * Makes the root folder and becomes systemd. /proc is still this machine's in the beginning, so /proc/self tells the
  * process id that the owner knows us by. Controllers that share a hierarchy are looked for by their own names too. `mnt` is the old root for as long as it takes to let go of it. The root is shared, so
  * that services see what is mounted later: systemd makes it so at a boot, but leaves it alone in what looks like a container.
+ * Nobody in the host may set the clock or its zone, root neither: they are the machine's (time_namespaces(7) has no wall clock).
  */
 const BOOT = `
 name=$1 lower=$2 folder=$3 shown=$4 shown_at=$5 address=$6 gateway=$7
@@ -111,7 +112,7 @@ cd /
 exec chroot . /bin/sh -euc '
   umount -l /mnt
   mount --make-rshared /
-  exec /lib/systemd/systemd --log-target=journal </dev/null >/dev/null
+  exec setpriv --bounding-set=-sys_time /lib/systemd/systemd --log-target=journal </dev/null >/dev/null
 '
 `
 
