@@ -16,12 +16,11 @@ import { chmod, lstat, mkdir, open, readdir, rename, rm, statfs } from 'node:fs/
 import { join } from 'node:path'
 import { runCommand } from '../commands.ts'
 import { type UnixName, type UserName, unixName } from '../config/names.ts'
-import type { Layout } from '../config/paths.ts'
 import { holdLock, lockFile } from '../lock-file.ts'
 import { ProblemError } from '../problem.ts'
 import { type ClearableUnits, clearUnit } from '../systemd/clearing.ts'
 import { type Account, findAccount } from './accounts.ts'
-import { createHomeTasks, mostHours } from './home-tasks.ts'
+import { createHomeTasks, type HomeLayout, mostHours } from './home-tasks.ts'
 import type { Departure } from './protocol.ts'
 import { serverUnitName } from './unit.ts'
 
@@ -35,14 +34,16 @@ export interface Departures {
 /** Of the disk: an archive must not leave the hub's own database without room. */
 const reserved = 0.05
 
-export function createDepartures(layout: Pick<Layout, 'archives' | 'hub' | 'run'>, units: ClearableUnits): Departures {
+export function createDepartures(layout: HomeLayout, units: ClearableUnits): Departures {
   const tasks = createHomeTasks(layout, units)
 
   async function depart(user: UserName, keeps: boolean): Promise<Departure> {
-    await using _turn = await takeTurn(layout.run)
     const name = unixName(user)
     const removed = removedHome(name)
+    // Before the turn, so that a server that is slow to stop keeps nobody else waiting; and never the server of somebody else.
+    await findAccount(user, name)
     await clearUnit(units, serverUnitName(name))
+    await using _turn = await takeTurn(layout.run)
     const account = await findAccount(user, name)
     const wasCutOff = await isThere(removed)
     let archive: string | undefined
@@ -141,7 +142,9 @@ async function removeTree(path: string): Promise<void> {
   throw new ProblemError('HOME_NOT_REMOVED', {
     what: `${path} was not removed`,
     why: stderr.split('\n')[0] || `rm ended with code ${code}`,
-    fix: 'Give the same command again',
+    fix: stderr.includes('Operation not permitted')
+      ? `Files that root has locked against changes are unlocked by: sudo chattr -R -f -i -a ${path}. Then give the same command again`
+      : 'Give the same command again',
   })
 }
 

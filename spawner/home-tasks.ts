@@ -1,21 +1,24 @@
 /**
- * What is done with a home by its owner: spawner/home-archive.ts, started by systemd as a unit of the user's, in a sandbox in which there is
+ * What is done with a home by its owner: spawner/home-archive.ts, in a unit of the user's (systemd/owner-program.ts) in which there is
  * nothing but the home, to read. Root hands it the files that it writes or reads, and puts what went wrong into words.
  */
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
+import { limitsOf } from '../config/config.ts'
+import { openConfigFile } from '../config/file.ts'
 import { shortUnixName, type UserName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import { ProblemError } from '../problem.ts'
-import { type ClearableUnits, startCleared } from '../systemd/clearing.ts'
-import { lastLines } from '../systemd/journal.ts'
-import { escapeUnitName, type UnitProperties, unitName } from '../systemd/units.ts'
+import type { ClearableUnits } from '../systemd/clearing.ts'
+import { startOwnerProgram } from '../systemd/owner-program.ts'
+import { escapeUnitName, unitName } from '../systemd/units.ts'
 import type { Account } from './accounts.ts'
-import { closedPaths, confinement } from './unit.ts'
 
 export type Task =
   /** Only says whether the user has processes, as the others do. */
   { kind: 'look' } | { kind: 'archive'; file: string; mostBytes: number } | { kind: 'verify'; file: string }
+
+export type HomeLayout = Pick<Layout, 'archives' | 'configFile' | 'hub' | 'run'>
 
 export interface HomeTasks {
   /** Resolves when it is done. Throws `PROCESSES_LEFT`, `ARCHIVE_…`. */
@@ -24,74 +27,46 @@ export interface HomeTasks {
 
 /** A home of a terabyte on a slow disk takes hours. */
 export const mostHours = 12
+/** What comes out at once may go beyond the bound before it is noticed. */
+const slack = 16 * 1024 ** 2
 /** As spawner/home-archive.ts ends. */
 const exitCodes = { processes: 10, tar: 11, full: 12, differs: 13 }
-const mostLines = 20
 
-export function createHomeTasks(layout: Pick<Layout, 'archives' | 'hub'>, units: ClearableUnits): HomeTasks {
+export function createHomeTasks(layout: HomeLayout, units: ClearableUnits): HomeTasks {
   /** Has spawner/home-archive.ts do something as the user. Throws what it came to, in words. */
   async function perform(user: UserName, account: Account, task: Task): Promise<void> {
-    const name = unitName(`tljh-home-${task.kind}-${escapeUnitName(shortUnixName(account.name))}.service`)
-    const argv = [
-      join(layout.hub, 'node_modules/node/bin/node'),
-      '--disable-warning=ExperimentalWarning',
-      join(layout.hub, 'spawner/home-archive.ts'),
-      ...[task.kind, account.name, String(task.kind === 'archive' ? task.mostBytes : 0)],
-    ] as const
-    const properties: UnitProperties = {
-      ...sandbox(account),
-      Description: `Home of ${user}: ${task.kind}`,
-      ExecStart: [{ argv: [argv[0], ...argv.slice(1)] }],
-      ...(task.kind === 'archive' ? { StandardOutputFileToTruncate: task.file } : {}),
-      ...(task.kind === 'verify' ? { StandardInputFile: task.file } : {}),
-    }
-    // What a killed command left of it is ended first.
-    const result = await (await startCleared(units, { name, properties })).done
-    if (result === 'done') return
-    const unit = await units.inspectUnit(name)
-    const lines = unit ? (await lastLines({ unit, count: mostLines })).map(({ text }) => text) : []
-    await units.resetFailedUnit(name)
-    throw await problemOf(user, account, layout.archives, { code: unit?.execMainStatus, result, lines })
+    const most = task.kind === 'archive' ? task.mostBytes : 0
+    await using program = await startOwnerProgram(units, layout.run, {
+      name: unitName(`tljh-home-${task.kind}-${escapeUnitName(shortUnixName(account.name))}.service`),
+      description: `Home of ${user}: ${task.kind}`,
+      account: account.name,
+      limits: limitsOf(openConfigFile(layout.configFile, () => undefined).current(), user),
+      argv: [
+        join(layout.hub, 'node_modules/node/bin/node'),
+        ...['--disable-warning=ExperimentalWarning', join(layout.hub, 'spawner/home-archive.ts')],
+        ...[task.kind, account.name, String(most)],
+      ],
+      folder: account.home,
+      ...(task.kind === 'verify' ? { input: { file: task.file } } : {}),
+      output: task.kind === 'archive' ? { file: task.file } : 'stream',
+      // The program stops there by itself, and says so.
+      ...(task.kind === 'archive' ? { mostFileBytes: most + slack } : {}),
+      mostSeconds: mostHours * 3600,
+    })
+    program.stdout?.resume()
+    const code = await program.ended
+    if (code !== 0) throw await problemOf(user, account, layout.archives, code, await program.said)
   }
 
   return { perform }
-}
-
-/** Nothing but the home, to read. */
-function sandbox({ name, home }: Account): UnitProperties {
-  return {
-    ...confinement,
-    Type: 'oneshot',
-    // It would be where the output is, which is the archive.
-    StandardError: 'journal',
-    User: name,
-    UMask: 0o077,
-    TimeoutStartUSec: mostHours * 3600 * 1_000_000,
-    // It is never in the way of a class.
-    CPUWeight: 10,
-    MemoryMax: 1024 ** 3,
-    OOMScoreAdjust: 500,
-    LimitCORE: 0,
-    ProtectSystem: 'strict',
-    BindReadOnlyPaths: [{ source: home, ignoreMissing: true }],
-    PrivateTmp: true,
-    PrivateIPC: true,
-    PrivateNetwork: true,
-    InaccessiblePaths: closedPaths,
-  }
-}
-
-interface Ending {
-  code: number | undefined
-  result: string
-  lines: readonly string[]
 }
 
 async function problemOf(
   user: UserName,
   { name, home }: Account,
   archives: string,
-  { code, result, lines }: Ending,
+  code: number,
+  lines: readonly string[],
 ): Promise<ProblemError> {
   const what = `The account of ${user} was not deleted`
   const unreadable = lines.filter(line => line.startsWith('tar: '))
@@ -126,7 +101,7 @@ async function problemOf(
     default:
       return new ProblemError('ARCHIVE_NOT_MADE', {
         what,
-        why: `the archive could not be made (${result}, exit code ${code ?? 'unknown'}): ${lines.at(-1) ?? 'it said nothing'}`,
+        why: `the archive could not be made (exit code ${code}): ${lines.at(-1) ?? 'it said nothing'}`,
         fix: `Find out more with: sudo journalctl --grep=tljh-home. Nothing was deleted`,
       })
   }

@@ -46,8 +46,10 @@ export function createRenamings(
     },
     begin: renaming => replaceFile(file, JSON.stringify(renaming)),
     async carryOut({ from, to }) {
-      await using _turn = await takeTurn(run)
+      // As in departure.ts.
+      await findAccount(from, unixName(from))
       await clearUnit(units, serverUnitName(unixName(from)))
+      await using _turn = await takeTurn(run)
       await renameAccount(from, to)
     },
     end: () => rmSync(file, { force: true }),

@@ -23,6 +23,7 @@ export function thisMachine(layout: Layout): ThisMachine {
     inspectUnit: name => connected().inspectUnit(name),
     startTransientUnit: (...call) => connected().startTransientUnit(...call),
     stopUnit: name => connected().stopUnit(name),
+    killUnit: name => connected().killUnit(name),
     resetFailedUnit: name => connected().resetFailedUnit(name),
   }
   const renamings = createRenamings(layout, units)

@@ -6,11 +6,12 @@
  * that nobody can fill /run, and without symbolic links (`nosymfollow`), so that the hub, which connects to the socket in
  * it, cannot be led to another socket. Everything is named after the account, whose name is one to one with the user's.
  */
-import { type Config, isAdmin, type Limits, limitsOf } from '../config/config.ts'
+import { type Config, isAdmin, limitsOf } from '../config/config.ts'
 import { isUserName, shortUnixName, type UnixName, type UserName, unixName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import type { OrdinaryAccount } from '../config/unix-accounts.ts'
 import { controlGroupOf, ownCgroupPaths } from '../systemd/cgroup.ts'
+import { closedPaths, confinement, limitProperties, usersSlice } from '../systemd/confinement.ts'
 import { type AuxiliaryUnit, escapeUnitName, type UnitName, type UnitProperties, unitName } from '../systemd/units.ts'
 import type { Account } from './accounts.ts'
 
@@ -32,7 +33,6 @@ export interface ServerPlan {
   mount: AuxiliaryUnit
 }
 
-export const usersSlice = unitName('tljh-users.slice')
 export const serverUnits = 'tljh-user-*.service'
 /** Of what users' servers write: whoever fills it pushes nothing else out, least of all the audit log. */
 export const usersJournal = 'tljh-users'
@@ -41,8 +41,8 @@ const second = 1_000_000
 
 /** A cold disk on a small machine needs most of a minute to read JupyterLab for the first time. */
 const startTimeoutUsec = 120 * second
-/** JupyterLab shuts its kernels down first. What is still there afterwards is killed. */
-const stopTimeoutUsec = 20 * second
+/** JupyterLab shuts its kernels down first. What is still there afterwards is killed. Less than in systemd/clearing.ts. */
+const stopTimeoutUsec = 15 * second
 
 const description = 'Jupyter server of '
 
@@ -65,6 +65,9 @@ export function planServer(user: UserName, account: Account | OrdinaryAccount, s
   const runtime = '/run/jupyter'
   const limits = limitsOf(config, user)
   const isTrusted = isAdmin(config, user)
+  const jupyter = `${layout.hub}/spawner/jupyter`
+  const [readiness, pipe] = [`${jupyter}/readiness.sh`, `${folder}/ready`]
+  const python = `${layout.classEnvironment}/bin/python`
 
   return {
     name,
@@ -93,9 +96,11 @@ export function planServer(user: UserName, account: Account | OrdinaryAccount, s
       SyslogIdentifier: name.replace(/\.service$/, ''),
       LogNamespace: usersJournal,
 
-      Type: 'notify',
-      NotifyAccess: 'main',
-      ExecStart: [{ argv: [`${layout.classEnvironment}/bin/python`, `${layout.hub}/spawner/jupyter/start.py`] }],
+      // Nothing of the user's has a say with systemd: not when it is ready, not how long it may take to start or to stop.
+      Type: 'exec',
+      NotifyAccess: 'none',
+      ExecStart: [{ argv: ['/bin/sh', readiness, 'run', pipe, python, `${jupyter}/start.py`] }],
+      ExecStartPost: [{ argv: ['/bin/sh', readiness, 'wait', pipe] }],
       User: account.name,
       WorkingDirectory: account.home,
       UMask: 0o077,
@@ -151,33 +156,4 @@ function hubOrigin({ userDomains, http, publicUrl, frontProxies }: Config): stri
   const [scheme, usualPort] = http.tls ? ['https', 443] : ['http', 80]
   const { port } = http.tls ?? http
   return userDomains && `${scheme}://${userDomains}${port === usualPort ? '' : `:${port}`}`
-}
-
-/** The limits, as a unit has them: of one that starts, and of one that runs. */
-export function limitProperties({ memory, cpu, tasks, swap }: Limits): UnitProperties {
-  return {
-    MemoryMax: memory ?? 'infinity',
-    MemorySwapMax: memory === null ? 'infinity' : (swap ?? 0),
-    CPUQuotaPerSecUSec: cpu === null ? 'infinity' : Math.round(cpu * second),
-    TasksMax: tasks,
-  }
-}
-
-/** By the bus a student could have units of their own, outside of all limits (lingering), and see those of others. */
-export const closedPaths = ['-/run/dbus', '-/run/systemd/private']
-
-/** What an administrator's server does not have, because it may use sudo. */
-export const confinement: UnitProperties = {
-  NoNewPrivileges: true,
-  ProtectHome: 'tmpfs',
-  ProtectProc: 'invisible',
-  ProtectKernelTunables: true,
-  ProtectKernelModules: true,
-  ProtectKernelLogs: true,
-  ProtectClock: true,
-  ProtectHostname: true,
-  RestrictRealtime: true,
-  RestrictSUIDSGID: true,
-  RestrictNamespaces: 0,
-  LockPersonality: true,
 }

@@ -60,6 +60,7 @@ export interface UnitProperties {
   ExecStartPre?: readonly PreparingCommand[]
   ExecStart?: readonly ExecCommand[]
   /** These may run after a `daemon-reload`, so no argument may hold a `$` or `;` (see `lateCommands`). */
+  ExecStartPost?: readonly ExecCommand[]
   ExecStop?: readonly ExecCommand[]
   ExecStopPost?: readonly ExecCommand[]
   Restart?: 'no' | 'on-failure' | 'always'
@@ -79,17 +80,21 @@ export interface UnitProperties {
   Environment?: Readonly<Record<string, string>>
   UMask?: number
   StandardInput?: string
-  /** The path of a file, which systemd opens as root (version 236). */
+  /** The path of a file, or of a unix socket that listens: systemd opens it, or connects to it, as root (version 236). */
   StandardInputFile?: string
   StandardOutput?: string
+  StandardOutputFile?: string
   /** Likewise, made where it is missing and emptied (version 248). */
   StandardOutputFileToTruncate?: string
   StandardError?: string
+  StandardErrorFile?: string
   SyslogIdentifier?: string
   /** A journal of its own, see systemd-journald.service(8). */
   LogNamespace?: string
   OOMScoreAdjust?: number
   LimitCORE?: Amount
+  /** Of any one file that it writes, in bytes. */
+  LimitFSIZE?: Amount
   LimitNOFILE?: Amount
 
   MemoryMax?: Amount
@@ -205,6 +210,7 @@ const ENCODERS: Encoders = {
   NotifyAccess: string,
   ExecStartPre: preparingCommands,
   ExecStart: commands,
+  ExecStartPost: lateCommands,
   ExecStop: lateCommands,
   ExecStopPost: lateCommands,
   Restart: string,
@@ -226,12 +232,15 @@ const ENCODERS: Encoders = {
   StandardInput: string,
   StandardInputFile: string,
   StandardOutput: string,
+  StandardOutputFile: string,
   StandardOutputFileToTruncate: string,
   StandardError: string,
+  StandardErrorFile: string,
   SyslogIdentifier: string,
   LogNamespace: string,
   OOMScoreAdjust: signed,
   LimitCORE: amount,
+  LimitFSIZE: amount,
   LimitNOFILE: amount,
 
   MemoryMax: amount,

@@ -43,6 +43,8 @@ export interface UnitInspection extends UnitState {
   controlGroup: string
   /** In bytes; undefined where memory is not accounted. */
   memoryCurrent: number | undefined
+  /** Of a service: none of its processes can ever get more rights, such as by sudo. */
+  hasNoNewPrivileges: boolean
 }
 
 /** The interfaces that have what is read here. */
@@ -83,6 +85,7 @@ export function readInspection(name: UnitName, properties: Properties): UnitInsp
   return {
     ...readState(name, properties),
     controlGroup: typeof group === 'string' ? group : '',
+    hasNoNewPrivileges: properties.NoNewPrivileges === true,
     memoryCurrent: typeof memory === 'bigint' && memory !== NOT_ACCOUNTED ? Number(memory) : undefined,
   }
 }

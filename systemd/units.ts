@@ -6,7 +6,7 @@
  * never missed: its signal is listened for before the call is made, and if the connection drops meanwhile, the unit is
  * looked at when it is back.
  */
-
+import { constants } from 'node:os'
 import { ProblemError } from '../problem.ts'
 import type { SystemBus } from './bus.ts'
 import { MANAGER, MANAGER_PATH, PROPERTIES } from './bus.ts'
@@ -63,6 +63,8 @@ export interface Units {
   startUnit(name: UnitName): Promise<Job>
   /** @throws ProblemError SYSTEMD_NO_SUCH_UNIT */
   stopUnit(name: UnitName): Promise<Job>
+  /** SIGKILL for every process of the unit, in whatever control group below its own. Nothing happens to a unit that is not there. */
+  killUnit(name: UnitName): Promise<void>
   /** Forgets a failure, so that the unit may be made again. Nothing happens to a unit that is not there. */
   resetFailedUnit(name: UnitName): Promise<void>
   /** Changes what can be changed while the unit runs (limits); `runtime`: not beyond a reboot. */
@@ -138,6 +140,15 @@ export function createUnits(bus: SystemBus): Units {
     return state?.active === 'failed' ? 'failed' : 'canceled'
   }
 
+  /** A call about a unit, which may be gone. */
+  async function ifThere(member: string, signature: string, body: readonly unknown[]): Promise<void> {
+    try {
+      await manager(member, signature, body)
+    } catch (error) {
+      if (!(error instanceof ProblemError && error.code === 'SYSTEMD_NO_SUCH_UNIT')) throw error
+    }
+  }
+
   return {
     startTransientUnit: async (name, properties, aux = []) =>
       queue(name, 'StartTransientUnit', 'ssa(sv)a(sa(sv))', [
@@ -149,13 +160,8 @@ export function createUnits(bus: SystemBus): Units {
       ]),
     startUnit: name => queue(name, 'StartUnit', 'ss', [name, 'replace']),
     stopUnit: name => queue(name, 'StopUnit', 'ss', [name, 'replace']),
-    async resetFailedUnit(name) {
-      try {
-        await manager('ResetFailedUnit', 's', [name])
-      } catch (error) {
-        if (!(error instanceof ProblemError && error.code === 'SYSTEMD_NO_SUCH_UNIT')) throw error
-      }
-    },
+    killUnit: name => ifThere('KillUnit', 'ssi', [name, 'all', constants.signals.SIGKILL]),
+    resetFailedUnit: name => ifThere('ResetFailedUnit', 's', [name]),
     async setUnitProperties(name, runtime, properties) {
       await manager('SetUnitProperties', 'sba(sv)', [name, runtime, encodeProperties(properties)])
     },

@@ -19,6 +19,7 @@ import { oneAtATime } from '../one-at-a-time.ts'
 import { copyState, stateFile } from '../state-copy.ts'
 import { measure, readArchive, readManifest, type Source, writeArchive } from './archive.ts'
 import { copyAtMost } from './bounded-copy.ts'
+import { openHomePrograms } from './home-programs.ts'
 import { hubAccounts, keepHome, rememberHomes, withoutHome } from './homes.ts'
 import {
   type BackedUpAccount,
@@ -123,7 +124,8 @@ async function makeIn(work: Work): Promise<MadeBackup> {
   const small = [...(await stageConfig(layout, staging, report)), ...(await stageState(layout, staging, report))]
   small.push(...(await stagePackages(layout, staging, report)))
   const room = await roomForHomes(folder, small)
-  const kept = hasHomes ? await stageHomes(accounts, { folder, staging, room }, report) : undefined
+  using programs = openHomePrograms(layout)
+  const kept = hasHomes ? await stageHomes(accounts, { folder, staging, room, programs }, report) : undefined
   const manifest = await writeAll(work, accounts, small, kept)
   const { homes, id } = manifest
   await rename(join(staging, 'archive'), file)

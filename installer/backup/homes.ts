@@ -2,18 +2,18 @@
  * A home in a backup: a tar file, whole or with what has changed since the backup before, which GNU tar knows from a list of its own
  * (`--listed-incremental`).
  *
- * Everything in a home is its owner's doing, so tar(1) runs as the owner, with no right but theirs: it can read nothing that they could not,
- * and its names never become arguments or paths of ours. The list and the file belong to root, and tar gets them opened. Files that change or
+ * Everything in a home is its owner's doing, so tar(1) runs as the owner, in a unit of theirs (home-programs.ts): it can read nothing that they
+ * could not, and its names never become arguments or paths of ours. What it writes is read by root, and not believed. Files that change or
  * vanish meanwhile are no failure; what cannot be read is noted. A home that cannot be kept does not keep the others from being.
  */
 import { existsSync, lstatSync, readFileSync, statSync } from 'node:fs'
 import { chown, mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { runCommand } from '../../commands.ts'
-import { accountComment } from '../../config/names.ts'
-import { isDiskFull } from '../../problem.ts'
+import { userInComment } from '../../config/names.ts'
+import { isDiskFull, ProblemError } from '../../problem.ts'
 import type { Source } from './archive.ts'
 import { copyAtMost } from './bounded-copy.ts'
+import type { HomePrograms } from './home-programs.ts'
 import {
   accountPrefix,
   type BackedUpAccount,
@@ -24,14 +24,18 @@ import {
   type Parent,
 } from './manifest.ts'
 import { inWords, type Room } from './room.ts'
-import { asOwner, pack } from './tar.ts'
+import { pack } from './tar.ts'
 
 /** A backup builds on so many before it at most: of nightly ones, one a week is whole. */
 const mostIncrements = 6
 /** Of a list, in bytes: about two million files. A larger one is somebody's mischief, and that home is kept whole each time. */
 const mostList = 256 * 1024 ** 2
-/** Counting files may take so long, in seconds; somebody can stop a program of their own. */
-const mostCountingS = 300
+/** And so far it may grow before tar(1) is killed. */
+const mostLentList = 4 * mostList
+/** Counting files may take so long; somebody can stop a program of their own. */
+const mostCountingSeconds = 300
+/** A number and the name of the home. */
+const mostCountBytes = 4096
 const mostLeftOut = 20
 
 export interface KeptHome {
@@ -44,6 +48,7 @@ interface Place {
   folder: string
   staging: string
   room: Room
+  programs: HomePrograms
 }
 
 /** The hub's accounts on this machine. `report` is told of others that only look like them. */
@@ -56,13 +61,8 @@ export function hubAccounts(
   return passwd.split('\n').flatMap(line => {
     const [name = '', , uid = '', gid = '', about = ''] = line.split(':')
     if (!name.startsWith(accountPrefix) || !(Number(uid) >= firstUid)) return []
-    // Whoever changes room or telephone number with chfn(1) gets them behind a comma.
-    const [whose = ''] = about.split(',')
     const numbers = { uid: Number(uid), gid: Number(gid) >= firstUid ? Number(gid) : Number(uid) }
-    const users = [
-      whose.startsWith(accountComment) ? whose.slice(accountComment.length) : '',
-      name.slice(accountPrefix.length),
-    ]
+    const users = [userInComment(about) ?? '', name.slice(accountPrefix.length)]
     const user = users.find(user => isHubAccount({ name, user, ...numbers }))
     if (user === undefined) {
       report(`left out: the account ${name}, which is none that the hub makes`)
@@ -99,6 +99,7 @@ export async function keepHome(account: BackedUpAccount, place: Place): Promise<
     const name = homeMember(account.name)
     return { home: { ...kept.home, member: name }, source: { name, file } }
   } catch (error) {
+    if (error instanceof ProblemError) return unkept(`${error.what}: ${error.why}`)
     if (!isDiskFull(error)) throw error
     return unkept(`there is not enough room for it: ${error.message}`)
   } finally {
@@ -119,10 +120,10 @@ interface Attempt {
 }
 
 async function attempt(account: BackedUpAccount, parents: Parent[], file: string, place: Place): Promise<Attempt> {
-  const { folder, staging, room } = place
+  const { folder, staging, room, programs } = place
   room.end(false)
   await rm(file, { force: true })
-  const size = parents.length ? 0 : await sizeOf(account.name)
+  const size = parents.length ? 0 : await sizeOf(account, programs)
   const lacking = room.lacking(size)
   if (lacking !== undefined) {
     const why = `it may take ${inWords(size)}, and ${folder} has ${inWords(lacking)} for it`
@@ -139,9 +140,10 @@ async function attempt(account: BackedUpAccount, parents: Parent[], file: string
       await using last = await open(listOf(account.name, folder))
       await copyAtMost(last, handle, mostList)
     }
-    // It is opened once more, by the name in /proc, for which it must be the owner's; its folder is root's.
+    // tar(1) opens it by its name; the folder that it lies in is root's.
     await chown(lent, account.uid, account.gid)
-    const end = await pack(homeOf(account.name), account.name, file, handle, room)
+    const packing = { programs, home: homeOf(account.name), list: lent, mostListBytes: mostLentList, file, room }
+    const end = await pack(account, packing)
     if (end.problem !== undefined)
       return { home: `tar did not end as it should: ${end.problem}`, isSpoilt: end.isSpoilt }
     await using kept = await open(list, 'wx', 0o600)
@@ -156,17 +158,14 @@ async function attempt(account: BackedUpAccount, parents: Parent[], file: string
 }
 
 /** What the files of a home take that will be kept whole, in bytes; 0 where that cannot be told. */
-async function sizeOf(account: string): Promise<number> {
-  const du = ['du', '--summarize', '--one-file-system', '--block-size=1', '--', homeOf(account)]
-  // A stopped program ends by no signal but this one; and timeout(1) is root's, which they cannot stop.
-  const limited = ['--signal=KILL', String(mostCountingS), 'setpriv', ...asOwner(account, du)]
-  try {
-    const { stdout } = await runCommand('timeout', limited, { timeoutMs: (mostCountingS + 30) * 1000 })
-    const size = Number.parseInt(stdout, 10)
-    return Number.isSafeInteger(size) && size > 0 ? size : 0
-  } catch {
-    return 0
-  }
+async function sizeOf(account: BackedUpAccount, programs: HomePrograms): Promise<number> {
+  const home = homeOf(account.name)
+  const argv = ['/usr/bin/du', '--summarize', '--one-file-system', '--block-size=1', '--', home] as const
+  await using du = await programs.start(account, { task: 'size', argv, folder: home, mostSeconds: mostCountingSeconds })
+  let text = ''
+  for await (const chunk of du.stdout ?? []) text = text.length < mostCountBytes ? text + chunk : text
+  const size = Number.parseInt(text, 10)
+  return Number.isSafeInteger(size) && size > 0 ? size : 0
 }
 
 /** From now on, the next backups build on this one. Called when it is there. */

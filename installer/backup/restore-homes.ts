@@ -1,8 +1,7 @@
 /**
- * Homes of a backup, put back: each is unpacked beside (`/home/.tljh-restore-…`) by tar(1) with the rights of its owner, so that nothing
- * in it reaches anything else, and renamed when it is whole. A home that is there is kept under another name.
+ * Homes of a backup, put back: each is unpacked beside (`/home/.tljh-restore-…`) by tar(1) as its owner, in a unit of theirs, so that
+ * nothing in it reaches anything else, and renamed when it is whole. A home that is there is kept under another name.
  */
-import { spawn } from 'node:child_process'
 import { lstatSync } from 'node:fs'
 import { chmod, chown, lstat, mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,11 +9,11 @@ import { pipeline } from 'node:stream/promises'
 import { createZstdDecompress } from 'node:zlib'
 import { runCommand } from '../../commands.ts'
 import { ProblemError } from '../../problem.ts'
-import { escapeUnitName, unitName } from '../../systemd/units.ts'
 import { readArchive } from './archive.ts'
+import type { HomeOwner, HomePrograms } from './home-programs.ts'
 import { homeOf } from './homes.ts'
-import { accountPrefix, type BackedUpHome } from './manifest.ts'
-import { asOwner, complaintsOf, isTooLate, watchFor } from './tar.ts'
+import type { BackedUpHome } from './manifest.ts'
+import { complaintsIn, isTooLate, mostRestoreSeconds, tarProgram, watchFor } from './tar.ts'
 
 /** One of the files in which homes are; `id` is what its manifest says. */
 export interface HomeArchive {
@@ -48,6 +47,9 @@ export function isInPlace({ account, folder }: Placing): boolean {
 }
 
 interface Following {
+  programs: HomePrograms
+  /** Whose account that is, to the hub. */
+  userOf: (account: string) => string
   stamp: string
   report: (line: string) => void
   placing: (one: Placing) => void
@@ -61,8 +63,9 @@ interface Following {
 export async function putHomes(
   homes: readonly BackedUpHome[],
   archives: readonly HomeArchive[],
-  { stamp, report, placing, done }: Following,
+  { programs, userOf, stamp, report, placing, done }: Following,
 ): Promise<void> {
+  const ownerOf = (account: string): HomeOwner => ({ name: account, user: userOf(account) })
   for (const { account } of homes) await inOrder(account, () => makeRoom(account))
   for (const archive of archives) {
     const wanted = new Map<string, string>()
@@ -73,12 +76,14 @@ export async function putHomes(
     await readArchive(archive.file, async ({ name }, content) => {
       const account = wanted.get(name)
       if (account === undefined) for await (const _chunk of content);
-      else await unpack(account, content, report)
+      else await unpack(ownerOf(account), content, programs, report)
     })
   }
   for (const { account } of homes) {
     await inOrder(account, async () => {
       placing({ account, folder: folderId(besideHome(account)) })
+      // Whoever works there would go on in the folder that is moved away.
+      if (isThere(homeOf(account))) await programs.stopServer(ownerOf(account))
       await putInPlace(account, stamp)
     })
     done(account)
@@ -113,14 +118,22 @@ async function makeRoom(account: string): Promise<void> {
   await chown(folder, uid ?? -1, gid ?? -1)
 }
 
-async function unpack(account: string, content: AsyncIterable<Buffer>, report: (line: string) => void): Promise<void> {
+async function unpack(
+  owner: HomeOwner,
+  content: AsyncIterable<Buffer>,
+  programs: HomePrograms,
+  report: (line: string) => void,
+): Promise<void> {
+  const account = owner.name
+  const folder = besideHome(account)
   const options = ['--extract', '--file=-', '--listed-incremental=/dev/null', '--preserve-permissions']
-  const tar = spawn('setpriv', asOwner(account, ['tar', ...options, `--directory=${besideHome(account)}`]), {
-    stdio: ['pipe', 'ignore', 'pipe'],
-    env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C.UTF-8' },
+  await using tar = await programs.start(owner, {
+    ...{ task: 'restore', argv: [tarProgram, ...options, `--directory=${folder}`], input: 'stream' },
+    ...{ folder, isFolderWritable: true, mostSeconds: mostRestoreSeconds },
   })
-  const lines = complaintsOf(tar.stderr)
-  const watch = watchFor(tar, [tar.stderr])
+  if (!tar.stdin) throw new Error('tar was started without its input')
+  tar.stdout?.resume()
+  const watch = watchFor(tar)
   async function* seen(): AsyncGenerator<Buffer> {
     for await (const chunk of content) {
       watch.sawLife()
@@ -130,31 +143,24 @@ async function unpack(account: string, content: AsyncIterable<Buffer>, report: (
   try {
     // tar(1) ends at the end of the archive, with some padding still to come.
     await pipeline(seen(), createZstdDecompress(), tar.stdin).catch(error => {
-      const hasEnded = error instanceof Error && 'code' in error && error.code === 'EPIPE'
-      if (!hasEnded && !isTooLate(error)) throw error
+      if (!isTooLate(error)) throw error
     })
-    const code = await watch.over
+    const code = await tar.ended
     if (code === 0) return
-    const said = await lines
+    const said = complaintsIn(await tar.said)
     if (code !== 2 || said.some(line => line.includes('No space left'))) {
-      throw notPut(account, said.at(-1) ?? `tar ended with code ${code}`)
+      throw notPut(account, said.at(-1) ?? watch.firedFor() ?? `tar ended with code ${code}`)
     }
     report(`not everything of ${account} could be put back: ${said[0] ?? 'tar ended with code 2'}`)
   } finally {
     watch.end()
-    tar.kill('SIGKILL')
   }
 }
 
 async function putInPlace(account: string, stamp: string): Promise<void> {
   const home = homeOf(account)
   const kept = besideFor(account, stamp)
-  // Whoever works there would go on in the folder that is moved away.
-  const server = unitName(`tljh-user-${escapeUnitName(account.slice(accountPrefix.length))}.service`)
-  if (kept !== undefined) {
-    await runCommand('systemctl', ['stop', server], { timeoutMs: 90_000 })
-    await rename(home, kept)
-  }
+  if (kept !== undefined) await rename(home, kept)
   const { mode } = await lstat(besideHome(account))
   await chmod(besideHome(account), (mode & 0o770) | 0o700)
   await rename(besideHome(account), home)

@@ -25,6 +25,7 @@ import { oneAtATime } from '../one-at-a-time.ts'
 import { putAsHub, restoreState } from '../state-copy.ts'
 import { startServices } from '../units.ts'
 import { makeBackup } from './backup.ts'
+import { openHomePrograms } from './home-programs.ts'
 import { type AccountPlan, makeAccount } from './restore-accounts.ts'
 import { putHomes } from './restore-homes.ts'
 import { type Progress, planRestore, type RestorePlan, restoreFolder } from './restore-plan.ts'
@@ -115,7 +116,11 @@ async function carryOut(plan: RestorePlan, doing: Doing): Promise<number> {
   await putAccounts(plan, say)
   if (plan.homes.length) {
     say('homes')
+    using programs = openHomePrograms(layout)
+    const users = new Map(plan.accounts.map(({ account }) => [account.name, account.user]))
     await putHomes(plan.homes, plan.archives, {
+      programs,
+      userOf: account => users.get(account) ?? '',
       stamp: plan.progress.stamp,
       report: notAll,
       placing: placing => note(plan, { placing }),

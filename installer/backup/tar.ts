@@ -1,20 +1,21 @@
 /**
- * tar(1) with the rights of a home's owner, who can do with it as with any program of theirs: kill it, stop it, trace it, hold its pipes
- * open. So it has a time in which something must come from it, one for all, and its pipes are closed soon after it has ended; and what it
- * wrote counts only where it is an archive to its end.
+ * tar(1) with the rights of a home's owner, who can do with it as with any program of theirs: kill it, stop it, trace it. So it has a time in
+ * which something must come from it, one for all; and what it wrote counts only where it is an archive to its end.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
-import type { FileHandle } from 'node:fs/promises'
-import { type Readable, Transform } from 'node:stream'
+import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { constants, createZstdCompress } from 'node:zlib'
+import { lentFile, type OwnerProgram } from '../../systemd/owner-program.ts'
+import type { HomeOwner, HomePrograms } from './home-programs.ts'
 import type { Room } from './room.ts'
 
+export const tarProgram = '/usr/bin/tar'
+
 const stallMs = 10 * 60_000
-const mostMs = 2 * 3600_000
-/** For what is still in the pipes of a program that has ended. */
-const graceMs = 30_000
+/** Of a backup. What is put back may take as long as anything that is done with a home. */
+const mostSeconds = 2 * 3600
+export const mostRestoreSeconds = 12 * 3600
 /** An archive ends with two empty blocks of 512 bytes, see tar(5). */
 const endBytes = 1024
 
@@ -29,42 +30,47 @@ export interface Packed {
   isSpoilt: boolean
 }
 
-/** The arguments of setpriv(1) for a program with the rights of an account, and no way to more. */
-export function asOwner(account: string, argv: readonly string[]): string[] {
-  return [`--reuid=${account}`, `--regid=${account}`, '--init-groups', '--no-new-privs', '--', ...argv]
+export interface Packing {
+  programs: HomePrograms
+  home: string
+  /** The snapshot file of tar, to be read and written; the owner's. */
+  list: string
+  mostListBytes: number
+  /** Where the compressed archive is written. */
+  file: string
+  room: Room
 }
 
-/** Writes the compressed archive. `list` is the snapshot file of tar, to be read and written. Throws ENOSPC. */
-export async function pack(home: string, account: string, file: string, list: FileHandle, room: Room): Promise<Packed> {
+/** Writes the compressed archive. Throws ENOSPC, and as `HomePrograms.start`. */
+export async function pack(
+  owner: HomeOwner,
+  { programs, home, list, mostListBytes, file, room }: Packing,
+): Promise<Packed> {
   const options = ['--create', '--file=-', '--sparse', '--one-file-system', '--numeric-owner', '--no-check-device']
-  const place = ['--listed-incremental=/proc/self/fd/3', `--directory=${home}`, '.']
-  const tar = spawn('setpriv', asOwner(account, ['tar', ...options, ...place]), {
-    stdio: ['ignore', 'pipe', 'pipe', list.fd],
-    env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C.UTF-8' },
+  const place = [`--listed-incremental=${lentFile}`, `--directory=${home}`, '.']
+  await using tar = await programs.start(owner, {
+    ...{ task: 'backup', argv: [tarProgram, ...options, ...place], folder: home, lent: list },
+    ...{ mostFileBytes: mostListBytes, mostSeconds },
   })
-  const { stdout, stderr } = tar
-  if (!stdout || !stderr) throw new Error('tar was started without its outputs')
-  const lines = complaintsOf(stderr)
-  const watch = watchFor(tar, [stdout, stderr], mostMs)
+  const watch = watchFor(tar)
   const { counted, seen } = counter(watch.sawLife)
   try {
     const compress = createZstdCompress({ params: { [constants.ZSTD_c_checksumFlag]: 1 } })
     const target = createWriteStream(file, { mode: 0o600, flags: 'wx', flush: true })
-    const isThrough = await pipeline(stdout, counted, compress, within(room), target).then(
+    const isThrough = await pipeline(outputOf(tar), counted, compress, within(room), target).then(
       () => true,
       error => {
         if (!isTooLate(error)) throw error
         return false
       },
     )
-    const code = await watch.over
-    const said = await lines
+    const code = await tar.ended
+    const said = complaintsIn(await tar.said)
     const { bytes, isWhole } = seen()
     const { problem, isSpoilt } = judged(code, said, isWhole && isThrough, watch.firedFor())
     return { bytes, lines: code === 2 ? said : [], isSpoilt, ...(problem === undefined ? {} : { problem }) }
   } finally {
     watch.end()
-    tar.kill('SIGKILL')
   }
 }
 
@@ -107,59 +113,32 @@ function within(room: Room): Transform {
   })
 }
 
-/** What tar(1) says, as long as it is not too much. */
-export async function complaintsOf(stderr: Readable): Promise<string[]> {
-  let text = ''
-  try {
-    for await (const chunk of stderr) text = text.length < 64 * 1024 ? text + chunk : text
-  } catch (error) {
-    if (!isTooLate(error)) throw error
-  }
-  return text.split('\n').filter(line => line.startsWith('tar: '))
+/** What tar(1) says, which calls itself as it was called. */
+export function complaintsIn(lines: readonly string[]): string[] {
+  return lines.flatMap(line => (line.startsWith(`${tarProgram}: `) ? [`tar${line.slice(tarProgram.length)}`] : []))
 }
 
 /** Whether a stream was closed before its end. */
 export function isTooLate(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? error.code : undefined
-  return code === 'ERR_STREAM_PREMATURE_CLOSE' || code === 'ERR_STREAM_DESTROYED'
+  return ['ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED', 'ECONNRESET', 'EPIPE'].includes(String(code))
 }
 
-/**
- * Kills a program of somebody else's rights when nothing is heard of it for long, or it takes too long (`limitMs`). `over` is its exit code,
- * 255 where a signal or nothing has ended it; what others hold open of its pipes is closed then.
- */
-export function watchFor(child: ChildProcess, pipes: readonly Readable[], limitMs?: number) {
+/** Kills a program of somebody else's rights when nothing is heard of it for long. Its unit has a clock for all of it. */
+export function watchFor(program: OwnerProgram) {
   let firedFor: string | undefined
-  let grace: NodeJS.Timeout | undefined
-  const { promise: over, resolve } = Promise.withResolvers<number>()
-  const closeSoon = () => {
-    grace ??= setTimeout(() => {
-      for (const pipe of pipes) pipe.destroy()
-      resolve(255)
-    }, graceMs)
-  }
-  const stop = (why: string) => () => {
-    firedFor ??= why
-    child.kill('SIGKILL')
-    closeSoon()
-  }
-  const stall = setTimeout(stop(`nothing came from it for ${stallMs / 60_000} minutes`), stallMs)
-  const limit =
-    limitMs === undefined ? undefined : setTimeout(stop(`it took more than ${limitMs / 3600_000} hours`), limitMs)
-  child.once('exit', code => {
-    resolve(code ?? 255)
-    closeSoon()
-  })
-  child.once('error', () => resolve(255))
+  const stall = setTimeout(() => {
+    firedFor = `nothing came from it for ${stallMs / 60_000} minutes`
+    void program.kill()
+  }, stallMs)
   return {
-    over,
     sawLife: () => void stall.refresh(),
     firedFor: () => firedFor,
-    end() {
-      clearTimeout(stall)
-      clearTimeout(limit)
-      clearTimeout(grace)
-      for (const pipe of pipes) pipe.destroy()
-    },
+    end: () => clearTimeout(stall),
   }
+}
+
+function outputOf({ stdout }: OwnerProgram) {
+  if (stdout) return stdout
+  throw new Error('tar was started without its output')
 }

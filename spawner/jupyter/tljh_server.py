@@ -14,6 +14,10 @@ import own_ports
 EXPENDABLE = ["/usr/bin/choom", "-n", "300", "--"]
 
 
+READY_PIPE = os.environ.pop("TLJH_READY", None)
+if READY_PIPE:
+    os.set_inheritable(int(READY_PIPE), False)
+
 _own_search_path = os.environ.get("JUPYTER_CONFIG_PATH")
 
 
@@ -23,17 +27,25 @@ def use_settings_in(folder):
 
 
 def became_ready():
-    """Tells systemd, and forgets what is no business of the kernels, which inherit the environment. All extensions are loaded."""
+    """Says so, and forgets what is no business of the kernels, which inherit the environment. All extensions are loaded."""
     if _own_search_path is None:
         os.environ.pop("JUPYTER_CONFIG_PATH", None)
     else:
         os.environ["JUPYTER_CONFIG_PATH"] = _own_search_path
     own_ports.guard_ports()
+    tell_waiting()
     notify("READY=1\nSTATUS=ready")
 
 
+def tell_waiting():
+    """Ends readiness.sh, which waits at the other end of the pipe: with it the start is over, at once and without asking."""
+    if READY_PIPE:
+        # It stays open: what is in a pipe that nobody has open is gone.
+        os.write(int(READY_PIPE), b"ready\n")
+
+
 def notify(state):
-    """sd_notify(3): the spawner learns of readiness from systemd, at once and without asking."""
+    """sd_notify(3), for units that were planned by an older version, in the moment of an upgrade."""
     address = os.environ.pop("NOTIFY_SOCKET", None)
     if not address:
         return

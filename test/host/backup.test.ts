@@ -3,6 +3,7 @@ import { cp, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { type Classroom, openClassroom, studentPassword } from './classroom.ts'
+import { startKernel } from './kernel.ts'
 import { bootProduct, type Product, TLJH_TS } from './product.ts'
 import { visit } from './visitor.ts'
 
@@ -231,6 +232,67 @@ test('a restore that was cut off passes over the home that was just put in place
   assert.match(await dryRunAfter(30), /Home of jupyter-ann: replaced; .*before-restore-\d/)
 
   await host.run(['rm', '-r', '/opt/tljh/restoring', '/home/jupyter-bob.before-restore-then'])
+})
+
+test('a student who takes over what reads the home for a backup has won nothing', async t => {
+  const { host } = classroom
+  const visitor = visit(classroom.url)
+  assert.equal((await visitor.logIn('ann', studentPassword)).status, 302)
+  await visitor.startServer()
+  using kernel = await startKernel(visitor, 'ann')
+  // Whoever may look at all of this of a process may write to its memory as well (ptrace(2), PTRACE_MODE_ATTACH and _READ).
+  const watch = `
+import json, os, signal, threading, time
+own = open("/proc/self/cgroup").read()
+def find():
+    while True:
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if os.stat("/proc/" + pid).st_uid != os.getuid() or open(f"/proc/{pid}/cgroup").read() == own: continue
+                if open(f"/proc/{pid}/comm").read() != "tar\\n": continue
+                os.kill(int(pid), signal.SIGSTOP)
+                return pid
+            except OSError: pass
+        time.sleep(0.005)
+def look(pid):
+    at = f"/proc/{pid}/"
+    seen = lambda path: sorted(os.listdir(at + "root" + path)) if os.path.isdir(at + "root" + path) else []
+    bus = os.access(at + "root/run/dbus/system_bus_socket", os.F_OK)
+    return {"pid": pid, "cgroup": open(at + "cgroup").read(), "homes": seen("/home"), "bus": bus, "status": open(at + "status").read(),
+      "network": seen("/sys/class/net"), "files": sorted(os.readlink(at + "fd/" + fd) for fd in os.listdir(at + "fd")),
+      "canWrite": [path for path in ("/home/jupyter-ann", "/run", "/opt", "/var/tmp") if os.access(at + "root" + path, os.W_OK)]}
+`
+  // So much that it takes a while, however fast the disk is.
+  await host.run(['sh', '-c', 'head -c 300M /dev/urandom >/home/jupyter-ann/data'], { user: 'jupyter-ann' })
+  t.after(() => host.run(['rm', '/home/jupyter-ann/data']))
+  await kernel.run(watch)
+  const found = kernel.run('pid = find(); print(json.dumps(look(pid)))')
+  const making = backup(classroom, '--include-homes')
+  t.after(() => host.run(['pkill', '--signal', 'CONT', '--uid', 'jupyter-ann', '--exact', 'tar'], { check: false }))
+  const seen = JSON.parse((await found).text)
+
+  assert.match(
+    seen.cgroup,
+    /name=systemd:\/tljh\.slice\/tljh-users\.slice\/tljh-home-backup-ann\.service$|^0::.*tljh-users\.slice\/tljh-home-backup-ann/m,
+  )
+  const limits = ['systemctl', 'show', '--property=MemoryMax,TasksMax', 'tljh-home-backup-ann']
+  assert.equal((await host.run(limits)).stdout, `MemoryMax=${600 * 1024 ** 2}\nTasksMax=64\n`)
+  assert.deepEqual(seen.homes, ['jupyter-ann'])
+  assert.equal(seen.bus, false)
+  assert.match(seen.status, /^NoNewPrivs:\s*1$/m)
+  assert.deepEqual(
+    seen.canWrite.filter((path: string) => path !== '/var/tmp'),
+    [],
+    'not even the home',
+  )
+  for (const file of seen.files)
+    assert.match(file, /^(?:\/dev\/null|socket:\[\d+\]|\/mnt\/lent|\/home\/jupyter-ann.*)$/)
+
+  await kernel.run('os.kill(int(pid), signal.SIGCONT)')
+  const made = await making
+  assert.equal(made.homes?.find(({ account }) => account === 'jupyter-ann')?.problem, undefined)
+  const { stdout } = await host.run(['systemctl', 'list-units', '--all', '--plain', '--no-legend', 'tljh-home-*'])
+  assert.equal(stdout, '', 'nothing of it is left')
 })
 
 test('a disk without room for a home still gets the passwords, and says whose home is not there', async () => {

@@ -144,9 +144,12 @@ test('nothing outside is touched by the links, long paths, odd names and foreign
     touch -- -rf '--checkpoint-action=exec=sh' "$(printf 'line\\nbreak')" "$(printf '\\377')"
     mkfifo pipe
     truncate --size=1T huge
-    d=.; for i in $(seq 60); do d=$d/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done; mkdir -p "$d" 2>/dev/null || true
+    mkdir wide && cd wide && seq 20000 | xargs touch
   `
   await host.run(['sh', '-c', trap], { user: 'jupyter-eve' })
+  // Five times deeper than a path can be long (PATH_MAX).
+  const deep = 'import os\nos.chdir("/home/jupyter-eve")\nfor _ in range(100): os.mkdir("a" * 200); os.chdir("a" * 200)'
+  await host.run(['python3', '-c', deep], { user: 'jupyter-eve' })
   await host.writeFile('/home/jupyter-eve/by-root.txt', 'from sudo\n', { mode: 0o644 })
   await done('delete', 'eve', '--yes')
   assert.equal(await isThere('/home/jupyter-eve'), false)
@@ -300,4 +303,44 @@ test('the spawner forgets temporary visitors and nobody else', async t => {
   assert.deepEqual([status, body.wasThere], [200, true], JSON.stringify(body))
   assert.equal(await hasAccount(visitor), false)
   assert.equal((await run('sh', '-c', `ls -A /home | grep -c tmp-`)).stdout.trim(), '0')
+})
+
+test('a server that refuses to stop is killed, keeps nobody else waiting, and no machine from a reboot', async () => {
+  const { host } = product
+  await student('rex')
+  // In the main process: it takes no SIGTERM, and asks systemd for an hour more, again and again.
+  const stubborn = `
+import signal, socket, threading, time
+def ask():
+    while True:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            try: systemd.sendto(b"EXTEND_TIMEOUT_USEC=3600000000", "/run/systemd/notify")
+            except OSError: pass
+        time.sleep(0.5)
+threading.Thread(target=ask, daemon=True).start()
+install = signal.signal
+signal.signal = lambda number, handler: install(number, signal.SIG_IGN if number in (signal.SIGTERM, signal.SIGINT) else handler)
+`
+  const state = async () => (await run('systemctl', 'is-active', 'tljh-user-rex')).stdout.trim()
+  const makeStubborn = async (name: string) => {
+    const write = ['sh', '-euc', 'umask 077; mkdir -p ~/.jupyter; cat >~/.jupyter/jupyter_server_config.py']
+    await host.run(write, { user: `jupyter-${name}`, input: stubborn })
+    const visitor = await comeIn(name)
+    await visitor.post('/hub/stop')
+    for await (const event of visitor.progress(name)) if (event.failed) break
+    await visitor.startServer()
+  }
+  await makeStubborn('rex')
+
+  const deletion = user('delete', 'rex', '--yes')
+  while ((await state()) !== 'deactivating') await delay(20)
+  assert.equal((await run('flock', '--nonblock', '/run/tljh/accounts.lock', 'true')).code, 0, 'others have their turn')
+  const { code, stderr } = await deletion
+  assert.equal(code, 0, stderr)
+  assert.equal(await hasAccount('rex'), false)
+
+  await student('sue')
+  await makeStubborn('sue')
+  // It has two minutes for that. The last test of this file, because it begins anew.
+  await host.reboot()
 })

@@ -29,6 +29,7 @@ test('a unit takes every property that we set, and systemd reads them back the s
   assert.equal(await job.done, 'done', (await host.run(['journalctl', '--unit', name])).stdout)
 
   assert.equal(await host.readFile('/srv/prepared'), 'root\n')
+  assert.equal(await host.readFile('/srv/begun'), 'ann\n')
   assert.match((await host.run(['findmnt', '/srv/scratch'])).stdout, /tmpfs .*mode=700/)
   await checkProperties(name, EXPECTED)
 
@@ -48,7 +49,9 @@ async function checkProperties(name: UnitName, expected: ReadonlyMap<string, str
 }
 
 /** Of a mount, and what says the same in another way (a host test of homes has it). */
-type Others = 'What' | 'Options' | 'LazyUnmount' | 'StandardInputFile' | 'StandardOutputFileToTruncate'
+type Others =
+  | ('What' | 'Options' | 'LazyUnmount')
+  | ('StandardInputFile' | 'StandardOutputFile' | 'StandardOutputFileToTruncate' | 'StandardErrorFile')
 
 const EVERYTHING: Required<Omit<UnitProperties, Others>> = {
   Description: 'Everything — with “signs”, 100 %',
@@ -69,6 +72,7 @@ const EVERYTHING: Required<Omit<UnitProperties, Others>> = {
     { argv: ['/bin/sh', '-c', 'id -un >/srv/prepared'], privileged: true },
   ],
   ExecStart: [idle],
+  ExecStartPost: [{ argv: ['/bin/sh', '-c', 'id -un >/srv/begun'] }],
   ExecStop: [{ argv: ['/bin/true'] }],
   ExecStopPost: [{ argv: ['/bin/sh', '-c', 'id -un >/srv/cleaned'] }],
   Restart: 'no',
@@ -93,6 +97,7 @@ const EVERYTHING: Required<Omit<UnitProperties, Others>> = {
   SyslogIdentifier: 'everything',
   OOMScoreAdjust: 100,
   LimitCORE: 0,
+  LimitFSIZE: 1024 ** 3,
   LimitNOFILE: 4096,
   MemoryMax: 256n * 1024n ** 2n,
   MemorySwapMax: 0,
@@ -158,6 +163,7 @@ const EXPECTED = new Map(
     SyslogIdentifier: 'everything',
     OOMScoreAdjust: '100',
     LimitCORE: '0',
+    LimitFSIZE: String(1024 ** 3),
     LimitNOFILE: '4096',
     MemoryMax: String(256 * 1024 ** 2),
     MemorySwapMax: '0',
@@ -316,6 +322,27 @@ test('a unit that is cleared right after its start was accepted does not run', a
     await job.done
     assert.equal(await units.inspectUnit(name), undefined, `run ${run}`)
   }
+})
+
+test('a unit that puts off its end and takes no SIGTERM is killed with all its processes', async () => {
+  const { host, units } = machine
+  const name = testUnit('stays')
+  // An hour more each half second, and another process beside, which would outlive it.
+  const script =
+    'trap "" TERM; setsid sleep 1234 & systemd-notify --ready; while :; do systemd-notify EXTEND_TIMEOUT_USEC=3600000000; sleep 0.5; done'
+  const job = await units.startTransientUnit(name, {
+    Type: 'notify',
+    NotifyAccess: 'all',
+    TimeoutStopUSec: 1_000_000,
+    KillMode: 'mixed',
+    ExecStart: [{ argv: ['/bin/sh', '-c', script] }],
+  })
+  assert.equal(await job.done, 'done')
+
+  await clearUnit(units, name)
+
+  assert.equal(await units.inspectUnit(name), undefined)
+  assert.notEqual((await host.run(['pgrep', '--full', 'sleep 1234'], { check: false })).code, 0)
 })
 
 test('limits are changed while the unit runs', async () => {
