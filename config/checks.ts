@@ -5,6 +5,7 @@
 import { isIP } from 'node:net'
 import { authenticatorsIn, letsStrangersIn, missingOptions } from './admission.ts'
 import type { Finding } from './findings.ts'
+import { isUserName, unixName } from './names.ts'
 import { frontSocket, isLoopback, readNetwork, usualSocketGroup } from './networks.ts'
 import { isCommon, isMadeOf } from './password-rules.ts'
 import { type ConfigText, mostFindings } from './text.ts'
@@ -13,7 +14,7 @@ const userLists = ['allowed', 'banned', 'admin'] as const
 
 export function checkMeaning(read: ConfigText): Finding[] {
   const checks = [
-    ...[doubled, bannedElsewhere, emptyGroups, limitsOfNobody, waysIn, guessedPasswords],
+    ...[doubled, sharedAccounts, bannedElsewhere, emptyGroups, limitsOfNobody, waysIn, guessedPasswords],
     ...[ownOrigins, certificateSource, webServerInFront, publicAddress],
   ]
   return checks.flatMap(check => [...Iterator.from(check(read)).take(mostFindings)])
@@ -31,6 +32,25 @@ function* doubled({ content, finding }: ConfigText): Iterable<Finding> {
         })
       }
       seen.set(name, index)
+    }
+  }
+}
+
+/** Long names are cut, and two can be cut to one account (config/names.ts); whoever comes second would have no server. */
+function* sharedAccounts({ content, finding }: ConfigText): Iterable<Finding> {
+  const first = new Map<string, string>()
+  for (const list of ['admin', 'allowed'] as const) {
+    for (const [index, name] of (content.users?.[list] ?? []).entries()) {
+      if (!isUserName(name)) continue
+      const account = unixName(name)
+      const other = first.get(account) ?? name
+      first.set(account, other)
+      if (other === name) continue
+      yield finding('error', ['users', list, String(index)], {
+        what: `users.${list} names ${name}`,
+        why: `that name and ${other} are cut to the same account of the machine, ${account}`,
+        fix: 'Give one of the two a shorter name',
+      })
     }
   }
 }

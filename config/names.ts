@@ -4,9 +4,9 @@
  * Everything of the operating system (account, home, unit, socket folder) is named after the one `UnixName`, so
  * the mapping must be injective: two users never share an account. TLJH's rule is kept so that its homes are found
  * again: `jupyter-NAME`, and where that has 26 characters or more, its first 26 and five digits of its SHA-256. A
- * name that was cut has exactly 32 characters and one that was not has fewer than 26, so the two kinds never meet; two
- * cut names with the same five digits (one in a million) are told apart by the account's comment, see
- * spawner/accounts.ts.
+ * name that was cut has exactly 32 characters and one that was not has fewer than 26, so the two kinds never meet. Two
+ * cut names with the same five digits (one in a million, and found in a second by whoever looks for them) are told apart
+ * by the account's comment: without one, a cut account is opened to nobody (spawner/accounts.ts).
  *
  * A `UserName` is safe in a path, a URL and a unit: it cannot be `..`, hold a slash, a space, a quote, a percent sign
  * or a capital letter. It is checked at the web's edge and again by the spawner, with this same function.
@@ -69,6 +69,18 @@ export function unixName(user: UserName): UnixName {
   if (whole.length <= longestKept) return whole as UnixName
   const digest = createHash('sha256').update(whole).digest('hex').slice(0, digestLength)
   return `${whole.slice(0, cutLength)}-${digest}` as UnixName
+}
+
+/** Whether other names lead to the same account. */
+export function isCutName(user: UserName): boolean {
+  return unixName(user) !== `${accountPrefix}${user}`
+}
+
+/** Whose account it is, from its comment (the fifth field of passwd(5)); undefined where the hub has not written it. */
+export function userInComment(comment: string): string | undefined {
+  // Whoever changes room or telephone number with chfn(1) gets them behind a comma.
+  const [text = ''] = comment.split(',')
+  return text.startsWith(accountComment) ? text.slice(accountComment.length) : undefined
 }
 
 /** What `account` is called where the accountPrefix goes without saying: in unit names and socket folders. */

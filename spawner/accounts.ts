@@ -4,14 +4,15 @@
  * Every step looks first and changes only what is not as it should be, so a start that was cut off half-way is mended by
  * the next. Account files have one lock for the whole machine, so changes are made one at a time.
  *
- * Only accounts that begin with `jupyter-`, have an ordinary user id and belong to this very user are ever touched. Whoever has an
+ * Only accounts that begin with `jupyter-`, have an ordinary user id and belong to this very user are ever touched: where a
+ * long name is cut, the account's comment must say so. Whoever has an
  * account of the machine (PAM) works in that one: of it, nothing changes but the groups that the configuration names.
  */
 import { existsSync, type Stats } from 'node:fs'
-import { chmod, lstat, mkdir, rename, rm } from 'node:fs/promises'
+import { chmod, lstat, mkdir, rename } from 'node:fs/promises'
 import { runCommand } from '../commands.ts'
 import type { UnixName, UserName } from '../config/names.ts'
-import { accountComment, adminsGroup, unixName, usersGroup } from '../config/names.ts'
+import { accountComment, adminsGroup, isCutName, unixName, userInComment, usersGroup } from '../config/names.ts'
 import type { OrdinaryAccount } from '../config/unix-accounts.ts'
 import { roomAt } from '../disk.ts'
 import { isDiskFull, ProblemError } from '../problem.ts'
@@ -96,7 +97,7 @@ async function ensureOwn(account: OrdinaryAccount, { isAdmin, memberships }: Wan
 export async function findAccount(user: UserName, name: UnixName): Promise<Account | undefined> {
   const { code, stdout } = await runCommand('getent', ['passwd', name])
   if (code !== 0) return undefined
-  const [, , uid, gid, owner = '', home = ''] = stdout.trimEnd().split(':')
+  const [, , uid, gid, comment = '', home = ''] = stdout.trimEnd().split(':')
   const account = { name, uid: Number(uid), gid: Number(gid), home }
   if (!(account.uid >= firstUid) || !home.startsWith('/')) {
     throw new ProblemError('ACCOUNT_FOREIGN', {
@@ -105,14 +106,25 @@ export async function findAccount(user: UserName, name: UnixName): Promise<Accou
       fix: `An administrator can rename or delete it: sudo userdel ${name}`,
     })
   }
-  if (owner.startsWith(accountComment) && owner !== `${accountComment}${user}`) {
+  const owner = userInComment(comment)
+  if (owner !== undefined && owner !== user) {
     throw new ProblemError('ACCOUNT_TAKEN', {
       what: `The account ${name} of this machine cannot be ${user}'s`,
-      why: `it belongs to ${owner.slice(accountComment.length)}, whose name is cut to the same ${name.length} characters`,
+      why: `it belongs to ${owner}, whose name is cut to the same ${name.length} characters`,
       fix: 'Give one of the two a shorter name',
     })
   }
+  if (owner === undefined && isCutName(user)) throw nobodys(user, name, `the account ${name} does not say whose it is`)
   return account
+}
+
+/** Of a cut name, what is there may be another's: five digits of a hash are found in a second by whoever may choose a name. */
+function nobodys(user: UserName, name: UnixName, why: string): ProblemError {
+  return new ProblemError('ACCOUNT_UNCLAIMED', {
+    what: `The account ${name} of this machine was not opened to ${user}`,
+    why: `${why}, and other long names are cut to the same ${name.length} characters`,
+    fix: `If it is ${user}’s, an administrator writes that down: sudo usermod --comment '${accountComment}${user}' ${name}`,
+  })
 }
 
 /**
@@ -121,7 +133,7 @@ export async function findAccount(user: UserName, name: UnixName): Promise<Accou
  */
 async function addAccount(user: UserName, name: UnixName): Promise<Account> {
   const home = `/home/${name}`
-  const keptUid = await ownerOfKeptHome(name, home)
+  const keptUid = await ownerOfKeptHome(user, name, home)
   await must(user, name, 'groupadd', ['--force', name])
   await must(user, name, 'useradd', [
     '--no-create-home',
@@ -144,7 +156,8 @@ async function addAccount(user: UserName, name: UnixName): Promise<Account> {
 /** The files of /etc/skel are copied beside and renamed, so a home is there whole or not at all. */
 async function makeHome(user: UserName, { name, uid, gid, home }: Account): Promise<void> {
   const beside = `/home/.tljh-new-${name}`
-  await rm(beside, { recursive: true, force: true })
+  const removeBeside = () => must(user, name, 'rm', ['--recursive', '--force', '--one-file-system', '--', beside])
+  await removeBeside()
   try {
     await mkdir(beside, { mode: 0o700 })
     await must(user, name, 'cp', ['--archive', '--no-target-directory', '/etc/skel', beside])
@@ -152,7 +165,7 @@ async function makeHome(user: UserName, { name, uid, gid, home }: Account): Prom
     await chmod(beside, 0o700)
     await rename(beside, home)
   } catch (error) {
-    await rm(beside, { recursive: true, force: true })
+    await removeBeside()
     throw isDiskFull(error) ? notMade(user, name, error.message) : error
   }
 }
@@ -180,11 +193,18 @@ function isUsedUp(path: string): boolean {
 }
 
 /** A home without an account is what an uninstalled hub left: its files keep their owner if the new account gets the old id. */
-async function ownerOfKeptHome(name: UnixName, home: string): Promise<number | undefined> {
+async function ownerOfKeptHome(user: UserName, name: UnixName, home: string): Promise<number | undefined> {
   const stat = await lstat(home).catch(() => undefined)
   if (!stat) return undefined
   const owner = await runCommand('getent', ['passwd', String(stat.uid)])
-  if (stat.isDirectory() && stat.uid >= firstUid && owner.code !== 0) return stat.uid
+  if (stat.isDirectory() && stat.uid >= firstUid && owner.code !== 0) {
+    if (!isCutName(user)) return stat.uid
+    throw new ProblemError('ACCOUNT_HOME_TAKEN', {
+      what: `The account ${name} could not be made`,
+      why: `${home} is there without an account, and other long names are cut to the same ${name.length} characters`,
+      fix: `An administrator can move it away: sudo mv ${home} ${home}.old`,
+    })
+  }
   throw new ProblemError('ACCOUNT_HOME_TAKEN', {
     what: `The account ${name} could not be made`,
     why: `${home} exists and belongs to ${owner.stdout.split(':')[0] || `user id ${stat.uid}`}`,

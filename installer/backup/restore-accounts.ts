@@ -5,7 +5,7 @@
 import { lstatSync, readFileSync } from 'node:fs'
 import { runCommand } from '../../commands.ts'
 import { keptGroups } from '../../config/formats.ts'
-import { accountComment, adminsGroup, usersGroup } from '../../config/names.ts'
+import { accountComment, adminsGroup, userInComment, usersGroup } from '../../config/names.ts'
 import { ProblemError } from '../../problem.ts'
 import { homeOf } from './homes.ts'
 import { type BackedUpAccount, firstUid } from './manifest.ts'
@@ -46,6 +46,8 @@ export function planAccounts(
   return accounts.map(account => {
     const entry = passwd.find(([name]) => name === account.name)
     const isThere = entry !== undefined && !begun.includes(account.name)
+    const whose = userInComment(entry?.[4] ?? '')
+    if (whose !== undefined && whose !== account.user) throw anothers(account, whose)
     const owner = lstatSync(homeOf(account.name), { throwIfNoEntry: false })?.uid
     const wanted = [owner, account.uid].filter(uid => uid !== undefined && uid >= firstUid)
     const free = wanted.find(uid => uid !== undefined && !isTaken(passwd, uid) && !promised.uids.has(uid))
@@ -86,6 +88,15 @@ export async function makeAccount(
     const how = ['--recursive', '--no-dereference', '-P', `--from=${takesHomeOf}`, `${name}:${name}`, home]
     await must(name, 'chown', how)
   }
+}
+
+/** Two long names can be cut to one account; the home of one must not be put in the place of the other's. */
+function anothers({ name, user }: BackedUpAccount, whose: string): ProblemError {
+  return new ProblemError('RESTORE_ACCOUNT', {
+    what: `The account ${name} of ${user} cannot be put back`,
+    why: `on this machine it belongs to ${whose}, whose name is cut to the same ${name.length} characters`,
+    fix: `Archive ${whose} first, who is then no longer here: sudo tljh-ts user archive ${whose}. Nothing was changed`,
+  })
 }
 
 function table(file: string): string[][] {

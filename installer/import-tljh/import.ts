@@ -15,7 +15,7 @@ import { text } from 'node:stream/consumers'
 import { misused, readCommandLine, type Surroundings } from '../../command-line.ts'
 import { runCommand } from '../../commands.ts'
 import { visible } from '../../config/findings.ts'
-import { parseUserName } from '../../config/names.ts'
+import { accountComment, parseUserName, type UserName, unixName, userInComment } from '../../config/names.ts'
 import { codeFolder, type Layout } from '../../config/paths.ts'
 import { replaceFile } from '../../config/replace.ts'
 import { Interrupted, openTerminal, type Terminal } from '../../config/terminal.ts'
@@ -217,6 +217,7 @@ async function install(
   terminal: Terminal,
 ): Promise<number> {
   const { plan } = begun
+  for (const user of plan.owners ?? []) await noteOwner(user)
   const configuration = existsSync(layout.configFile) ? [] : ['--config', join(keptIn(layout), 'config.new.yaml')]
   const admins = plan.admins.flatMap(user => ['--admin', user])
   const program = [...process.execArgv, join(codeFolder, 'tljh-ts.ts')]
@@ -246,6 +247,20 @@ async function install(
   // What begins now is another take-over.
   rmSync(join(keptIn(layout), 'import.json'))
   return code === 0 ? 0 : 1
+}
+
+/** TLJH’s accounts do not say whose they are. From here on each does, as those that the hub makes (spawner/accounts.ts). */
+async function noteOwner(user: UserName): Promise<void> {
+  const account = unixName(user)
+  const { code, stdout } = await runCommand('getent', ['passwd', account])
+  const comment = stdout.split(':')[4] ?? ''
+  if (code !== 0 || userInComment(comment) !== undefined) return
+  const { code: failure, stderr } = await runCommand('usermod', ['--comment', `${accountComment}${user}`, account])
+  if (failure === 0) return
+  throw notDone(
+    `it could not be written down that the account ${account} is ${user}’s: ${stderr || `usermod ended with code ${failure}`}`,
+    'Mend that, and give the same command again: it goes on where it was',
+  )
 }
 
 /** Who has kept the password needs no code, and has none any more. */

@@ -15,6 +15,8 @@ export interface ImportPlan {
   /** What config.yaml will be. */
   configText: string
   admins: UserName[]
+  /** Whose accounts are theirs alone; absent in what an older version has noted. */
+  owners?: UserName[]
   hashes: { user: UserName; hash: string }[]
   packages: string
   /** What is shown before anybody is asked. */
@@ -68,6 +70,7 @@ export function planImport(old: OldHub, extraAdmins: readonly UserName[]): Impor
     oddities.push(`the password of ${user} is not kept as a bcrypt hash; ${user} needs a one-time code`)
     return []
   })
+  const owners = ownersAmong(names, oddities)
   const hasPassword = new Set(hashes.map(({ user }) => user))
   const lines = [
     ...tableOf(rows, hasPassword),
@@ -80,7 +83,7 @@ export function planImport(old: OldHub, extraAdmins: readonly UserName[]): Impor
       ...old.customFiles.map(file => `${file} (it configures JupyterHub or traefik)`),
     ]),
   ]
-  return { configText, admins, hashes, packages: old.packages, lines }
+  return { configText, admins, owners, hashes, packages: old.packages, lines }
 }
 
 /** Without what this version does not take, and what that was. Of how people log in, nothing may be left out. */
@@ -135,6 +138,18 @@ function merged(users: readonly OldUser[], oddities: string[]): (OldUser & { nam
     }
   }
   return [...found.values()]
+}
+
+/** TLJH cuts long names to an account, as we do, and lets all names into it that are cut to the same. */
+function ownersAmong(names: readonly UserName[], oddities: string[]): UserName[] {
+  const byAccount = Map.groupBy(names, unixName)
+  return [...byAccount].flatMap(([account, users]) => {
+    if (users.length === 1) return users
+    oddities.push(
+      `the account ${account} and its home: ${users.join(' and ')} shared it, and nobody can tell whose it is`,
+    )
+    return []
+  })
 }
 
 function rowOf(user: UserName, { users }: Config, old: OldUser | undefined): Row {

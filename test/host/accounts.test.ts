@@ -13,8 +13,8 @@ const configFile = '/opt/tljh/config/config.yaml'
 
 let product: Product
 
-function config({ admins = ['admin'] }: { admins?: string[] } = {}): string {
-  const allowed = ['ann', 'bob', 'cat', 'dan', 'eve', longName]
+function config({ admins = ['admin'], more = [] }: { admins?: string[]; more?: string[] } = {}): string {
+  const allowed = ['ann', 'bob', 'cat', 'dan', 'eve', longName, ...more]
   return `users:\n  admin: [${admins}]\n  allowed: [${allowed}]\n${claiming}`
 }
 
@@ -77,6 +77,52 @@ test('a name over 26 characters is cut, and given five digits of its hash, as TL
   assert.equal(account.length, 32)
   const { stdout } = await product.host.run(['getent', 'passwd', account])
   assert.match(stdout, new RegExp(`JupyterHub user ${longName}`))
+})
+
+test('an account that TLJH left is opened to its own name alone, and to none where a name is cut', async () => {
+  const { host } = product
+  // As TLJH makes them. The two long names were looked for, and are cut to one account.
+  const [owner, other] = ['firstname.lastname@uni.example', 'firstname.lastname.88o4'] as [UserName, UserName]
+  const account = unixName(owner)
+  assert.equal(unixName(other), account)
+  await host.run(['useradd', '--badname', '--create-home', account])
+  await host.writeFile(`/home/${account}/secret.txt`, 'hers\n', { owner: account, mode: 0o600 })
+  await host.run(['useradd', '--create-home', 'jupyter-fay'])
+  await host.writeFile(configFile, config({ more: [owner, 'fay'] }), { mode: 0o640, group: 'tljh-hub' })
+
+  const refused = await failure(owner)
+  assert.match(refused.why, /does not say whose it is, and other long names are cut to the same 32 characters/)
+  const mend = /sudo (usermod --comment '([^']+)' (\S+))$/.exec(refused.fix)
+  await host.run(['usermod', '--comment', mend?.[2] ?? '', mend?.[3] ?? ''])
+  const owning = await start(owner)
+  assert.equal((await owning.jupyter('GET', 'api/contents/secret.txt')).status, 200)
+  await start('fay')
+
+  // Whoever may choose a name; the file cannot name both.
+  await host.writeFile('/root/both.yaml', config({ more: [owner, other] }))
+  const both = await host.run(['tljh-ts', 'config', 'apply', '/root/both.yaml', '--dry-run'], { check: false })
+  assert.match(both.stdout + both.stderr, /that name and firstname\.lastname@uni\.example are cut to the same account/)
+  const open = config({ more: [owner] }).replace(
+    'claim_named_users: true',
+    'claim_named_users: true, create_users: true',
+  )
+  await host.writeFile(configFile, open, { mode: 0o640, group: 'tljh-hub' })
+  const end = await failure(other)
+  assert.match(end.why, /belongs to firstname\.lastname@uni\.example/)
+  const intruder = await enter(other)
+  await intruder.post('/hub/stop')
+  for await (const event of intruder.progress(other)) if (event.failed) break
+  assert.equal((await owning.jupyter('GET', 'api/contents/secret.txt')).status, 200, 'nor can it end that server')
+  const archived = await host.run(['tljh-ts', 'user', 'archive', other, '--yes'], { check: false })
+  assert.notEqual(archived.code, 0)
+  assert.equal((await owning.jupyter('GET', 'api/contents/secret.txt')).status, 200)
+
+  // A home that is left without its account is not handed to whoever has such a name, either.
+  await owning.post('/hub/stop')
+  for await (const event of owning.progress(owner)) if (event.failed) break
+  await host.run(['userdel', account])
+  assert.match((await failure(other)).why, /is there without an account/)
+  await host.writeFile(configFile, config(), { mode: 0o640, group: 'tljh-hub' })
 })
 
 test('an administrator may use sudo in the server, and no longer when the list says so', async () => {

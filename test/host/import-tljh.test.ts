@@ -6,12 +6,15 @@ import { DatabaseSync } from 'node:sqlite'
 import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { hashSync } from 'bcryptjs'
+import { type UserName, unixName } from '../../config/names.ts'
 import { bootHost, type Host } from './host.ts'
 import { TLJH_TS } from './product.ts'
 import { visit } from './visitor.ts'
 
 const [node = '', program = ''] = TLJH_TS
 const password = 'old but gold'
+/** TLJH cuts it to an account, as we do. */
+const longName = 'firstname.lastname@uni.example' as UserName
 
 /** As tljh-config leaves it. */
 const config = `# our class
@@ -75,16 +78,18 @@ async function layTljh(): Promise<void> {
     mallory: hash,
     Ann: 'another',
     'a b': hash,
+    [longName]: hash,
   }
   await host.run(['python3', '-c', writeStore], { input: JSON.stringify(store) })
   await host.writeFile('/opt/tljh/state/jupyterhub.sqlite', await database(), { mode: 0o600 })
-  for (const name of ['lehrer', 'ann']) {
-    await host.run(['useradd', '--create-home', `jupyter-${name}`])
-    await host.run(['chmod', 'o-rwx', `/home/jupyter-${name}`])
-    await host.writeFile(`/home/jupyter-${name}/homework.txt`, `of ${name}\n`, {
-      owner: `jupyter-${name}`,
-      mode: 0o600,
-    })
+  for (const [name, account] of [
+    ['lehrer', 'jupyter-lehrer'],
+    ['ann', 'jupyter-ann'],
+    [longName, unixName(longName)],
+  ] as const) {
+    await host.run(['useradd', '--badname', '--create-home', account])
+    await host.run(['chmod', 'o-rwx', `/home/${account}`])
+    await host.writeFile(`/home/${account}/homework.txt`, `of ${name}\n`, { owner: account, mode: 0o600 })
   }
 }
 
@@ -96,7 +101,7 @@ async function database(): Promise<Uint8Array> {
       using db = new DatabaseSync(file)
       db.exec('CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(255), admin BOOLEAN, created DATETIME)')
       const add = db.prepare('INSERT INTO users (name, admin) VALUES (?, ?)')
-      for (const name of ['lehrer', 'ann', 'bob', 'mallory']) add.run(name, name === 'lehrer' ? 1 : 0)
+      for (const name of ['lehrer', 'ann', 'bob', 'mallory', longName]) add.run(name, name === 'lehrer' ? 1 : 0)
     }
     return await readFile(file)
   } finally {
@@ -248,6 +253,12 @@ test('everybody logs in with the old password and finds the files; what was kill
   assert.equal((await visit(url).logIn('ann', password)).status, 302)
   await ann.startServer()
   assert.equal((await ann.jupyter('GET', 'api/contents/homework.txt')).status, 200)
+
+  assert.match(await host.readFile('/etc/passwd'), /^jupyter-ann:[^:]*:\d+:\d+:JupyterHub user ann:/m)
+  const long = visit(url)
+  assert.equal((await long.logIn(longName, password)).status, 302)
+  await long.startServer()
+  assert.equal((await long.jupyter('GET', 'api/contents/homework.txt')).status, 200)
 
   const teacher = visit(url)
   assert.equal((await teacher.logIn('lehrer', password)).status, 302)
