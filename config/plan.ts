@@ -11,6 +11,8 @@ export interface RunningServer {
   user: UserName
   /** What it uses; undefined where that is not known. */
   memoryBytes: number | undefined
+  /** It may use sudo: it was started while its user was an administrator. */
+  isPrivileged?: boolean
 }
 
 export interface Plan {
@@ -53,7 +55,12 @@ export function planChange(
   { isAtOnce = false }: PlanOptions = {},
 ): Plan {
   const baseUrlChanges = before.baseUrl !== after.baseUrl
-  const stopped = running.map(({ user }) => user).filter(user => baseUrlChanges || !mayEnter(after, user))
+  const memberships = membershipChanges(before, after)
+  const endings = running.flatMap(({ user }) => {
+    const reason = endingReason(before, after, user, memberships)
+    return reason === undefined ? [] : [{ user, reason }]
+  })
+  const stopped = endings.map(({ user }) => user)
   const staying = running.filter(({ user }) => !stopped.includes(user))
   const changed = staying.filter(({ user }) => !sameLimits(limitsOf(before, user), limitsOf(after, user)))
   const isTooBig = ({ user, memoryBytes }: RunningServer) => {
@@ -66,7 +73,6 @@ export function planChange(
   const names = new Set([...before.users.admin, ...after.users.admin])
   const promoted = [...names].filter(user => !isAdmin(before, user) && isAdmin(after, user))
   const demoted = [...names].filter(user => isAdmin(before, user) && !isAdmin(after, user))
-  const memberships = membershipChanges(before, after)
   const addressChanges = !isDeepStrictEqual(before.http, after.http)
 
   const lines = [
@@ -74,11 +80,9 @@ export function planChange(
     ...promoted.map(
       user => `${user} becomes an administrator now, and can use sudo from the next start of the server on`,
     ),
-    ...demoted.map(
-      user => `${user} loses the rights of an administrator now, and sudo with the next start of the server`,
-    ),
+    ...demoted.map(user => `${user} loses the rights of an administrator now, and sudo with them`),
     ...membershipLines(memberships),
-    ...stopLines(stopped, baseUrlChanges),
+    ...stopLines(endings),
     ...limitLines(before, after, now, later),
     ...addressLines(before, after, addressChanges, baseUrlChanges),
     ...certificateLines(before, after),
@@ -136,22 +140,50 @@ function* membershipLines(memberships: readonly Membership[]): Iterable<string> 
   for (const group of new Set(memberships.map(change => change.group))) {
     const users = (isIn: boolean) =>
       memberships.filter(one => one.group === group && one.isIn === isIn).map(one => one.user)
-    const next = 'servers that run have that from their next start on'
     if (users(true).length)
-      yield `${listed(users(true))} ${users(true).length === 1 ? 'comes' : 'come'} into the group ${group} of the machine; ${next}`
+      yield `${listed(users(true))} ${users(true).length === 1 ? 'comes' : 'come'} into the group ${group} of the machine; servers that run have that from their next start on`
     if (users(false).length)
-      yield `${listed(users(false))} ${users(false).length === 1 ? 'goes' : 'go'} out of the group ${group} of the machine; ${next}`
+      yield `${listed(users(false))} ${users(false).length === 1 ? 'goes' : 'go'} out of the group ${group} of the machine now`
   }
 }
 
-function* stopLines(stopped: readonly UserName[], baseUrlChanges: boolean): Iterable<string> {
-  if (!stopped.length) return
-  const why = baseUrlChanges ? 'because its address changes' : 'because its user may not log in any more'
-  const many = baseUrlChanges ? 'because their address changes' : 'because their users may not log in any more'
-  const one = stopped.length === 1
-  yield one
-    ? `the server of ${stopped[0]} is stopped, ${why}`
-    : `${stopped.length} servers (${listed(stopped)}) are stopped, ${many}`
+/** Why a server that runs is stopped. Rights live in processes: who loses them keeps them until the last process has ended. */
+type EndingReason = 'address' | 'entrance' | 'admin' | 'group'
+
+interface Ending {
+  user: UserName
+  reason: EndingReason
+}
+
+function endingReason(
+  before: Config,
+  after: Config,
+  user: UserName,
+  memberships: readonly Membership[],
+): EndingReason | undefined {
+  if (before.baseUrl !== after.baseUrl) return 'address'
+  if (!mayEnter(after, user)) return 'entrance'
+  if (isAdmin(before, user) && !isAdmin(after, user)) return 'admin'
+  return memberships.some(one => one.user === user && !one.isIn) ? 'group' : undefined
+}
+
+/** Of one server, and of several. */
+const endingWords: Readonly<Record<EndingReason, readonly [(user: UserName) => string, string]>> = {
+  address: [() => 'its address changes', 'their address changes'],
+  entrance: [user => `${user} may no longer log in`, 'their users may no longer log in'],
+  admin: [user => `${user} is no longer an administrator`, 'their users are no longer administrators'],
+  group: [user => `${user} leaves a group of the machine`, 'their users leave a group of the machine'],
+}
+
+function* stopLines(endings: readonly Ending[]): Iterable<string> {
+  for (const [reason, [ofOne, ofMany]] of Object.entries(endingWords)) {
+    const users = endings.filter(ending => ending.reason === reason).map(({ user }) => user)
+    const [first] = users
+    if (first === undefined) continue
+    yield users.length === 1
+      ? `${first}’s server is stopped now, because ${ofOne(first)}`
+      : `${users.length} servers (${listed(users)}) are stopped now, because ${ofMany}`
+  }
 }
 
 function* limitLines(

@@ -91,14 +91,20 @@ export const schema = {
           description: 'May not, whatever else the file says. Their servers are stopped.',
           effect: 'now',
         },
-        admin: { ...userNames, description: 'Administrators of the hub, and by sudo of the machine.', effect: 'now' },
+        admin: {
+          ...userNames,
+          description:
+            'Administrators of the hub, and by sudo of the machine. The server of whoever is taken off the list is stopped: its programs ' +
+            'would keep their rights.',
+          effect: 'now',
+        },
         extra_user_groups: {
           type: ['object', 'null'],
           propertyNames: { format: 'unix-group' },
           additionalProperties: { ...userNames, description: 'Who is in that group.', effect: 'now' },
           description:
             'Groups of the machine, and which users are in them. A group that is not there is made. Who is taken off the ' +
-            'list is taken out of the group.',
+            'list is taken out of the group, and their server is stopped.',
           effect: 'now',
         },
       },

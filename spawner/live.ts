@@ -8,7 +8,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { applyConfig } from '../config/apply.ts'
-import { type Config, isAdmin, versionOf } from '../config/config.ts'
+import { type Config, isAdmin, mayEnter, versionOf } from '../config/config.ts'
 import type { ConfigFile } from '../config/file.ts'
 import { versions } from '../config/history.ts'
 import { lockConfig } from '../config/lock.ts'
@@ -34,6 +34,8 @@ export interface LiveOptions {
 }
 
 export interface LiveConfiguration extends Configuration {
+  /** Stops servers that the configuration, changed while no spawner ran, no longer allows. */
+  catchUp(): Promise<void>
   /** Looks at the file every second, until the function that is returned is called. */
   watch(): () => void
   /** To be called when one of the hub's sockets may have failed. */
@@ -122,6 +124,16 @@ export function createLive({ configFile, config, servers, accounts, audit, log }
       listener({ config: applied.version })
       return () => listeners.delete(listener)
     },
+    catchUp: () =>
+      inTurn(async () => {
+        for (const { user, isPrivileged } of await servers.running()) {
+          const hasTooMuch = isPrivileged && !isAdmin(applied, user)
+          if (mayEnter(applied, user) && !hasTooMuch) continue
+          servers.stop(user)
+          // On a full disk, the group's file cannot be written; the next start tries again.
+          await accounts.setAdmin(user, isAdmin(applied, user)).catch(error => log(`rights of ${user}: ${error}`))
+        }
+      }),
     watch() {
       const timer = setInterval(() => {
         look(false).catch(error => log(`change of the configuration: ${textOf(error)}`))

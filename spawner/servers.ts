@@ -15,6 +15,7 @@ import { homesElsewhere } from '../config/unix-accounts.ts'
 import { inWords } from '../disk.ts'
 import { ProblemError } from '../problem.ts'
 import { clearUnit, startCleared } from '../systemd/clearing.ts'
+import { limitProperties } from '../systemd/confinement.ts'
 import { describeEnd, journalCommand } from '../systemd/end.ts'
 import { lastLines } from '../systemd/journal.ts'
 import type { UnitState, Units } from '../systemd/units.ts'
@@ -23,7 +24,7 @@ import type { Accounts } from './accounts.ts'
 import type { Servers } from './listener.ts'
 import type { Event, Server, ServerEnd } from './protocol.ts'
 import type { StartQueue, Wait } from './start-queue.ts'
-import { limitProperties, planServer, serverUnitName, userOfUnit, usersJournal } from './unit.ts'
+import { planServer, serverUnitName, userOfUnit, usersJournal } from './unit.ts'
 
 export interface ServersOptions {
   layout: Layout
@@ -138,9 +139,12 @@ export function createServers(options: ServersOptions): WatchedServers {
 
   async function halt(user: UserName): Promise<void> {
     const name = serverUnitName(unixName(user))
+    const unit = await units.inspectUnit(name)
+    // A long name may be cut to the account of somebody else, whose server it must not end.
+    const isOwn = unit !== undefined && userOfUnit(unit) === user
     // Whoever asks for a stop does not care how hard it was, so no failure is left either.
-    await clearUnit(units, name)
-    await setUnit(user, await units.inspectUnit(name))
+    if (isOwn) await clearUnit(units, name)
+    await setUnit(user, isOwn ? await units.inspectUnit(name) : undefined)
   }
 
   /** Carries an order out, and sees to it that it ends, whatever happens. A later order takes its place. */
@@ -195,8 +199,8 @@ export function createServers(options: ServersOptions): WatchedServers {
     },
 
     stop(user) {
-      const { kind } = get(user)
-      if (kind === 'stopped' || kind === 'stopping') return get(user)
+      // One that somebody else has stopped is stopped once more: it may have put off its end (systemd/clearing.ts).
+      if (known.get(user)?.order?.kind === 'stop' || get(user).kind === 'stopped') return get(user)
       log(`stop of the server of ${user}`)
       return carryOut(user, 'stop', () => halt(user))
     },
@@ -212,7 +216,7 @@ export function createServers(options: ServersOptions): WatchedServers {
       return Promise.all(
         users.map(async user => {
           const unit = await units.inspectUnit(serverUnitName(unixName(user)))
-          return { user, memoryBytes: unit?.memoryCurrent }
+          return { user, memoryBytes: unit?.memoryCurrent, isPrivileged: unit?.hasNoNewPrivileges === false }
         }),
       )
     },

@@ -83,6 +83,7 @@ export async function runSpawner(
   })
   // Nobody is answered before it is known what runs: a hub would take it for nothing.
   await known.promise
+  await live.catchUp()
 
   using notifier = createNotifier(environment)
   const listener = createListener(servers, live, leavers, log)

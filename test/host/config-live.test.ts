@@ -121,6 +121,43 @@ test('administrators follow the file in both directions', async t => {
   assert.equal((await ann.request('/user/bob/api')).status, 403)
 })
 
+test('sudo and groups of the machine end with the server that has them, which is said before', async t => {
+  const classroom = await openEdited(t)
+  const { host } = classroom
+  const groupOf = (members: string) => `  extra_user_groups:\n    robots: [${members}]\n`
+  const withRights = `${claiming}users:\n  admin: [admin, bob]\n  allowed: [ann, bob]\n${groupOf('ann')}`
+  await host.run(['tljh-ts', 'user', 'passwd', 'bob'], { input: `${studentPassword}\n` })
+  await classroom.edit(withRights)
+  await classroom.student('ann')
+  const bob = await classroom.student('bob')
+  using kernel = await startKernel(bob, 'bob')
+  const sudo =
+    'import subprocess; print(subprocess.run(["sudo", "-n", "id", "-un"], capture_output=True, text=True).stdout)'
+  assert.match((await kernel.run(sudo)).text, /^root$/m)
+  // As root, and with another parent.
+  await kernel.run('subprocess.run("sudo -n setsid sleep 4321 >/dev/null 2>&1 &", shell=True)')
+
+  await host.writeFile('/root/fewer.yaml', `${users}${groupOf('')}`)
+  const plan = await host.run(['tljh-ts', 'config', 'apply', '/root/fewer.yaml', '--dry-run'], { check: false })
+  assert.match(plan.stdout, /bob’s server is stopped now, because bob is no longer an administrator/)
+  assert.match(plan.stdout, /ann’s server is stopped now, because ann leaves a group of the machine/)
+
+  await classroom.edit(`${users}${groupOf('')}`)
+  for (const name of ['ann', 'bob']) {
+    while ((await property(classroom, `tljh-user-${name}`, 'ActiveState')) !== 'inactive') await delay(50)
+  }
+  assert.notEqual((await host.run(['pgrep', '--full', 'sleep 4321'], { check: false })).code, 0)
+
+  // And what changed while no spawner ran.
+  await classroom.edit(withRights)
+  await bob.startServer()
+  await host.run(['systemctl', 'stop', 'tljh-spawner.socket', 'tljh-spawner.service'])
+  await host.writeFile('/opt/tljh/config/config.yaml', users, { mode: 0o640, group: 'tljh-hub' })
+  await host.run(['systemctl', 'start', 'tljh-spawner.socket', 'tljh-spawner.service'])
+  while ((await property(classroom, 'tljh-user-bob', 'ActiveState')) !== 'inactive') await delay(50)
+  assert.doesNotMatch((await host.run(['id', '-nG', 'jupyter-bob'])).stdout, /jupyterhub-admins/)
+})
+
 test('the hub moves to another port, and another path, and students’ kernels run on', async t => {
   const classroom = await openEdited(t)
   const { host, url } = classroom
