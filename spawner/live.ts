@@ -103,7 +103,11 @@ export function createLive({ configFile, config, servers, accounts, audit, log }
     async status() {
       return { spawner: applied.version, hub: hubVersion, running: await servers.running() }
     },
-    reload: ({ isAtOnce }) => look(isAtOnce),
+    async reload({ isAtOnce }) {
+      await look(isAtOnce)
+      // Who asks is told of an address that is not to be had, also where the move was begun a moment before.
+      await inTurn(() => listening.settle())
+    },
     hubRuns(version) {
       hubVersion = version
     },

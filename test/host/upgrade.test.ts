@@ -178,13 +178,14 @@ suite('an upgrade', () => {
     )
     const units = ['https', 'visit'].map(name => `installer/units/tljh-hub-${name}.socket`)
     await publish(all(onlyOne, async folder => void (await Promise.all(units.map(unit => rm(join(folder, unit)))))))
+    // On that port the hub has no pages of its own.
     const answers = async (port: number) => (await fetch(`${url}:${port}/hub/health`)).status
     const change = await tljhTs('config', 'set', 'admins.visit_port', '8081')
     assert.equal(change.code, 0, change.stderr)
 
     assert.equal((await tljhTs('upgrade')).code, 0)
     await isWell('0.2.0')
-    assert.equal(await answers(8081), 200)
+    assert.equal(await answers(8081), 404)
     const { stdout } = await host.run(['systemctl', 'show', '--property=Listen', 'tljh-hub.socket'])
     assert.match(stdout, /:80 [\s\S]*:8081 /)
 
@@ -192,9 +193,9 @@ suite('an upgrade', () => {
     const { stdout: before } = await opened()
     assert.equal((await tljhTs('rollback')).code, 0)
     await isWell('0.1.0')
-    assert.equal(await answers(8081), 200)
+    assert.equal(await answers(8081), 404)
     assert.equal((await tljhTs('config', 'set', 'admins.visit_port', '8082')).code, 0)
-    assert.equal(await answers(8082), 200)
+    assert.equal(await answers(8082), 404)
     assert.equal((await opened()).stdout, before)
     assert.equal((await tljhTs('config', 'unset', 'admins.visit_port')).code, 0)
   })
