@@ -32,14 +32,15 @@ st.write(f'counted {st.session_state.count} times')
 const streamlit = 'streamlit run app.py --server.headless=true --server.port=8501'
 
 /** Answers with a word. */
-const server = (word: string, port: number) => `
-import http.server
+const server = (word: string, port: number, address = '127.0.0.1') => `
+import http.server, socket
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b'${word}')
-http.server.HTTPServer(('127.0.0.1', ${port}), Handler).serve_forever()
+http.server.HTTPServer.address_family = socket.AF_INET6 if ':' in '${address}' else socket.AF_INET
+http.server.HTTPServer(('${address}', ${port}), Handler).serve_forever()
 `
 
 test('an application of a student’s own is at its port below the server, with all that it sends and asks for', async () => {
@@ -93,6 +94,27 @@ test('what another student, or nobody, listens on is not shown, and it says why;
   for (const program of [others, own, teachers]) program.kill()
 })
 
+test('whoever listens on [::1] does not keep one’s own 127.0.0.1 from being shown, and is not shown in its place', async () => {
+  const ann = await student('ann')
+  await student('bob')
+  await using others = await host.start(python('jupyter-bob', server('from bob', 9011, '::1')))
+  await untilHeard(9011, '::1')
+  const { status, body } = await ann.request('/user/ann/proxy/9011/')
+  assert.equal(status, 403)
+  assert.doesNotMatch(body, /from bob/)
+
+  await using own = await host.start(python('jupyter-ann', server('from ann', 9011)))
+  await using on6 = await host.start(python('jupyter-ann', server('on [::1]', 9012, '::1')))
+  await untilHeard(9011)
+  await untilHeard(9012, '::1')
+
+  for (const path of ['proxy/9011/', 'proxy/localhost:9011/', 'proxy/127.0.0.1:9011/']) {
+    assert.equal((await ann.request(`/user/ann/${path}`)).body, 'from ann', path)
+  }
+  assert.equal((await ann.request('/user/ann/proxy/9012/')).body, 'on [::1]')
+  for (const program of [others, own, on6]) program.kill()
+})
+
 async function student(name: string): Promise<Visitor> {
   const visitor = visit(url)
   assert.equal((await visitor.logIn(name, studentPassword)).status, 302)
@@ -103,9 +125,9 @@ async function student(name: string): Promise<Visitor> {
 const python = (account: string, program: string) => ['runuser', '-u', account, '--', '/usr/bin/python3', '-c', program]
 
 /** Resolves when somebody listens there. */
-async function untilHeard(port: number): Promise<void> {
-  const wait = 'until exec 3<>/dev/tcp/127.0.0.1/$1; do sleep 0.1; done 2>/dev/null'
-  await host.run(['bash', '-c', wait, 'bash', String(port)], { timeoutMs: 120_000 })
+async function untilHeard(port: number, address = '127.0.0.1'): Promise<void> {
+  const wait = 'until exec 3<>/dev/tcp/$2/$1; do sleep 0.1; done 2>/dev/null'
+  await host.run(['bash', '-c', wait, 'bash', String(port), address], { timeoutMs: 120_000 })
 }
 
 /** The code with which a WebSocket there is closed. */
