@@ -23,7 +23,10 @@ import { ProblemError } from '../problem.ts'
 import { addedPackages, type FormerPython, formerPython, madeWith } from './former-python.ts'
 
 export interface ClassEnvironment {
-  /** Answers whether something was missing. Throws `INSTALL_ENVIRONMENT`, with what uv said last. */
+  /**
+   * Makes it, or makes right what JupyterLab needs in it: packages that are missing, of another version than fits, or not whole, and files that
+   * students cannot read. Other packages stay. Answers whether something was amiss. Throws `INSTALL_ENVIRONMENT`, with what uv said last.
+   */
   ensure(): Promise<boolean>
   /**
    * Adds what a requirements file of pip's asks for, by path or URL, within the versions that ours allow. Answers whether something
@@ -42,17 +45,7 @@ const uvCache = '/var/cache/tljh-ts/uv'
 const timeoutMs = 2 * 3600_000
 const oldestPython = '3.9'
 
-/** Prints those of our requirements (on standard input, one a line) that the environment does not have in any version. */
-const missingProgram = `
-import re, sys
-from importlib.metadata import PackageNotFoundError, version
-for line in sys.stdin:
-    name = re.match(r'[A-Za-z0-9._-]*', line).group()
-    try:
-        name and version(name)
-    except PackageNotFoundError:
-        print(name)
-`
+const faultsProgram = join(import.meta.dirname, 'class-faults.py')
 
 /** What the note says of an environment that was whole before. Everything else, nothing too: it was being made. */
 const changing = 'changing\n'
@@ -84,10 +77,10 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
   ]
 
   /** Of an environment that is there. The note stays where files of it may be missing. */
-  async function change(...files: string[]): Promise<CommandResult> {
+  async function change(files: readonly string[], again: readonly string[] = []): Promise<CommandResult> {
     replaceFile(unfinished, changing)
-    const result = await uv([...install(...files), ...(wasChanging ? ['--reinstall'] : [])])
-    await closeToOthers()
+    const result = await uv([...install(...files), ...(wasChanging ? ['--reinstall'] : again)])
+    await setModes()
     // Before it has found versions that fit, uv touches nothing.
     const isUntouched = !wasChanging && !/^[ \t]*Resolved \d/m.test(result.stderr)
     if (result.code === 0 || isUntouched) rmSync(unfinished)
@@ -106,11 +99,16 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
     async ensure() {
       if (existsSync(place) && (wasChanging || !existsSync(unfinished))) {
         const former = await formerPython(place)
+        let again: readonly string[] = []
         // Where that was broken off, the Python may be there without its pip.
         if (former || (wasChanging && existsSync(formerList))) await givePython(former)
-        else if (!existsSync(ownPython)) throw foreign(place)
-        else if (!wasChanging && !(await isMissing(ownPython))) return false
-        succeed(await change(ownRequirements))
+        else {
+          if (!existsSync(ownPython)) throw foreign(place)
+          const hadOtherModes = await setModes()
+          again = wasChanging ? [] : await faults()
+          if (!wasChanging && again.length === 0) return hadOtherModes
+        }
+        succeed(await change([ownRequirements], again))
         return true
       }
       await checkPython()
@@ -119,7 +117,7 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
       succeed(await run(['rm', '--recursive', '--force', '--one-file-system', '--', place]))
       succeed(await uv(['venv', '--seed', '--python', python, place]))
       succeed(await uv(install(ownRequirements)))
-      await closeToOthers()
+      await setModes()
       rmSync(unfinished)
       return true
     },
@@ -127,7 +125,7 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
       const isUrl = /^https?:\/\//.test(requirements)
       const file = isUrl || isAbsolute(requirements) ? requirements : resolve(requirements)
       if (!isUrl && !existsSync(file)) throw notAdded(requirements, 'there is no such file', requirements)
-      const result = await change(ownRequirements, file)
+      const result = await change([ownRequirements, file])
       if (result.code !== 0)
         throw notAdded(requirements, `${reasonOf(result.stderr)}\n${lastLines(result.stderr)}`, file)
       return /^[ \t]*Installed \d/m.test(result.stderr)
@@ -143,16 +141,22 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
     },
   }
 
-  /** uv leaves a lock that everybody may write to, and so hold. Packages bring files with modes of their own. */
-  async function closeToOthers(): Promise<void> {
+  /**
+   * All may read, and none but root write. Answers whether a mode was another: packages bring files with modes of their own, and so does a pip
+   * under another umask. uv leaves a lock that everybody may write to, and so hold.
+   */
+  async function setModes(): Promise<boolean> {
     rmSync(join(place, '.lock'), { force: true })
-    await runCommand('chmod', ['--recursive', 'go+rX,go-w', place], { timeoutMs: 300_000 })
+    const args = ['--recursive', '--changes', 'go+rX,go-w', place]
+    return (await runCommand('chmod', args, { timeoutMs: 300_000 })).stdout !== ''
   }
 
-  async function isMissing(program: string): Promise<boolean> {
+  /** What uv is to put in anew, as its options: nothing, packages by name, or where the environment cannot tell, all. */
+  async function faults(): Promise<string[]> {
     const input = readFileSync(ownRequirements, 'utf8')
-    const { code, stdout } = await runCommand(program, ['-I', '-c', missingProgram], { input })
-    return code !== 0 || stdout.trim() !== ''
+    const { code, stdout } = await runCommand(ownPython, ['-I', faultsProgram], { input })
+    if (code !== 0) return ['--reinstall']
+    return stdout.split('\n').flatMap(name => (name ? ['--reinstall-package', name] : []))
   }
 }
 

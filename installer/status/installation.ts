@@ -123,6 +123,13 @@ async function lookAtClass({ classEnvironment: place }: Layout): Promise<StatusL
     const fix = `sudo chown --recursive --no-dereference root: ${place} && sudo chmod --recursive go-w ${place}`
     return bad(name, `others than root can change ${place}`, `${found} is theirs, or all may write it`, fix)
   }
+  const closed = ['(', '-type', 'd', '-not', '-perm', '-o=rx', '-o', '-type', 'f', '-not', '-perm', '-o=r', ')']
+  const unread = await runCommand('find', [place, '-xdev', '-not', '-path', join(place, '.lock'), ...closed, '-print'])
+  const files = unread.stdout.split('\n').filter(Boolean)
+  if (files.length > 0) {
+    const what = `students cannot read ${files.length} files and folders in ${place}`
+    return bad(name, what, `such as ${files[0]}: packages with them do not work, or no server starts`, complete)
+  }
   const text = `JupyterLab ${stdout.trim()} in ${place}, which root alone can change`
   const [made, next] = [madeWith(place), await nextPython(place)]
   if (made === undefined || next === undefined || made === next) return good(name, text)

@@ -173,6 +173,7 @@ test('from nothing but a release: the network goes, a kill comes, and the class 
   await host.writeFile('/root/more.txt', 'cowsay==6.1\n')
   await host.run([...install, '--requirements', '/root/more.txt'], { timeoutMs: 300_000 })
   await host.run(['/opt/tljh/user/bin/python', '-c', 'import cowsay'])
+  await isMended(host, install)
 
   await host.writeFile('/root/none.txt', 'a-package-that-nobody-has-made==7\n')
   const without = await host.run([...install, '--requirements', '/root/none.txt'], { timeoutMs: 300_000 })
@@ -223,6 +224,33 @@ async function comesBackWithAnotherPython(
   await host.run(['/opt/tljh/user/bin/python', '-c', 'import cowsay, pip'])
   const left = await host.run(['sh', '-c', 'cd /opt/tljh; ls -d user* user/lib/* user/share/jupyter/kernels/own'])
   assert.match(left.stdout, /^user\nuser\/lib\/python3\.1\d\nuser\/share\/jupyter\/kernels\/own\n$/)
+}
+
+/** What a teacher's pip, editor or umask did to what JupyterLab needs is made right, and what was added beside it stays. */
+async function isMended(host: Host, install: readonly string[]): Promise<void> {
+  await host.run(
+    [
+      ...['sh', '-euc'],
+      `pip() { /opt/tljh/user/bin/python -m pip "$@"; }
+      pip install --quiet --no-deps 'traitlets==4.3.3'
+      pip uninstall --quiet --yes nbclient
+      cd /opt/tljh/user/lib/python3*/site-packages
+      rm jupyterlab/labapp.py
+      echo '# cut' >notebook/app.py
+      chmod -R go= cowsay /opt/tljh/user/etc/jupyter`,
+    ],
+    { timeoutMs: 300_000 },
+  )
+  const asStudents = ['runuser', '-u', 'nobody', '--', '/opt/tljh/user/bin/python', '-c']
+  const lab =
+    'import jupyterlab.labapp, notebook.app, nbclient, cowsay; cowsay.cow; print(open("/opt/tljh/user/etc/jupyter/jupyter_server_config.d/jupyterlab.json").read())'
+  assert.notEqual((await host.run([...asStudents, lab], { check: false })).code, 0)
+
+  const { stderr } = await host.run(install, { timeoutMs: 300_000 })
+
+  assert.doesNotMatch(stderr, /class-environment: as it was/)
+  await host.run([...asStudents, lab])
+  assert.match((await host.run(install)).stderr, /class-environment: as it was/)
 }
 
 /** Node.js's program for that stays where it was once loaded, with 20 MB. */

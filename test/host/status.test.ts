@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { bootProduct, type Product, TLJH_TS } from './product.ts'
+import { bootProduct, INSTALL, type Product, TLJH_TS } from './product.ts'
 
 interface Line {
   name: string
@@ -84,7 +84,7 @@ test('a configuration that is not valid is red, with the line and the key', asyn
   assert.match(lineOf(red, 'configuration').fix ?? '', /tljh-ts config edit/)
 })
 
-test('a class environment without JupyterLab, or that students can write, is red', async () => {
+test('a class environment without JupyterLab, or that students can write, or cannot read, is red', async () => {
   const away = 'cd /opt/tljh/user/lib/python3*/site-packages'
   const gone = await whileBroken(`${away}; mv jupyterlab /root`, `${away}; mv /root/jupyterlab .`)
   assert.match(lineOf(gone, 'class-environment').why ?? '', /No module named 'jupyterlab'/)
@@ -92,6 +92,12 @@ test('a class environment without JupyterLab, or that students can write, is red
 
   const open = await whileBroken('chmod o+w /opt/tljh/user/bin', 'chmod o-w /opt/tljh/user/bin')
   assert.match(lineOf(open, 'class-environment').why ?? '', /\/opt\/tljh\/user\/bin is theirs, or all may write it/)
+
+  const closed = await whileBroken(`${away}; chmod -R go= nbgitpuller`, 'true')
+  assert.match(lineOf(closed, 'class-environment').text, /students cannot read \d+ files and folders/)
+  assert.match(lineOf(closed, 'class-environment').fix ?? '', /sudo tljh-ts install/)
+  await product.host.run(INSTALL)
+  assert.equal((await status()).lines.find(({ name }) => name === 'class-environment')?.health, 'good')
 })
 
 test('that the next upgrade of the system brings another Python is said before', async () => {
