@@ -5,12 +5,12 @@
  */
 import type { UserName } from '../config/names.ts'
 import { type SpawnerClient, unreachable } from '../spawner/client.ts'
-import type { Event, Server } from '../spawner/protocol.ts'
+import type { Event, Server, StartOptions } from '../spawner/protocol.ts'
 
 export interface Servers {
   /** Throws `SPAWNER_UNREACHABLE` as long as nothing has been heard of the spawner at all. */
   get(user: UserName): Server
-  start(user: UserName): Promise<Server>
+  start(user: UserName, options?: StartOptions): Promise<Server>
   stop(user: UserName): Promise<Server>
   /** The server's state now, then each change. Ends with `signal`, and with the store's own. */
   watch(user: UserName, signal: AbortSignal): AsyncGenerator<Server>
@@ -92,7 +92,7 @@ export function followServers(spawner: SpawnerClient, signal: AbortSignal, repor
     }
   }
 
-  const start = (user: UserName) => order(user, spawner.start)
+  const start = (user: UserName, options?: StartOptions) => order(user, () => spawner.start(user, options))
 
   void spawner.follow({
     signal,

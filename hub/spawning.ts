@@ -17,12 +17,15 @@ const form = {
   properties: {
     _xsrf: { type: 'string', maxLength: 256, default: '' },
     next: { type: 'string', maxLength: 4096, default: '' },
+    settings: { enum: ['own', 'none'], default: 'own' },
   },
 }
 
 interface Form {
   _xsrf: string
   next: string
+  /** Whether Jupyter reads the user's own settings in this start. */
+  settings: 'own' | 'none'
 }
 
 /** So long after a login it is still the login that leads to a start. */
@@ -37,9 +40,9 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
     throw notYours(user)
   }
 
-  async function start(user: UserName, next: string, reply: FastifyReply) {
-    const server = await servers.start(user)
-    log(`${user} starts a server: ${server.kind}`)
+  async function start(user: UserName, next: string, reply: FastifyReply, hasOwnSettings = true) {
+    const server = await servers.start(user, { hasOwnSettings })
+    log(`${user} starts a server${hasOwnSettings ? '' : ' without settings of their own'}: ${server.kind}`)
     const query = next ? `?next=${encodeURIComponent(next)}` : ''
     return reply.redirect(`${baseUrl}hub/spawn-pending/${user}${query}`)
   }
@@ -104,7 +107,8 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   app.post<{ Body: Form }>(`${baseUrl}hub/spawn`, { schema: { body: form } }, async (request, reply) => {
     const user = sessionOf(hub, request).user
     checkForm(hub, request, request.body._xsrf)
-    return start(user, ownPath(request.body.next, baseUrl), reply)
+    const { next, settings } = request.body
+    return start(user, ownPath(next, baseUrl), reply, settings === 'own')
   })
 
   app.post<{ Body: Form }>(`${baseUrl}hub/stop`, { schema: { body: form } }, async (request, reply) => {

@@ -148,7 +148,7 @@ function planSteps({ options, surroundings, changes, text, config, result, close
     {
       name: 'confinement',
       title: 'bounds for users, rights for administrators',
-      run: () => ensureConfinement(changes),
+      run: () => ensureConfinement(layout, changes),
     },
     { name: 'folders', title: 'folders', run: forServices(() => ensureFolders(layout, changes)) },
     {

@@ -298,6 +298,7 @@ function usualChanges(): Change[] {
     '/etc/ssh/sshd_config.d/tljh-ts.conf',
     '/usr/local/bin/tljh-config',
     '/etc/bash_completion.d/tljh-ts',
+    '/etc/profile.d/tljh-ts.sh',
   ]
   return [
     ...groups.map((name): Change => ({ kind: 'group', name })),

@@ -236,6 +236,18 @@ async function ensureHome({ home, name, uid, gid }: Account | OrdinaryAccount): 
   return stat
 }
 
+/**
+ * The umask of what runs in an account. A closed home keeps others out of all that is in it, so files need not be closed one by one; and in
+ * folders for all, what was shared is shared. Where others may enter the home, each file is closed, as the only thing that keeps them out.
+ */
+export async function umaskOf({ name, gid, home }: Account | OrdinaryAccount): Promise<number> {
+  const [{ mode }, group] = await Promise.all([lstat(home), runCommand('getent', ['group', String(gid)])])
+  const [groupName, , , members = ''] = group.stdout.trimEnd().split(':')
+  const isOwnGroup = groupName === name && members.split(',').every(member => member === '' || member === name)
+  if (mode & (isOwnGroup ? 0o007 : 0o077)) return 0o077
+  return isOwnGroup ? 0o002 : 0o022
+}
+
 async function setMembership(name: UnixName | UserName, group: string, wanted: boolean): Promise<void> {
   const found = await runCommand('getent', ['group', group])
   const members = found.stdout.trimEnd().split(':')[3]?.split(',') ?? []

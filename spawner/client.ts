@@ -10,12 +10,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { UserName } from '../config/names.ts'
 import type { Proposal, Services, ServicesStatus } from '../config/services.ts'
 import { ProblemError } from '../problem.ts'
-import type { Departure, Event, Refusal, Server } from './protocol.ts'
+import type { Departure, Event, Refusal, Server, StartOptions } from './protocol.ts'
 
 export interface SpawnerClient {
   list(): Promise<Server[]>
   /** Both answer as soon as the spawner has taken the order, and throw what it refuses as a `ProblemError`. */
-  start(user: UserName): Promise<Server>
+  start(user: UserName, options?: StartOptions): Promise<Server>
   stop(user: UserName): Promise<Server>
   /** Archives and deletes the account of somebody whom the configuration does not let in any more. Answers when it is done. */
   archive(user: UserName): Promise<Departure>
@@ -60,7 +60,8 @@ export function connectSpawner(socketPath: string): SpawnerClient {
 
   return {
     list: () => ask<Server[]>('GET', '/servers'),
-    start: user => ask<Server>('POST', `/servers/${user}/start`),
+    start: (user, { hasOwnSettings } = { hasOwnSettings: true }) =>
+      ask<Server>('POST', `/servers/${user}/${hasOwnSettings ? 'start' : 'start-without-settings'}`),
     stop: user => ask<Server>('POST', `/servers/${user}/stop`),
     archive: user => ask<Departure>('POST', `/users/${user}/archive`, departureTimeoutMs),
     forget: user => ask<Departure>('POST', `/users/${user}/forget`, departureTimeoutMs),

@@ -13,13 +13,13 @@ import type { ServicesStatus } from '../config/services.ts'
 import { inWords } from '../disk.ts'
 import { ProblemError } from '../problem.ts'
 import type { Leavers } from './leavers.ts'
-import type { Event, Refusal, Server } from './protocol.ts'
+import type { Event, Refusal, Server, StartOptions } from './protocol.ts'
 
 /** What the verbs do with servers. */
 export interface Servers {
   list(): Server[]
   get(user: UserName): Server
-  start(user: UserName): Server
+  start(user: UserName, options: StartOptions): Server
   stop(user: UserName): Server
   /** Calls `listener` with everything at once, then with each change; returns how to stop that. */
   follow(listener: (event: Event) => void): () => void
@@ -98,7 +98,10 @@ async function answer(
       return send(response, 200, servers.get(userNamed(name)))
     case 'POST servers/NAME/start':
       leavers.mustStay(userNamed(name))
-      return send(response, 202, servers.start(userNamed(name)))
+      return send(response, 202, servers.start(userNamed(name), { hasOwnSettings: true }))
+    case 'POST servers/NAME/start-without-settings':
+      leavers.mustStay(userNamed(name))
+      return send(response, 202, servers.start(userNamed(name), { hasOwnSettings: false }))
     case 'POST servers/NAME/stop':
       return send(response, 202, servers.stop(userNamed(name)))
     case 'POST users/NAME/archive':

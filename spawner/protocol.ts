@@ -4,6 +4,7 @@
  *   GET  /servers              all servers that are not stopped, and those whose last run failed
  *   GET  /servers/NAME         one
  *   POST /servers/NAME/start   asks for a start; answers at once with the state it leads to
+ *   POST /servers/NAME/start-without-settings   likewise; the server reads no settings of Jupyter's in the user's home
  *   POST /servers/NAME/stop    asks for a stop; likewise
  *   POST /users/NAME/archive   archives the home of somebody who may not enter any more, and deletes the account; answers a
  *                              `Departure` when that is done, which can take hours
@@ -28,6 +29,11 @@ export type Server =
   | { kind: 'stopping'; user: UserName; since: number }
   | { kind: 'failed'; user: UserName; at: number; end: ServerEnd }
 
+export interface StartOptions {
+  /** False for a start in which settings of Jupyter's in the user's home do not count, so that they can be mended. */
+  hasOwnSettings: boolean
+}
+
 /** Why a server is no more, in words for the student who looks at the page. */
 export interface ServerEnd {
   what: string
@@ -37,6 +43,8 @@ export interface ServerEnd {
   log: string[]
   /** For administrators: the command that shows all of them. One of another version may not send it. */
   journal?: string
+  /** Of a start: the files in the user's home with settings that it read. Without them, it may come about. */
+  ownSettings?: string
 }
 
 /** One line of `/events`. `all` replaces whatever the reader knew; `config` is the version that came into force. */

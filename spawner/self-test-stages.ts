@@ -18,7 +18,7 @@ import { clearUnit, startCleared } from '../systemd/clearing.ts'
 import { describeEnd } from '../systemd/end.ts'
 import { lastLines } from '../systemd/journal.ts'
 import { createUnits, escapeUnitName, type UnitName, type UnitState, type Units, unitName } from '../systemd/units.ts'
-import { createAccounts } from './accounts.ts'
+import { createAccounts, umaskOf } from './accounts.ts'
 import { createDepartures } from './departure.ts'
 import { inviteGuest } from './self-test-guest.ts'
 import { speakTo } from './self-test-jupyter.ts'
@@ -117,7 +117,9 @@ async function useServer(tested: Tested, stage: RunStage): Promise<void> {
   )
   const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')
   const otherHomes = config.auth.kinds.includes('pam') ? homesElsewhere(account.home) : []
-  const plan = planServer(user, account, { layout, config, hubGid, mountinfo, otherHomes })
+  const umask = await umaskOf(account)
+  const surroundings = { layout, config, hubGid, mountinfo, otherHomes, umask, hasOwnSettings: true }
+  const plan = planServer(user, account, surroundings)
   await stage('server', `a server, with ${limitsInWords(limitsOf(config, user))}`, () => {
     // As the spawner makes it.
     mkdirSync(layout.userSockets, { recursive: true })

@@ -20,9 +20,9 @@ import { describeEnd, journalCommand } from '../systemd/end.ts'
 import { lastLines } from '../systemd/journal.ts'
 import type { UnitState, Units } from '../systemd/units.ts'
 import type { WatchEvent } from '../systemd/watcher.ts'
-import type { Accounts } from './accounts.ts'
+import { type Accounts, umaskOf } from './accounts.ts'
 import type { Servers } from './listener.ts'
-import type { Event, Server, ServerEnd } from './protocol.ts'
+import type { Event, Server, ServerEnd, StartOptions } from './protocol.ts'
 import type { StartQueue, Wait } from './start-queue.ts'
 import { planServer, serverUnitName, userOfUnit, usersJournal } from './unit.ts'
 
@@ -64,6 +64,8 @@ interface Known {
 
 /** As many lines of the log as fit on a page and hold a Python traceback. */
 const logLines = 30
+/** What a start says first stands before what it says at its end: a traceback is a hundred lines. */
+const linesRead = 300
 
 export function createServers(options: ServersOptions): WatchedServers {
   const { layout, config, units, accounts, hubGid, startQueue, log } = options
@@ -95,7 +97,7 @@ export function createServers(options: ServersOptions): WatchedServers {
   }
 
   async function setFailed(user: UserName, unit: UnitState): Promise<void> {
-    const lines = await lastLines({ unit, count: logLines, namespace: usersJournal }).catch(error => {
+    const lines = await lastLines({ unit, count: linesRead, namespace: usersJournal }).catch(error => {
       log(String(error))
       return []
     })
@@ -103,7 +105,8 @@ export function createServers(options: ServersOptions): WatchedServers {
     const isTold = known.get(user)?.unit?.active === 'failed' && known.get(user)?.failure !== undefined
     if (isOld || isTold) return
     const journal = journalCommand(unit, usersJournal)
-    const end = { ...describeEnd(unit), log: lines.map(line => line.text), journal }
+    const texts = lines.map(line => line.text)
+    const end = { ...describeEnd(unit), log: texts.slice(-logLines), journal, ...ofOwnSettings(unit, texts) }
     log(`the server of ${user} failed: ${end.what}: ${end.why}`)
     change(user, server => {
       server.unit = unit
@@ -111,7 +114,12 @@ export function createServers(options: ServersOptions): WatchedServers {
     })
   }
 
-  async function launch(user: UserName, inForce: Config, isWanted: () => boolean): Promise<void> {
+  async function launch(
+    user: UserName,
+    { hasOwnSettings }: StartOptions,
+    inForce: Config,
+    isWanted: () => boolean,
+  ): Promise<void> {
     const setWait = (wait: Wait | undefined) =>
       change(user, server => {
         if (isWanted() && server.order) server.order.wait = wait
@@ -125,7 +133,9 @@ export function createServers(options: ServersOptions): WatchedServers {
     })
     const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')
     const otherHomes = inForce.auth.kinds.includes('pam') ? homesElsewhere(account.home) : []
-    const plan = planServer(user, account, { layout, config: inForce, hubGid, mountinfo, otherHomes })
+    const umask = await umaskOf(account)
+    const surroundings = { layout, config: inForce, hubGid, mountinfo, otherHomes, umask, hasOwnSettings }
+    const plan = planServer(user, account, surroundings)
     const { name, properties, mount } = plan
     const job = await startCleared(units, { name, properties, auxiliary: [mount], isWanted })
     if (!job) return
@@ -186,7 +196,7 @@ export function createServers(options: ServersOptions): WatchedServers {
     get,
     list: () => [...known].map(([user, server]) => stateOf(user, server)),
 
-    start(user) {
+    start(user, options) {
       const inForce = config.current()
       if (!mayEnter(inForce, user)) throw notAllowed(user)
       const { order } = known.get(user) ?? {}
@@ -195,7 +205,7 @@ export function createServers(options: ServersOptions): WatchedServers {
       const most = inForce.spawner.activeServerLimit
       if (most > 0 && !isAdmin(inForce, user) && activeCount() >= most) throw tooMany(most)
       log(`start of the server of ${user}`)
-      return carryOut(user, 'start', isWanted => launch(user, inForce, isWanted))
+      return carryOut(user, 'start', isWanted => launch(user, options, inForce, isWanted))
     },
 
     stop(user) {
@@ -267,6 +277,24 @@ function starting(user: UserName, since: number, progress: number, step: string)
 function waiting(user: UserName, since: number, { ahead, isForMemory }: Wait): Server {
   const step = isForMemory ? 'Waiting for memory: other servers use all that the machine has' : 'Waiting for a turn'
   return { ...starting(user, since, 5, step), ahead }
+}
+
+/**
+ * What is said of a start that failed after settings of the user's own were read: start.py writes a line with their names. A user's own code
+ * can write another one: it is shown as words, as the log is.
+ */
+function ofOwnSettings(
+  { result, activeEnterTimestampMs }: UnitState,
+  lines: readonly string[],
+): Pick<ServerEnd, 'why' | 'fix' | 'ownSettings'> | undefined {
+  if (activeEnterTimestampMs !== undefined) return undefined
+  const files = lines.map(line => /^own settings: ([^\p{C}]{1,300})/u.exec(line)?.[1]).find(Boolean)
+  if (files === undefined || result === 'oom-kill') return undefined
+  return {
+    why: `perhaps because of your own Jupyter settings (${files})`,
+    fix: 'Start without your own settings, and correct or delete these files. If that does not help, ask your teacher',
+    ownSettings: files,
+  }
 }
 
 function endOf(thrown: unknown): ServerEnd {

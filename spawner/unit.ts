@@ -25,6 +25,10 @@ export interface Surroundings {
   mountinfo: string
   /** Homes of others that are not below /home, where they are hidden already. */
   otherHomes: readonly string[]
+  /** Of what the server makes, and all that runs in it (spawner/accounts.ts). */
+  umask: number
+  /** Whether Jupyter reads the settings in the user's home. */
+  hasOwnSettings: boolean
 }
 
 export interface ServerPlan {
@@ -58,7 +62,7 @@ export function userOfUnit({ name, description: text }: { name: UnitName; descri
 }
 
 export function planServer(user: UserName, account: Account | OrdinaryAccount, surroundings: Surroundings): ServerPlan {
-  const { layout, config, hubGid, mountinfo, otherHomes } = surroundings
+  const { layout, config, hubGid, mountinfo, otherHomes, umask, hasOwnSettings } = surroundings
   const name = serverUnitName(unixName(user))
   const folder = `${layout.userSockets}/${shortUnixName(unixName(user))}`
   const mountName = unitName(`${escapeUnitName(folder.slice(1))}.mount`)
@@ -103,7 +107,7 @@ export function planServer(user: UserName, account: Account | OrdinaryAccount, s
       ExecStartPost: [{ argv: ['/bin/sh', readiness, 'wait', pipe] }],
       User: account.name,
       WorkingDirectory: account.home,
-      UMask: 0o077,
+      UMask: umask,
       Environment: {
         ...config.serverEnvironment,
         PATH: `${layout.classEnvironment}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
@@ -115,6 +119,9 @@ export function planServer(user: UserName, account: Account | OrdinaryAccount, s
         JUPYTERHUB_DEFAULT_URL: config.defaultUrl,
         // Kernels listen on sockets in here, and their paths may have 107 bytes.
         JUPYTER_RUNTIME_DIR: runtime,
+        ...(hasOwnSettings ? {} : { JUPYTER_CONFIG_DIR: `${runtime}/no-settings` }),
+        // For shells, whose files set PATH anew (spawner/jupyter/bashrc, /etc/profile.d/tljh-ts.sh).
+        TLJH_CLASS_ENVIRONMENT: layout.classEnvironment,
         TLJH_SOCKET: `${folder}/socket`,
         ...(limits.memory === null ? {} : { MEM_LIMIT: String(limits.memory) }),
         ...(limits.cpu === null ? {} : { CPU_LIMIT: String(limits.cpu) }),

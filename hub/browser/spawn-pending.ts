@@ -16,6 +16,8 @@ interface End {
   why: string
   fix: string
   log: string[]
+  /** A start without settings of the user's own may come about. */
+  hasOwnSettings: boolean
 }
 
 interface Progress {
@@ -101,7 +103,7 @@ function goOn(): void {
   location.reload()
 }
 
-function showFailure({ what, why, fix, log }: End): void {
+function showFailure({ what, why, fix, log, hasOwnSettings }: End): void {
   const words = element('failure-words', HTMLTemplateElement).content.cloneNode(true)
   const failure = element('failure', HTMLElement)
   failure.hidden = false
@@ -113,6 +115,9 @@ function showFailure({ what, why, fix, log }: End): void {
   for (const details of failure.querySelectorAll('details')) details.hidden = log.length === 0
   element('waiting', HTMLElement).hidden = true
   element('after-failure', HTMLElement).hidden = false
+  // The page of an administrator who watches has no such form.
+  const withoutSettings = document.getElementById('without-settings')
+  if (withoutSettings) withoutSettings.hidden = !hasOwnSettings
   heading.textContent = card.dataset.failedHeading ?? ''
   document.title = document.title.replace(/^[^·]*/, `${heading.textContent} `)
 }
@@ -140,9 +145,10 @@ function readProgress(data: string): Progress | undefined {
 }
 
 function readEnd(value: unknown, message: string): End {
-  if (!isObject(value)) return { what: message, why: '', fix: '', log: [] }
+  if (!isObject(value)) return { what: message, why: '', fix: '', log: [], hasOwnSettings: false }
   const log = Array.isArray(value.log) ? value.log.map(text) : []
-  return { what: text(value.what) || message, why: text(value.why), fix: text(value.fix), log }
+  const hasOwnSettings = text(value.ownSettings) !== ''
+  return { what: text(value.what) || message, why: text(value.why), fix: text(value.fix), log, hasOwnSettings }
 }
 
 function readObject(data: string): Record<string, unknown> | undefined {

@@ -3,14 +3,30 @@
  */
 import { existsSync } from 'node:fs'
 import { runCommand } from '../../commands.ts'
+import type { Layout } from '../../config/paths.ts'
 import { ProblemError } from '../../problem.ts'
 import type { Changes } from '../changes.ts'
 
 const sudoersFile = '/etc/sudoers.d/jupyterhub-admins'
-const sudoers = `# Made by tljh-ts. Administrators of the hub are administrators of the machine.
+const sudoersOf = ({
+  classEnvironment,
+}: Layout) => `# Made by tljh-ts. Administrators of the hub are administrators of the machine.
 %jupyterhub-admins ALL = (ALL) NOPASSWD: ALL
-# With this, sudo keeps their PATH, and so the Python environment of the class.
-Defaults exempt_group = jupyterhub-admins
+# Their pip is that of the class, in whatever terminal.
+Defaults:%jupyterhub-admins secure_path = "${classEnvironment}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What they make for all is for all to read, whatever the umask of their own files.
+Defaults:%jupyterhub-admins umask = 0022, umask_override
+`
+
+const profileFile = '/etc/profile.d/tljh-ts.sh'
+const profile = `# Made by tljh-ts. In servers of the hub, login shells find python, pip and jupyter of the class, as notebooks do.
+# /etc/profile sets PATH anew; what the user's own files say comes after this.
+if [ -n "\${TLJH_CLASS_ENVIRONMENT-}" ]; then
+  case ":$PATH:" in
+    *":$TLJH_CLASS_ENVIRONMENT/bin:"*) ;;
+    *) PATH=$TLJH_CLASS_ENVIRONMENT/bin:$PATH ;;
+  esac
+fi
 `
 
 const sshdFile = '/etc/ssh/sshd_config.d/tljh-ts.conf'
@@ -40,13 +56,15 @@ const pamService = `# Made by tljh-ts. How the hub checks passwords of this mach
 `
 
 /** Answers whether anything was changed. What a machine does not have (sudo, sshd, polkit) needs no file. */
-export async function ensureConfinement(changes: Changes): Promise<boolean> {
+export async function ensureConfinement(layout: Layout, changes: Changes): Promise<boolean> {
   const done = [
     await changes.writeFile('/etc/pam.d/tljh-ts', pamService, 0o644),
     await changes.writeFile('/etc/systemd/journald@tljh-users.conf', usersJournal, 0o644),
+    await changes.writeFile(profileFile, profile, 0o644),
   ]
   if (existsSync('/etc/sudoers.d')) {
-    await checkSudoers()
+    const sudoers = sudoersOf(layout)
+    await checkSudoers(sudoers)
     done.push(await changes.writeFile(sudoersFile, sudoers, 0o440))
   }
   if (existsSync('/etc/polkit-1/rules.d')) done.push(await changes.writeFile(polkitFile, polkit, 0o644))
@@ -64,7 +82,7 @@ export async function reloadSshd(): Promise<void> {
 }
 
 /** A file that sudo does not understand would keep everybody from using sudo. */
-async function checkSudoers(): Promise<void> {
+async function checkSudoers(sudoers: string): Promise<void> {
   const { code, stderr } = await runCommand('visudo', ['--check', '--quiet', '--file=-'], { input: sudoers })
   if (code === 0) return
   throw new ProblemError('INSTALL_SUDOERS', {

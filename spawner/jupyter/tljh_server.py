@@ -1,11 +1,10 @@
-"""Where a Jupyter server must know that it belongs to a hub: who asks, when it is ready, who dies first, whose ports are shown."""
+"""Where a Jupyter server must know that it belongs to a hub: who asks, when it is ready, what its terminals run, whose ports are shown."""
 
 import os
 import socket
 from urllib.parse import unquote
 
 from jupyter_server.auth import IdentityProvider, User
-from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 
 import own_ports
 
@@ -24,6 +23,14 @@ _own_search_path = os.environ.get("JUPYTER_CONFIG_PATH")
 def use_settings_in(folder):
     """Makes Jupyter read its settings from `folder` first."""
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [folder, _own_search_path]))
+
+
+def shell_command():
+    """Of terminals. bash reads a file of ours, which says why; other shells keep the PATH that they are given."""
+    shell = os.environ.get("SHELL", "/bin/bash")
+    if os.path.basename(shell) == "bash":
+        return [*EXPENDABLE, shell, "--rcfile", os.path.join(os.path.dirname(__file__), "bashrc")]
+    return [*EXPENDABLE, shell, "-l"]
 
 
 def became_ready():
@@ -67,10 +74,3 @@ class HubIdentityProvider(IdentityProvider):
     async def get_user(self, handler):
         name = unquote(handler.request.headers.get("X-Tljh-User", ""))
         return User(username=name, name=name, display_name=name) if name else None
-
-
-class KernelManager(ServerKernelManager):
-    """Starts kernels as everybody does, but expendable."""
-
-    def format_kernel_cmd(self, extra_arguments=None):
-        return [*EXPENDABLE, *super().format_kernel_cmd(extra_arguments)]
