@@ -2,6 +2,7 @@
  * A class: the product on a host, with students who have logged in and whose servers run.
  */
 import type { TestContext } from 'node:test'
+import type { HostOptions } from './host.ts'
 import { bootProduct, type Product } from './product.ts'
 import { type Visitor, visit } from './visitor.ts'
 
@@ -18,8 +19,13 @@ export const studentPassword = 'correct horse battery'
 export const claiming = 'auth: { FirstUseAuthenticator: { claim_named_users: true } }\n'
 
 /** Opens a class for the length of a test, or of a suite. `limits` is the section of that name, as YAML. */
-export async function openClassroom(t: TestContext | undefined, limits = ''): Promise<Classroom> {
+export async function openClassroom(
+  t: TestContext | undefined,
+  limits = '',
+  options: HostOptions = {},
+): Promise<Classroom> {
   const product = await bootProduct({
+    ...options,
     config: `users:\n  allowed: [ann, bob]\n${claiming}${limits && `limits:\n${limits}`}`,
   })
   t?.after(() => product[Symbol.asyncDispose]())

@@ -16,11 +16,12 @@ test('a kernel does over the hub whatever it does without', async t => {
     )
   })
 
-  await t.test('ten megabytes of output in one cell arrive whole', async () => {
-    const { text, status } = await kernel.run(`for i in range(10): print(str(i) * (1024**2 - 1))`)
+  await t.test('ten megabytes as the result of one cell arrive whole', async () => {
+    const table = 'class Table:\n  def __repr__(self): return "".join(str(i) * 1024**2 for i in range(10))\nTable()'
+    const { text, status } = await kernel.run(table)
     assert.equal(status, 'ok')
     assert.equal(text.length, 10 * 1024 ** 2)
-    assert.equal(text, Array.from({ length: 10 }, (_, index) => `${String(index).repeat(1024 ** 2 - 1)}\n`).join(''))
+    assert.ok(text === Array.from({ length: 10 }, (_, index) => String(index).repeat(1024 ** 2)).join(''))
   })
 
   await t.test('an interrupt ends a cell that would not end', async () => {

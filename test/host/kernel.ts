@@ -42,8 +42,8 @@ interface Waiting {
 }
 
 /** Starts a kernel in the server of `user`, who has logged in and whose server runs. */
-export async function startKernel(visitor: Visitor, user: string): Promise<Kernel> {
-  const { status, body } = await visitor.jupyter('POST', 'api/kernels', { name: 'python3' })
+export async function startKernel(visitor: Visitor, user: string, name = 'python3'): Promise<Kernel> {
+  const { status, body } = await visitor.jupyter('POST', 'api/kernels', { name })
   if (status !== 201) throw new Error(`no kernel: ${status} ${body}`)
   const { id } = JSON.parse(body) as { id: string }
   return joinKernel(visitor, user, id)

@@ -118,6 +118,30 @@ export function classPackages(name: string, packages: readonly string[]): Layer 
   }
 }
 
+const DENO = '2.9.6'
+
+/** deno(1), whose kernel for Jupyter does not speak over unix sockets, in /usr/local/bin. It comes as a package of npm, for each processor. */
+export function deno(): Layer {
+  return {
+    name: 'deno',
+    inputs: { version: 1, DENO },
+    async build(root) {
+      const name = `@deno/linux-${process.arch}-glibc`
+      await execute([
+        'npm',
+        'install',
+        '--no-save',
+        '--no-audit',
+        '--no-fund',
+        '--prefix',
+        root.scratch,
+        `${name}@${DENO}`,
+      ])
+      await root.run(['install', '-D', `/mnt/node_modules/${name}/deno`, '/usr/local/bin/deno'])
+    },
+  }
+}
+
 async function installInClass(uv: Uv, root: BuildRoot, packages: readonly string[]): Promise<void> {
   await uv('pip', 'install', '--python', `${classFolder}/bin/python`, ...packages)
   await root.run(['chmod', '-R', 'go+rX', classFolder])
