@@ -122,6 +122,7 @@ test('nobody is asked whether they want news of Jupyter, whatever their own sett
 
   const config = /<script id="jupyter-config-data"[^>]*>([\s\S]*?)<\/script>/.exec(body)?.[1] ?? '{}'
   const { disabledExtensions = [] } = JSON.parse(config) as { disabledExtensions?: string[] }
+  await host.run(['rm', '-r', '/home/jupyter-ann/.jupyter'])
   assert.ok(disabledExtensions.includes(`${plugin}:announcements`), config)
 })
 
