@@ -4,7 +4,7 @@
  * All routes of ours are below `hub/`; `user/NAME/` belongs to the users' servers (hub/user-servers.ts). Every refusal
  * is a `ProblemError` thrown where it is known, and turned here into a page for people or JSON for programs.
  */
-import { createServer, type RequestListener, type ServerOptions } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type ServerOptions } from 'node:http'
 import { Readable } from 'node:stream'
 import cookie from '@fastify/cookie'
 import formbody from '@fastify/formbody'
@@ -23,6 +23,7 @@ import { externalLoginRoutes } from './external-login.ts'
 import { createGate } from './gate.ts'
 import { metricsRoutes } from './metrics/routes.ts'
 import type { Origins } from './origins.ts'
+import { QueuedResponse } from './pipelining.ts'
 import { bodyOf } from './proxy/exchange.ts'
 import { crossOrigin, noPage } from './refusals.ts'
 import { secondStepRoutes } from './second-step.ts'
@@ -37,7 +38,8 @@ const mostFormBytes = 64 * 1024
 /** For the head of a request, and for a whole one to the hub's own pages. */
 const slowestRequestMs = 30_000
 
-const serverOptions: ServerOptions = {
+const serverOptions: ServerOptions<typeof IncomingMessage, typeof QueuedResponse> = {
+  ServerResponse: QueuedResponse,
   // An upload to a user's server may take hours; `refuseSlow` is for the rest.
   requestTimeout: 0,
   headersTimeout: slowestRequestMs,
@@ -88,7 +90,7 @@ export async function createApp(
       // One that came behind others on its connection has no socket before they are answered. It waits, or what it asks could be done first.
       return createServer(serverOptions, (request, response) => {
         if (response.socket) serve(request, response)
-        else response.once('socket', () => serve(request, response))
+        else if (!request.socket.destroyed) response.once('socket', () => serve(request, response))
       })
     },
     // An address that cannot be read never gets as far as the error handler.

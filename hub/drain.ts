@@ -4,7 +4,7 @@
  * What always holds: no request that was sent before meets a connection that closes, as far as a second of patience goes (by TLS, three). Meanwhile new
  * connections wait in systemd's socket for the next hub. WebSockets are not waited for (hub/proxy.ts takes leave of them).
  */
-import type { Server as HttpServer, IncomingMessage } from 'node:http'
+import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
 import { Server as NetServer, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 
@@ -29,6 +29,10 @@ export function followConnections(server: HttpServer): (lastHandshake: () => num
   const silent = new Map<Socket, number>()
   let isDraining = false
 
+  const countIn = (response: ServerResponse) => {
+    running++
+    response.on('close', countOut)
+  }
   const countOut = () => {
     running--
   }
@@ -40,9 +44,10 @@ export function followConnections(server: HttpServer): (lastHandshake: () => num
   server.prependListener('upgrade', hasAsked)
   server.prependListener('request', (request, response) => {
     hasAsked(request)
-    running++
-    response.on('close', countOut)
     if (isDraining) response.setHeader('connection', 'close')
+    // One that waits behind others on its connection never closes, where the connection breaks before its turn.
+    if (response.socket) countIn(response)
+    else response.once('socket', () => countIn(response))
   })
 
   async function settle(lastHandshake: () => number | undefined, signal: AbortSignal): Promise<void> {

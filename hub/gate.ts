@@ -44,8 +44,6 @@ export interface Gate {
   passage(request: IncomingMessage, session: Session, owner: UserName): Passage
   /** An answer or a WebSocket that is under way: it ends with the session. */
   follow(connection: Duplex | ServerResponse, session: Session, owner: UserName): void
-  /** Whether an answer is under way on a connection: what comes as a WebSocket behind it would stand in the middle of that. */
-  isAnswering(connection: Duplex): boolean
   /** Ends what is under way of sessions that no longer count. */
   sweep(): void
   /**
@@ -182,7 +180,6 @@ export function createGate(hub: Hub): Gate {
     mayGoOn,
     passage,
     follow,
-    isAnswering: connection => ways.get(connection)?.live instanceof ServerResponse,
     sweep,
     carry,
     failureOf: request => failures.get(request),

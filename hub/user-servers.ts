@@ -11,6 +11,7 @@ import { formToken, type Hub, problemAnswer, sendPage } from './answers.ts'
 import { cookieValues } from './cookies.ts'
 import { endSession } from './entrance.ts'
 import { type Gate, methods, readTarget, type Target } from './gate.ts'
+import { isBusy, occupy } from './pipelining.ts'
 import { enterVoid, noPage, notRunning } from './refusals.ts'
 import { type Session, sessionAgeSeconds } from './sessions.ts'
 import { arrivalPath } from './visiting.ts'
@@ -21,7 +22,7 @@ const nonceSeconds = 900
 
 export async function userServerRoutes(app: FastifyInstance, { hub, gate }: { hub: Hub; gate: Gate }): Promise<void> {
   const { baseUrl, access, origins, visits, servers, proxy, pages } = hub
-  const { admit, passPlaceOf, cookieFor, mayGoOn, passage, follow, isAnswering, sweep } = gate
+  const { admit, passPlaceOf, cookieFor, mayGoOn, passage, follow, sweep } = gate
 
   // Bodies belong to the user's server: not read here, whatever their type.
   app.removeAllContentTypeParsers()
@@ -124,8 +125,9 @@ export async function userServerRoutes(app: FastifyInstance, { hub, gate }: { hu
   async function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     // Without a listener, a connection that breaks would end the hub.
     socket.on('error', () => socket.destroy())
-    // No browser does that.
-    if (isAnswering(socket)) return void socket.destroy()
+    // An answer is under way, and the handshake would stand in the middle of it. No browser asks for that.
+    if (isBusy(socket)) return void socket.destroy()
+    occupy(socket)
     try {
       // Nothing is redirected that is not read.
       const verdict = origins.steer(request, false)
