@@ -21,8 +21,11 @@ const mostWaiting = 16
 interface Line {
   /** Requests that have come and were not answered to their end. */
   requests: number
-  isHeld: boolean
-  /** Whether `hold` listens. Once is enough, however often the connection is held. */
+  /** Whether too many of them wait. */
+  isFull: boolean
+  /** Whether its owner has had more than the share of the hub (hub/proxy/share.ts). */
+  isSlowed: boolean
+  /** Whether `stop` listens. Once is enough, however often the connection is stopped. */
   isFollowed: boolean
 }
 
@@ -47,9 +50,9 @@ export class QueuedResponse extends ServerResponse {
     super.detachSocket(socket)
     const line = this.#line
     line.requests--
-    if (!line.isHeld || line.requests > mostUnread) return
-    line.isHeld = false
-    socket.resume()
+    if (!line.isFull || line.requests > mostUnread) return
+    line.isFull = false
+    goOn(socket, line)
   }
 }
 
@@ -63,25 +66,44 @@ export function occupy(connection: Duplex): void {
   lineOf(connection).requests++
 }
 
+/** Reads no more of a connection, also where node:http would. */
+export function slowDown(connection: Duplex): void {
+  const line = lineOf(connection)
+  line.isSlowed = true
+  stop(connection, line)
+}
+
+export function speedUp(connection: Duplex): void {
+  const line = lineOf(connection)
+  if (!line.isSlowed) return
+  line.isSlowed = false
+  goOn(connection, line)
+}
+
 function lineOf(connection: Duplex): Line {
   const known = lines.get(connection)
   if (known) return known
-  const line = { requests: 0, isHeld: false, isFollowed: false }
+  const line = { requests: 0, isFull: false, isSlowed: false, isFollowed: false }
   lines.set(connection, line)
   return line
 }
 
-function hold(socket: Duplex, line: Line, waiting: number): void {
-  if (waiting > mostWaiting) {
-    socket.destroy()
-    return
-  }
-  line.isHeld = true
-  socket.pause()
+function hold(connection: Duplex, line: Line, waiting: number): void {
+  line.isFull = true
+  if (waiting > mostWaiting) connection.destroy()
+  else stop(connection, line)
+}
+
+function stop(connection: Duplex, line: Line): void {
+  connection.pause()
   if (line.isFollowed) return
   line.isFollowed = true
-  // node:http reads on at the end of each request.
-  socket.on('resume', () => {
-    if (line.isHeld) socket.pause()
+  // node:http reads on at the end of each request, and where more of a body is wanted.
+  connection.on('resume', () => {
+    if (line.isFull || line.isSlowed) connection.pause()
   })
+}
+
+function goOn(connection: Duplex, line: Line): void {
+  if (!line.isFull && !line.isSlowed) connection.resume()
 }

@@ -8,6 +8,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { type AnswerHead, type AnswerListener, AnswerParser, type Kind } from './answer-parser.ts'
 import { ServerSocket } from './server-socket.ts'
+import { Reader, type Share } from './share.ts'
 import { Upload } from './upload.ts'
 
 /** One request, by whoever wants to know the answer. */
@@ -34,8 +35,11 @@ export interface Asking {
 /** A connection whose protocol has changed. */
 export interface ServerEnd {
   socket: Socket
-  /** Gets all that comes; each piece is there for that moment only. There are no 'data' events. */
-  taker: { take(chunk: Buffer): void }
+  /** What comes is read by it. */
+  reader: Reader
+  share: Share
+  /** Gets all that comes; each piece is there for that moment only. There are no 'data' events. Returns of how many pieces it was. */
+  taker: { take(chunk: Buffer): number }
 }
 
 export interface Failure {
@@ -74,16 +78,18 @@ export class Connection implements AnswerListener {
   readonly #onError = (error: Error) => this.#fail(error)
 
   /** @param memory for what is read, the same for all connections */
-  constructor(path: string, memory: Buffer, home: Home) {
+  constructor(path: string, { memory, share, home }: { memory: Buffer; share: Share; home: Home }) {
     this.#home = home
     const read = (length: number) => {
-      end.taker.take(memory.subarray(0, length))
+      share.read(length, end.taker.take(memory.subarray(0, length)))
       return true
     }
     const socket = new ServerSocket({ onread: { buffer: memory, callback: read } })
     socket.connect({ path })
-    const end: ServerEnd = { socket, taker: this }
+    const reader = new Reader(socket, share)
+    const end: ServerEnd = { socket, reader, share, taker: this }
     socket.on('end', this.#onEnded).on('error', this.#onError).on('close', this.#onEnded)
+    socket.once('close', () => reader.close())
     this.#socket = socket
     this.#end = end
   }
@@ -99,7 +105,7 @@ export class Connection implements AnswerListener {
     this.#socket.write(asking.head, 'latin1')
     if (!asking.body) return
     const { request, isChunked } = asking.body
-    this.#upload = new Upload(request, this.#socket, isChunked)
+    this.#upload = new Upload(request, this.#socket, { isChunked, share: this.#end.share })
   }
 
   /** Nobody waits for the answer any more. */
@@ -109,11 +115,16 @@ export class Connection implements AnswerListener {
   }
 
   pause(): void {
-    this.#socket.pause()
+    this.#end.reader.stop()
   }
 
   resume(): void {
-    this.#socket.resume()
+    this.#end.reader.goOn()
+  }
+
+  /** Of the owner whose server it is. */
+  share(): Share {
+    return this.#end.share
   }
 
   /** Milliseconds for which the server has had all that was to be sent and has not begun to answer; 0 where it is not its turn. */
@@ -137,14 +148,16 @@ export class Connection implements AnswerListener {
   }
 
   /** What has come. */
-  take(chunk: Buffer): void {
-    if (this.#isGone) return
+  take(chunk: Buffer): number {
+    if (this.#isGone) return 0
     this.#isHeard = true
     try {
-      this.#parser.take(chunk)
+      const pieces = this.#parser.take(chunk)
       if (this.#isAnswered) this.#asking?.onLull()
+      return pieces
     } catch (error) {
       this.#fail(problemIn(error))
+      return 0
     }
   }
 
@@ -204,7 +217,7 @@ export class Connection implements AnswerListener {
     this.#upload = undefined
     this.#isOld = true
     this.#since = performance.now()
-    if (this.#socket.isPaused()) this.#socket.resume()
+    this.resume()
     this.#home.onFree(this)
   }
 

@@ -4,6 +4,7 @@
  */
 import { type Asking, Connection, type Home } from './connection.ts'
 import { pieceBytes } from './copies.ts'
+import { Share } from './share.ts'
 
 export interface Limits {
   /** Connections at a time. */
@@ -18,6 +19,8 @@ export interface Limits {
 const memory = Buffer.allocUnsafeSlow(pieceBytes)
 
 export class Connections implements Home {
+  /** All that goes to this server and comes from it has one. */
+  readonly share = new Share()
   readonly #path: string
   readonly #limits: Limits
   readonly #all = new Set<Connection>()
@@ -56,6 +59,7 @@ export class Connections implements Home {
   /** To be called now and then: ends what has been quiet for too long. */
   sweep(): void {
     const now = performance.now()
+    this.share.sweep(now)
     for (const connection of this.#all) {
       if (connection.idleMs(now) > this.#limits.keptMs) connection.abandon()
       else if (connection.silenceMs(now) > this.#limits.answerMs)
@@ -87,7 +91,7 @@ export class Connections implements Home {
   }
 
   #open(): Connection {
-    const connection = new Connection(this.#path, memory, this)
+    const connection = new Connection(this.#path, { memory, share: this.share, home: this })
     this.#all.add(connection)
     return connection
   }

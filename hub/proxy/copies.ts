@@ -9,16 +9,8 @@ import type { Writable } from 'node:stream'
 /** As much as is read at a time. */
 export const pieceBytes = 64 * 1024
 /** Below it, as much as is needed: whoever takes little at a time would hold the rest of each copy for nothing. */
-const smallBytes = 16 * 1024
+const smallBytes = 32 * 1024
 const mostFree = 32
-/** Bytes that may wait for one side: several of the pieces in which they come leave in one write. */
-const mostWaiting = 512 * 1024
-
-/** Whether `to` is to be waited for, after it was written to. Node.js says so of every big piece, though the kernel has taken it already. */
-export function isFull(to: Writable): boolean {
-  return to.writableLength > mostWaiting
-}
-
 export class Copies {
   readonly #free: Buffer[] = []
 

@@ -6,10 +6,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { responseHeaders, trailers } from '../headers.ts'
 import type { AnswerHead, Kind } from './answer-parser.ts'
-import type { Asking } from './connection.ts'
-import { type Copies, isFull } from './copies.ts'
+import type { Asking, Connection } from './connection.ts'
+import type { Copies } from './copies.ts'
 import { lingerAfter } from './early-answer.ts'
 import { OnBehalf, type Outcome } from './on-behalf.ts'
+import { Outlet } from './outlet.ts'
 
 export interface Answering extends Outcome {
   /** An answer begins. */
@@ -28,6 +29,8 @@ export class Exchange extends OnBehalf<ServerResponse, Answering> implements Ask
   #left = -1
   #isFlushed = false
   #isPaused = false
+  /** Where some of the answer had to wait. */
+  #outlet: Outlet | undefined
 
   /**
    * @param head of the request, as the server gets it
@@ -68,13 +71,13 @@ export class Exchange extends OnBehalf<ServerResponse, Answering> implements Ask
     }
     if (this.#left > 0) this.#left -= piece.length
     this.#isFlushed = true
-    if (this.#copies.write(response, piece) || !isFull(response) || this.#isPaused) return
+    const isDone = this.#copies.write(response, piece)
+    const { connection } = this
+    if (!connection || (response.writableLength === 0 && !this.#outlet)) return
+    const outlet = this.#outlet ?? this.#openOutlet(response, connection)
+    if (!outlet.wrote(piece.length, isDone) || this.#isPaused) return
     this.#isPaused = true
-    this.connection?.pause()
-    response.once('drain', () => {
-      this.#isPaused = false
-      this.connection?.resume()
-    })
+    connection.pause()
   }
 
   onLull(): void {
@@ -98,6 +101,19 @@ export class Exchange extends OnBehalf<ServerResponse, Answering> implements Ask
 
   protected isAnswered(): boolean {
     return this.browser.headersSent
+  }
+
+  #openOutlet(response: ServerResponse, connection: Connection): Outlet {
+    const outlet = new Outlet(response, connection.share())
+    this.#outlet = outlet
+    response.on('drain', () => {
+      outlet.look()
+      if (!this.#isPaused) return
+      this.#isPaused = false
+      this.connection?.resume()
+    })
+    response.on('close', () => outlet.clear())
+    return outlet
   }
 }
 

@@ -4,43 +4,69 @@
  */
 
 const closeOpcode = 8
-const none: readonly number[] = []
 
-/** What is known of one direction. */
+/** What is known of one direction. Nothing is made for a frame, because a frame may have no more than two bytes. */
 export class FrameEnds {
-  /** The first bytes of a frame, as long as not all of its head has come. */
-  #head: readonly number[] = none
+  /** Bytes of a frame's head that have come. */
+  #headBytes = 0
+  /** Bytes of the head behind its second, that are still to come, and those of them that say the length. */
+  #headLeft = 0
+  #lengthLeft = 0
+  #length = 0
+  #isClosing = false
   /** Of its content, that are still to come. */
   #left = 0
   #isClosed = false
 
-  /** To be told of every piece, in their order. */
-  take(chunk: Buffer): void {
-    let at = 0
-    while (at < chunk.length) {
+  /** To be told of every piece, in their order. Returns how many frames have begun in it. */
+  take(chunk: Buffer): number {
+    let frames = 0
+    for (let at = 0; at < chunk.length && !this.isOver(); ) {
       if (this.#left > 0) {
         const taken = Math.min(this.#left, chunk.length - at)
         this.#left -= taken
         at += taken
-        continue
-      }
-      const head = [...this.#head, chunk[at++] ?? 0]
-      this.#head = head
-      if (head.length < headLength(head)) continue
-      if (((head[0] ?? 0) & 0x0f) === closeOpcode) this.#isClosed = true
-      this.#left = contentLength(head)
-      this.#head = none
+      } else if (this.#takeHead(chunk[at++] ?? 0)) frames++
     }
+    return frames
+  }
+
+  /** Whether the head is complete with this byte. */
+  #takeHead(byte: number): boolean {
+    switch (this.#headBytes++) {
+      case 0:
+        this.#isClosing = (byte & 0x0f) === closeOpcode
+        return false
+      case 1: {
+        const short = byte & 0x7f
+        this.#lengthLeft = short === 127 ? 8 : short === 126 ? 2 : 0
+        this.#length = this.#lengthLeft > 0 ? 0 : short
+        // With the mask.
+        this.#headLeft = this.#lengthLeft + (byte & 0x80 ? 4 : 0)
+        break
+      }
+      default:
+        if (this.#lengthLeft > 0) {
+          this.#lengthLeft--
+          this.#length = this.#length * 256 + byte
+        }
+        this.#headLeft--
+    }
+    if (this.#headLeft > 0) return false
+    this.#headBytes = 0
+    this.#left = this.#length
+    this.#isClosed = this.#isClosing
+    return true
   }
 
   /** Whether a frame may be put in here: none has begun, and none has said that it was the last. */
   isBetween(): boolean {
-    return this.#left === 0 && this.#head.length === 0 && !this.#isClosed
+    return this.#left === 0 && this.#headBytes === 0 && !this.#isClosed
   }
 
-  /** Whether the last one has come, whole. */
+  /** Whether the last one has come, whole. What follows it is none. */
   isOver(): boolean {
-    return this.#left === 0 && this.#head.length === 0 && this.#isClosed
+    return this.#left === 0 && this.#headBytes === 0 && this.#isClosed
   }
 }
 
@@ -48,17 +74,4 @@ export class FrameEnds {
 export function closeFrame(code: number, reason: string): Buffer {
   const text = Buffer.from(reason)
   return Buffer.concat([Buffer.from([0x80 | closeOpcode, 2 + text.length, code >> 8, code & 0xff]), text])
-}
-
-/** Of the head that begins with these bytes: with its length and its mask. */
-function headLength([, second]: readonly number[]): number {
-  if (second === undefined) return 2
-  const short = second & 0x7f
-  return 2 + (short === 127 ? 8 : short === 126 ? 2 : 0) + (second & 0x80 ? 4 : 0)
-}
-
-function contentLength(head: readonly number[]): number {
-  const short = (head[1] ?? 0) & 0x7f
-  if (short < 126) return short
-  return head.slice(2, short === 126 ? 4 : 10).reduce((sum, byte) => sum * 256 + byte, 0)
 }

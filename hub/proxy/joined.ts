@@ -8,8 +8,10 @@
 import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
 import type { ServerEnd } from './connection.ts'
-import { type Copies, isFull } from './copies.ts'
+import type { Copies } from './copies.ts'
 import { closeFrame, FrameEnds } from './frames.ts'
+import { Outlet } from './outlet.ts'
+import { Reader, type Share } from './share.ts'
 
 /** How long the one may take to accept what the other has said last, and to say its own last. Whoever does neither would be kept for ever. */
 const farewellMs = 30_000
@@ -34,6 +36,11 @@ export class Tunnel {
   readonly #browser: Duplex
   readonly #server: Duplex
   readonly #copies: Copies
+  readonly #share: Share
+  readonly #browserReader: Reader
+  readonly #serverReader: Reader
+  readonly #browserOutlet: Outlet
+  readonly #serverOutlet: Outlet
   readonly #toServer = new FrameEnds()
   readonly #toBrowser = new FrameEnds()
   #isLeaving = false
@@ -43,6 +50,11 @@ export class Tunnel {
     this.#browser = browser
     this.#server = server.socket
     this.#copies = copies
+    this.#share = server.share
+    this.#browserReader = new Reader(browser, server.share)
+    this.#serverReader = server.reader
+    this.#browserOutlet = new Outlet(browser, server.share)
+    this.#serverOutlet = new Outlet(server.socket, server.share)
     for (const socket of [browser, server.socket]) {
       tunnels.set(socket, this)
       socket.on('drain', onDrain).on('error', onError).on('end', onEnd).on('close', onClose)
@@ -71,19 +83,39 @@ export class Tunnel {
   }
 
   /** From the server to the browser. */
-  take(chunk: Buffer): void {
+  take(chunk: Buffer): number {
     // The browser listens to nothing that comes behind the word that the hub goes.
-    if (this.#hasLeft) return
-    this.#toBrowser.take(chunk)
-    if (!this.#copies.write(this.#browser, chunk) && isFull(this.#browser)) this.#server.pause()
+    if (this.#hasLeft) return 0
+    const frames = this.#toBrowser.take(chunk)
+    const isDone = this.#copies.write(this.#browser, chunk)
+    if (this.#browserOutlet.wrote(chunk.length, isDone)) this.#serverReader.stop()
     this.#leaveBetweenFrames()
+    return frames
   }
 
   /** From the browser to the server. */
   give(chunk: Buffer): void {
-    this.#toServer.take(chunk)
-    if (!this.#server.write(chunk) && isFull(this.#server)) this.#browser.pause()
+    this.#share.read(chunk.length, this.#toServer.take(chunk))
+    const isDone = this.#server.write(chunk)
+    if (this.#serverOutlet.wrote(chunk.length, isDone)) this.#browserReader.stop()
     if (this.#hasLeft && this.#toServer.isOver()) this.#server.end()
+  }
+
+  /** `socket` has taken all. */
+  drain(socket: Duplex): void {
+    const isServer = socket === this.#server
+    const outlet = isServer ? this.#serverOutlet : this.#browserOutlet
+    outlet.look()
+    if (isServer) this.#browserReader.goOn()
+    else this.#serverReader.goOn()
+  }
+
+  /** Nothing more comes from the browser, or is to go to `socket`. */
+  close(socket: Duplex): void {
+    if (socket === this.#browser) {
+      this.#browserReader.close()
+      this.#browserOutlet.clear()
+    } else this.#serverOutlet.clear()
   }
 
   /** `from` has said its last. */
@@ -114,7 +146,7 @@ function onData(this: Duplex, chunk: Buffer): void {
 }
 
 function onDrain(this: Duplex): void {
-  tunnels.get(this)?.across(this).resume()
+  tunnels.get(this)?.drain(this)
 }
 
 function onError(this: Duplex): void {
@@ -128,6 +160,7 @@ function onEnd(this: Duplex): void {
 function onClose(this: Duplex): void {
   const tunnel = tunnels.get(this)
   if (!tunnel) return
+  tunnel.close(this)
   tunnel.end(this)
   const to = tunnel.across(this)
   if (to.writableFinished) to.destroy()

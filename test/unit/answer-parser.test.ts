@@ -300,13 +300,34 @@ test('what stands behind the last chunk is refused when it never ends', () => {
   assert.equal(endingOf(`${start}${line(most + 1)}\r\n\r\n`), 'refused')
   for (const [first, more] of [
     ['X: ', 'x'.repeat(500)],
-    ['', 'X: 1\r\n'.repeat(100)],
-    ['', 'X:\r\n'],
+    ['', `X: ${'x'.repeat(500)}\r\n`],
     ['', `${line(30_000)}\r\n`],
   ] as const) {
     const taken = takenOf(start + first, more)
     assert.ok(taken > most / 2 && taken < most + 31_000, `${taken} of ${JSON.stringify(more.slice(0, 20))}`)
   }
+})
+
+test('more lines than any program writes are refused, in a head and behind the last chunk', () => {
+  const fields = (count: number) => 'X:\r\n'.repeat(count)
+  for (const [count, ending] of [
+    [256, 'kept'],
+    [257, 'refused'],
+  ] as const) {
+    assert.equal(endingOf(`HTTP/1.1 204 No\r\n${fields(count)}\r\n`), ending)
+    assert.equal(endingOf(`${cutAnswer}0\r\n${fields(count)}\r\n`), ending)
+  }
+})
+
+test('what an answer was made of is counted: chunks, and lines at more than that', () => {
+  const parser = new AnswerParser({ onHead() {}, onBody() {}, onEnd() {}, onUpgrade() {} })
+  const take = (text: string) => parser.take(Buffer.from(text))
+  parser.begin('usual')
+  assert.ok(take(cutAnswer) > 1)
+  assert.equal(take('1\r\na\r\n'.repeat(1_000)), 1_000)
+  assert.equal(take('3e8\r\n'), 1)
+  assert.equal(take('a'.repeat(1_000)), 0)
+  assert.ok(take(`\r\n0\r\n${'X:\r\n'.repeat(100)}\r\n`) > 100)
 })
 
 test('a head that drips is understood', () => {

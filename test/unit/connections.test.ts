@@ -531,7 +531,12 @@ class Asked implements Asking {
 
   onUpgrade(_head: AnswerHead, server: ServerEnd, rest: Buffer): void {
     server.socket.on('error', () => server.socket.destroy())
-    server.taker = { take: piece => this.#hear(`more ${piece.toString('latin1')}`) }
+    server.taker = {
+      take: piece => {
+        this.#hear(`more ${piece.toString('latin1')}`)
+        return 1
+      },
+    }
     this.server = server
     this.#hear('upgrade')
     this.#over.resolve(`upgrade ${rest.toString('latin1')}`)
