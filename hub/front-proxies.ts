@@ -21,6 +21,8 @@ export interface FrontProxies {
   follow(server: HttpServer): void
   /** To be called when the configuration has changed. */
   refresh(): void
+  /** Whether connections from there are those of a web server in front, and stand for many browsers. */
+  isTrusted(address: string): boolean
   /** What the web server in front leaves out of what it should say, by the last page that somebody asked for. */
   problem(): ProblemText | undefined
 }
@@ -109,6 +111,7 @@ export function createFrontProxies(
       }
     },
     refresh,
+    isTrusted: address => isTrusted(withoutMapping(address)),
     problem: () => amiss,
   }
 }

@@ -6,8 +6,10 @@
  * hub that is told to stop therefore just takes no more connections, finishes what it has begun, and goes.
  */
 import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { TLSSocket } from 'node:tls'
 import { isAdmin } from '../config/config.ts'
 import { openConfigFile } from '../config/file.ts'
 import type { UserName } from '../config/names.ts'
@@ -25,6 +27,7 @@ import { loadAssets } from './assets.ts'
 import { createAuthenticators } from './authenticators/authenticators.ts'
 import { createConfirmations } from './confirmations.ts'
 import { createDepartures } from './departures.ts'
+import { createDoor, mostConnections } from './door.ts'
 import { followConnections } from './drain.ts'
 import { createExternalIdentities } from './external-identities.ts'
 import { forAMoment } from './for-a-moment.ts'
@@ -37,6 +40,7 @@ import { createOneTimeCodes } from './one-time-codes.ts'
 import { createOrigins } from './origins.ts'
 import { createPages } from './pages.ts'
 import { createPasswords } from './passwords.ts'
+import { isBusy } from './pipelining.ts'
 import { createProxy } from './proxy.ts'
 import { createSecondFactors } from './second-factor.ts'
 import { followServers } from './servers.ts'
@@ -46,6 +50,7 @@ import { adoptState, openState, settleState } from './state.ts'
 import { keepReserve } from './state-reserve.ts'
 import { createTemporaryAccounts } from './temporary.ts'
 import { createThrottle } from './throttle.ts'
+import { insideOf } from './tls/listener.ts'
 import { createTls } from './tls/tls.ts'
 import { createVisits } from './visits.ts'
 import { createXsrf, secret } from './xsrf.ts'
@@ -161,8 +166,17 @@ export async function runHub(
 
   const drain = followConnections(app.server)
   frontProxies.follow(app.server)
+  const most = mostConnections()
+  const door = createDoor({
+    ...{ most, mostEach: Math.floor(most / 2), isExempt: frontProxies.isTrusted },
+    isIdle: socket => !isBusy(insideOf(socket) ?? socket),
+  })
+  app.server.prependListener('connection', (socket: Socket) => {
+    // Those that were inside of another came in with that.
+    if (!(socket instanceof TLSSocket) && !door.admit(socket)) socket.destroy()
+  })
   const notifier = createNotifier(environment)
-  const listeners = await listen(app.server, { sockets, http, visitPort, tls, log })
+  const listeners = await listen(app.server, { sockets, http, visitPort, tls, admit: door.admit, log })
   tls?.begin()
   notifier.ready()
   notifier.startWatchdog(() => true)

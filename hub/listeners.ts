@@ -21,6 +21,8 @@ export interface ListenOptions {
   http: Listening
   visitPort: number | undefined
   tls: Tls | undefined
+  /** Whether there is room for a connection that shakes hands first (hub/door.ts); the server asks for the others. */
+  admit: (socket: Socket) => boolean
   log: (line: string) => void
 }
 
@@ -46,13 +48,13 @@ export function socketNames({ LISTEN_FDS, LISTEN_FDNAMES = '' }: NodeJS.ProcessE
 
 /** Everything that comes in goes to `server`, whose requests know their ports and whether they came by TLS. */
 export async function listen(server: HttpServer, options: ListenOptions): Promise<Listeners> {
-  const { sockets, http, visitPort, tls, log } = options
+  const { sockets, http, visitPort, tls, admit, log } = options
   const first = Math.max(0, sockets.indexOf('http'))
   server.listen({ fd: firstSocket + first })
   await once(server, 'listening')
   const plain = (socket: Socket) => void server.emit('connection', socket)
   const end = tls?.open(socket => void server.emit('connection', socket))
-  const take = end ? (socket: Socket) => end.take(socket) : plain
+  const take = end ? (socket: Socket) => (admit(socket) ? end.take(socket) : socket.destroy()) : plain
   const wanted = new Map<number | undefined, string>([
     [http.tls?.port, 'https'],
     [visitPort, 'visit'],

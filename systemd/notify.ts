@@ -7,11 +7,15 @@
  * waits for that since version 246 (a BARRIER=1 message after it, of which systemd closes the descriptor), and we
  * support 249 and later.
  *
+ * The watchdog's message is sent directly where that can be (systemd/notify-socket.ts): it must get through when no process can be
+ * started, and a service that sends it goes on to live, so nobody has to wait for it.
+ *
  * What always holds: messages arrive in the order in which they were given, and without $NOTIFY_SOCKET nothing happens.
  */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { ProblemError } from '../problem.ts'
+import { openNotifySocket } from './notify-socket.ts'
 
 export interface Notifier extends Disposable {
   /** READY=1: with Type=notify, only now is the service started. Resolves when systemd has read it. */
@@ -64,9 +68,10 @@ export function createNotifier(
       const periodMs = watchdogPeriodMs(env, process.pid)
       if (!socket || periodMs === undefined) return
       clearInterval(timer)
+      const say = openNotifySocket(socket)
       let isSending = false
       timer = setInterval(() => {
-        if (isSending || !isHealthy()) return
+        if (isSending || !isHealthy() || say?.('WATCHDOG=1')) return
         isSending = true
         send('WATCHDOG=1')
           .catch(onProblem)

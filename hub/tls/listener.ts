@@ -6,7 +6,7 @@
  * in any case.
  */
 
-import type { Duplex } from 'node:stream'
+import type { Socket } from 'node:net'
 import { createServer, type TLSSocket } from 'node:tls'
 import type { Certificate } from './certificate.ts'
 import { contextOptions } from './certificate.ts'
@@ -14,11 +14,18 @@ import { type Challenges, challengeProtocol } from './challenges.ts'
 
 export interface TlsEnd {
   /** Takes a connection that was accepted. */
-  take(connection: Duplex): void
+  take(connection: Socket): void
   /** When the last connection came, in milliseconds of `performance.now()`; undefined where none is shaking hands. */
   lastHandshake(): number | undefined
   /** For connections from now on. */
   use(certificate: Certificate): void
+}
+
+const inside = new WeakMap<Socket, TLSSocket>()
+
+/** What came out of a connection that was taken; undefined as long as it shakes hands. */
+export function insideOf(connection: Socket): TLSSocket | undefined {
+  return inside.get(connection)
 }
 
 /** Whoever connects and says nothing is cut off. */
@@ -29,7 +36,8 @@ export function createTlsEnd(
   challenges: Challenges,
   onConnection: (socket: TLSSocket) => void,
 ): TlsEnd {
-  let handshakes = 0
+  /** Connections on which hands are shaken, by where they come from: node:tls does not say in which of them a secure one is. */
+  const handshakes = new Map<string, Socket>()
   let last = 0
   const server = createServer({
     ...contextOptions(first),
@@ -42,24 +50,32 @@ export function createTlsEnd(
     },
   })
   server.on('secureConnection', socket => {
-    handshakes--
+    const end = endOf(socket)
+    const connection = handshakes.get(end)
+    handshakes.delete(end)
+    if (connection) inside.set(connection, socket)
     if (socket.alpnProtocol !== challengeProtocol) return onConnection(socket)
     // Whoever checks a domain has seen the certificate, and there is nothing else to be had that way.
     socket.on('error', () => socket.destroy())
     socket.end()
   })
-  // The other way in which each handshake ends, once.
-  server.on('tlsClientError', (_error, socket) => {
-    handshakes--
-    socket.destroy()
-  })
+  // The other way in which each handshake ends; its connection is closed then.
+  server.on('tlsClientError', (_error, socket) => socket.destroy())
   return {
     take(connection) {
-      handshakes++
+      const end = endOf(connection)
+      handshakes.set(end, connection)
+      connection.once('close', () => {
+        if (handshakes.get(end) === connection) handshakes.delete(end)
+      })
       last = performance.now()
       server.emit('connection', connection)
     },
-    lastHandshake: () => (handshakes > 0 ? last : undefined),
+    lastHandshake: () => (handshakes.size > 0 ? last : undefined),
     use: certificate => server.setSecureContext(contextOptions(certificate)),
   }
+}
+
+function endOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
 }

@@ -33,8 +33,11 @@ import { peerNames, peerPorts, proxiesLayer, startPeers } from './peers/proxies.
 /** A server may hold 1000 requests and WebSockets at a time. */
 const USERS = 12
 const WANTED = 10_000
-/** Each takes two descriptors of a proxy. Where this machine does not give so many, fewer are held, and the rest is reckoned. */
-const HELD = Math.min(WANTED, Math.floor((descriptorLimit() - 1_000) / 2))
+/**
+ * Each takes two descriptors of a proxy, and one address has at most half of the hub's connections (hub/door.ts). Where this machine does not
+ * give so many, fewer are held, and the rest is reckoned.
+ */
+const HELD = Math.min(WANTED, Math.floor((descriptorLimit() - 2_000) / 4))
 const STRETCH_MS = 2_000
 const CONNECTIONS = 32
 const MB = 2 ** 20

@@ -71,9 +71,10 @@ test('a service that ends right after its message has been heard', async () => {
   }
 })
 
-test('a service that feeds its watchdog lives, and one that hangs is killed', async () => {
+test('a service that feeds its watchdog lives, also without a descriptor or a process to spare, and one that hangs is killed', async () => {
   const { bus, units } = machine
   const feeding = testUnit('watchdog-feeding')
+  const exhausted = testUnit('watchdog-exhausted')
   const hanging = testUnit('watchdog-hanging')
   using events = new Events(bus, 'test-watchdog-*.service')
   await events.next(event => event.kind === 'snapshot')
@@ -88,6 +89,17 @@ test('a service that feeds its watchdog lives, and one that hangs is killed', as
     watchdog,
   )
   assert.equal(await fed.done, 'done')
+  const exhausting = await start(
+    exhausted,
+    `
+      import { openSync } from 'node:fs'
+      notifier.startWatchdog(() => true)
+      await notifier.ready()
+      try { for (;;) openSync('/dev/null', 'r') } catch (error) { if (error.code !== 'EMFILE') throw error }
+      setInterval(() => {}, 1000)`,
+    { ...watchdog, LimitNOFILE: 200 },
+  )
+  assert.equal(await exhausting.done, 'done')
   const { mainPid } = (await units.inspectUnit(feeding)) ?? {}
   assert.ok(mainPid)
   const hung = await start(
@@ -104,11 +116,12 @@ test('a service that feeds its watchdog lives, and one that hangs is killed', as
   const failed = await events.next(event => event.kind === 'changed' && event.unit.active === 'failed')
   assert.ok(failed.kind === 'changed')
   assert.deepEqual([failed.unit.name, failed.unit.result], [hanging, 'watchdog'])
-  // It is older than the other one, which was given the same time, and was fed once.
+  // They are older than the other one, which was given the same time, and was fed once.
   const state = await units.inspectUnit(feeding)
   assert.deepEqual([state?.active, state?.mainPid], ['active', mainPid])
+  assert.equal((await units.inspectUnit(exhausted))?.active, 'active')
   await units.resetFailedUnit(hanging)
-  await (await units.stopUnit(feeding)).done
+  for (const name of [feeding, exhausted]) await (await units.stopUnit(name)).done
 })
 
 test('without systemd nothing is sent and nothing fails; a socket that is not there is a problem', async () => {
