@@ -7,7 +7,8 @@ import type { IncomingMessage } from 'node:http'
 import type { DatabaseSync } from 'node:sqlite'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import type { ConfigFile } from '../config/file.ts'
-import type { UserName } from '../config/names.ts'
+import { isUserName, type UserName } from '../config/names.ts'
+import type { Log } from '../paced-log.ts'
 import { isDiskFull, ProblemError } from '../problem.ts'
 import type { SpawnerClient } from '../spawner/client.ts'
 import type { Audit } from '../systemd/audit.ts'
@@ -73,7 +74,7 @@ export interface Hub {
   frontProxies: FrontProxies
   metrics: Metrics
   pages: Pages
-  log: (line: string) => void
+  log: Log
 }
 
 /** For the address of a page that leads on to another. */
@@ -141,7 +142,10 @@ export function problemAnswer(hub: Hub, error: unknown, request: IncomingMessage
   const { status, problem, logId } = explain(error, user !== undefined && hub.access.isAdmin(user))
   if (status >= 500) {
     const id = logId ?? problem.code
-    hub.log(`${id} ${request.method} ${JSON.stringify(pathOf(request))}: ${detail(error)}`)
+    hub.log(
+      `${id} ${request.method} ${JSON.stringify(pathOf(request))}: ${detail(error)}`,
+      subjectOf(hub, request, problem),
+    )
   }
   const { code, what, why, fix } = problem
   if (isNavigation(request)) {
@@ -150,6 +154,13 @@ export function problemAnswer(hub: Hub, error: unknown, request: IncomingMessage
   // `message` is where Jupyter's own pages look.
   const body = JSON.stringify({ status, code, message: `${what}: ${why}. ${fix}`, what, why, fix })
   return { status, type: 'application/json; charset=utf-8', body }
+}
+
+/** Whose doing it is that something fails: the owner of the server that was asked, or nobody in particular. */
+function subjectOf({ baseUrl }: Hub, { url = '' }: IncomingMessage, { code }: ProblemError): string {
+  const prefix = `${baseUrl}user/`
+  const owner = url.startsWith(prefix) ? url.slice(prefix.length).replace(/[/?#].*/s, '') : ''
+  return isUserName(owner) ? owner : code
 }
 
 /** Without the query, which can hold a code that opens something. */

@@ -147,7 +147,7 @@ export async function createApp(
     await own.register(externalLoginRoutes, hub)
     await own.register(accountRoutes, hub)
     await own.register(signUpRoutes, hub)
-    await own.register(spawnRoutes, hub)
+    await own.register(spawnRoutes, { hub, gate })
     await own.register(visitRoutes, hub)
     await own.register(configurationRoutes, hub)
     await own.register(adminRoutes, hub)

@@ -151,7 +151,7 @@ function callbackOf(way: ExternalAuthenticator, request: FastifyRequest, baseUrl
 function refuse(hub: Hub, request: FastifyRequest, who: string, problem: ProblemError): never {
   refusedLogin(hub, request, who, problem)
   const { code, cause } = problem
-  if (cause !== undefined) hub.log(`${code}: ${problem.why}`)
+  if (cause !== undefined) hub.log(`${code}: ${problem.why}`, code)
   throw problem
 }
 

@@ -16,6 +16,7 @@ import type { UserName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import { ownVersion } from '../config/version.ts'
 import { giveMemoryBack } from '../memory.ts'
+import { createPacedLog } from '../paced-log.ts'
 import { connectSpawner } from '../spawner/client.ts'
 import { createAudit } from '../systemd/audit.ts'
 import { createAuditThread } from '../systemd/audit-thread.ts'
@@ -64,8 +65,9 @@ const leaveMs = 500
 export async function runHub(
   layout: Layout,
   environment: NodeJS.ProcessEnv,
-  log: (line: string) => void,
+  write: (line: string) => void,
 ): Promise<void> {
+  const log = createPacedLog(write)
   const sockets = socketNames(environment)
   const stopped = new AbortController()
   const file = openConfigFile(layout.configFile, problem =>

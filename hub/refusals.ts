@@ -68,6 +68,7 @@ const statuses: Record<string, number> = {
   ADDRESS: 400,
   SERVER_NOT_RUNNING: 424,
   SERVER_BUSY: 429,
+  WATCHERS_TOO_MANY: 429,
   SERVER_SILENT: 504,
   ADMINS_ONLY: 403,
   METRICS_TOKEN: 403,
@@ -101,6 +102,14 @@ export function diskFull(what: string, isAdmin: boolean): ProblemError {
     fix: isAdmin
       ? 'Make room, and try again. Who uses most of it: sudo tljh-ts status'
       : 'Delete files that you don’t need, or ask your teacher to make room. Then try again',
+  })
+}
+
+export function tooManyWatchers(): ProblemError {
+  return new ProblemError('WATCHERS_TOO_MANY', {
+    what: 'This page can’t show the start of the server',
+    why: 'too many of your pages are watching it already',
+    fix: 'Close some of them, then reload this page',
   })
 }
 

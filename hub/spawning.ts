@@ -7,9 +7,9 @@ import { isUserName, type UserName } from '../config/names.ts'
 import type { Server } from '../spawner/protocol.ts'
 import { isNavigation, isOwnLink, ownPath } from './access.ts'
 import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress, sessionOf } from './answers.ts'
-import { readTarget } from './gate.ts'
+import { type Gate, readTarget } from './gate.ts'
 import { stepWords } from './pages.ts'
-import { crossOrigin, noPage, notYours } from './refusals.ts'
+import { crossOrigin, noPage, notYours, tooManyWatchers } from './refusals.ts'
 import type { Session } from './sessions.ts'
 
 const form = {
@@ -31,8 +31,13 @@ interface Form {
 /** So long after a login it is still the login that leads to a start. */
 const justLoggedInMs = 60_000
 
-export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
+/** Pages of one person that watch a start, at a time. Each tab has one. */
+const mostWatchers = 32
+
+export async function spawnRoutes(app: FastifyInstance, { hub, gate }: { hub: Hub; gate: Gate }): Promise<void> {
   const { baseUrl, access, config, origins, servers, pages, log } = hub
+
+  const watchers = new Map<UserName, number>()
 
   /** Whose server the address names. Throws `NOT_YOURS`, and the same for a name that nobody has. */
   function ownerIn(name: string, user: UserName): UserName {
@@ -42,7 +47,7 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
 
   async function start(user: UserName, next: string, reply: FastifyReply, hasOwnSettings = true) {
     const server = await servers.start(user, { hasOwnSettings })
-    log(`${user} starts a server${hasOwnSettings ? '' : ' without settings of their own'}: ${server.kind}`)
+    log(`${user} starts a server${hasOwnSettings ? '' : ' without settings of their own'}: ${server.kind}`, user)
     const query = next ? `?next=${encodeURIComponent(next)}` : ''
     return reply.redirect(`${baseUrl}hub/spawn-pending/${user}${query}`)
   }
@@ -115,7 +120,7 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
     const user = sessionOf(hub, request).user
     checkForm(hub, request, request.body._xsrf)
     await servers.stop(user)
-    log(`${user} stops the server`)
+    log(`${user} stops the server`, user)
     return reply.redirect(`${baseUrl}hub/home`)
   })
 
@@ -134,10 +139,21 @@ export async function spawnRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   )
 
   app.get<{ Params: { name: string } }>(`${baseUrl}hub/api/users/:name/server/progress`, (request, reply) => {
-    const user = sessionOf(hub, request).user
+    const session = sessionOf(hub, request)
+    const { user } = session
     const owner = ownerIn(request.params.name, user)
+    const others = watchers.get(user) ?? 0
+    if (others >= mostWatchers) throw tooManyWatchers()
+    watchers.set(user, others + 1)
     const gone = new AbortController()
-    reply.raw.once('close', () => gone.abort())
+    reply.raw.once('close', () => {
+      gone.abort()
+      const left = (watchers.get(user) ?? 1) - 1
+      if (left > 0) watchers.set(user, left)
+      else watchers.delete(user)
+    })
+    // It ends with the session. Whoever may see the start of somebody else's server need not be on a visit there.
+    gate.follow(reply.raw, session, user)
     reply
       .header('content-type', 'text/event-stream')
       .header('cache-control', 'no-store')

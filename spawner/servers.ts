@@ -13,6 +13,7 @@ import type { Layout } from '../config/paths.ts'
 import type { RunningServer } from '../config/plan.ts'
 import { homesElsewhere } from '../config/unix-accounts.ts'
 import { inWords } from '../disk.ts'
+import type { Log } from '../paced-log.ts'
 import { ProblemError } from '../problem.ts'
 import { clearUnit, startCleared } from '../systemd/clearing.ts'
 import { limitProperties } from '../systemd/confinement.ts'
@@ -33,7 +34,7 @@ export interface ServersOptions {
   accounts: Accounts
   hubGid: number
   startQueue: StartQueue
-  log: (line: string) => void
+  log: Log
 }
 
 export interface WatchedServers extends Servers {
@@ -98,7 +99,7 @@ export function createServers(options: ServersOptions): WatchedServers {
 
   async function setFailed(user: UserName, unit: UnitState): Promise<void> {
     const lines = await lastLines({ unit, count: linesRead, namespace: usersJournal }).catch(error => {
-      log(String(error))
+      log(String(error), user)
       return []
     })
     const isOld = latest.get(user) !== unit.invocationId
@@ -107,7 +108,7 @@ export function createServers(options: ServersOptions): WatchedServers {
     const journal = journalCommand(unit, usersJournal)
     const texts = lines.map(line => line.text)
     const end = { ...describeEnd(unit), log: texts.slice(-logLines), journal, ...ofOwnSettings(unit, texts) }
-    log(`the server of ${user} failed: ${end.what}: ${end.why}`)
+    log(`the server of ${user} failed: ${end.what}: ${end.why}`, user)
     change(user, server => {
       server.unit = unit
       server.failure = { at: unit.stateChangeTimestampMs ?? Date.now(), end }
@@ -171,6 +172,7 @@ export function createServers(options: ServersOptions): WatchedServers {
       .catch(error => {
         log(
           `${kind} of the server of ${user}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+          user,
         )
         change(user, server => {
           if (server.order === order) server.failure = { at: Date.now(), end: endOf(error) }
@@ -204,14 +206,14 @@ export function createServers(options: ServersOptions): WatchedServers {
       if (order?.kind === 'start' || ((kind === 'ready' || kind === 'starting') && !order)) return get(user)
       const most = inForce.spawner.activeServerLimit
       if (most > 0 && !isAdmin(inForce, user) && activeCount() >= most) throw tooMany(most)
-      log(`start of the server of ${user}`)
+      log(`start of the server of ${user}`, user)
       return carryOut(user, 'start', isWanted => launch(user, options, inForce, isWanted))
     },
 
     stop(user) {
       // One that somebody else has stopped is stopped once more: it may have put off its end (systemd/clearing.ts).
       if (known.get(user)?.order?.kind === 'stop' || get(user).kind === 'stopped') return get(user)
-      log(`stop of the server of ${user}`)
+      log(`stop of the server of ${user}`, user)
       return carryOut(user, 'stop', () => halt(user))
     },
 

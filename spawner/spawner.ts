@@ -11,6 +11,7 @@ import { openConfigFile } from '../config/file.ts'
 import type { Layout } from '../config/paths.ts'
 import { ownAccount } from '../config/unix-accounts.ts'
 import { giveMemoryBack } from '../memory.ts'
+import { createPacedLog } from '../paced-log.ts'
 import { ProblemError } from '../problem.ts'
 import { createAudit } from '../systemd/audit.ts'
 import { SystemBus } from '../systemd/bus.ts'
@@ -36,8 +37,9 @@ const startsAtOnce = Math.max(2, availableParallelism())
 export async function runSpawner(
   layout: Layout,
   environment: NodeJS.ProcessEnv,
-  log: (line: string) => void,
+  write: (line: string) => void,
 ): Promise<void> {
+  const log = createPacedLog(write)
   if (environment.LISTEN_FDS !== '1') {
     throw new ProblemError('SPAWNER_SOCKET', {
       what: 'The spawner has nothing to listen on',

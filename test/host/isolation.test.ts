@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { makeGate, onStart } from '../browser/starts.ts'
 import { type Classroom, openClassroom } from './classroom.ts'
 import { type Kernel, startKernel } from './kernel.ts'
 import { type Visitor, visit } from './visitor.ts'
@@ -193,6 +194,31 @@ test('an open WebSocket ends with the session that opened it', async () => {
   await closed
   assert.equal((await other.request('/hub/home')).status, 302)
   assert.equal((await ann.request('/hub/home')).status, 200, 'and another session of the same student does not')
+})
+
+test('the progress of a start ends with the session that watches it, and nobody watches without end', async () => {
+  const { host } = classroom
+  const held = await makeGate(host, 'ann')
+  await onStart(host, 'ann', held.wait)
+  await ann.post('/hub/stop')
+  for await (const _event of ann.progress('ann'));
+  const other = visit(classroom.url)
+  await other.logIn('ann', 'correct horse battery')
+  await other.post('/hub/spawn')
+  const events = other.progress('ann')
+  await events.next()
+  assert.equal((await other.post('/hub/logout')).status, 302)
+  await assert.rejects(async () => {
+    for await (const _event of events);
+  })
+
+  const all = Array.from({ length: 32 }, () => ann.progress('ann'))
+  for (const one of all) await one.next()
+  await assert.rejects(ann.progress('ann').next(), /429/)
+  await onStart(host, 'ann', '')
+  await held.open()
+  for (const one of all) for await (const _event of one);
+  await ann.startServer()
 })
 
 test('a new password ends every session of that user', async () => {

@@ -182,6 +182,147 @@ while True:
   while ((await hubDescriptors()) > descriptors - 1000) await delay(100)
 })
 
+/** A server in the place of bob's: what it does to each connection is said by the path that was asked. */
+const floods = `
+import os, socket, threading
+path = "/run/tljh/users/bob/socket"
+os.rename(path, path + ".kept")
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+os.chmod(path, 0o660)
+listener.listen(4096)
+print("listening", flush=True)
+threading.stack_size(131072)
+upgraded = b"HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n"
+ways = {
+    b"never": (b"", b""),
+    b"chunks": (b"HTTP/1.1 200 OK\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n", b"1\\r\\na\\r\\n" * 20000),
+    b"tiny": (upgraded, b"\\x8a\\x00" * 32768),
+    b"big": (upgraded + b"\\x82\\x7f" + (1 << 40).to_bytes(8, "big"), b"x" * 65536),
+    b"swallow": (upgraded, b""),
+}
+def serve(client):
+    try:
+        request = client.recv(65536)
+        first, more = ways[request.split(b" ")[1].split(b"/")[3]]
+        client.sendall(first)
+        while more: client.sendall(more)
+        while client.recv(65536): pass
+    except OSError: pass
+while True: threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+`
+
+async function floodingServer() {
+  const argv = ['prlimit', '--nofile=4000:4000', 'python3', '-c', floods]
+  const server = await classroom.host.start(argv, { user: 'jupyter-bob' })
+  await once(server.stdout, 'data')
+  await classroom.host.run(['systemctl', 'restart', 'tljh-hub'])
+  return server
+}
+
+const websocket = ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: eA==']
+
+/** Asks as bob, and leaves the connection as it is. */
+async function askAsBob(path: string, more: readonly string[] = []): Promise<Socket> {
+  const socket = await hold(classroom.url)
+  const host = `Host: ${new URL(classroom.url).host}`
+  socket.write(lines([`GET ${path} HTTP/1.1`, host, `Cookie: ${bob.headersFor(path).cookie}`, ...more]))
+  return socket
+}
+
+async function hubMemory(): Promise<number> {
+  const { stdout: pid } = await classroom.host.run(['systemctl', 'show', '--value', '--property=MainPID', 'tljh-hub'])
+  const { stdout } = await classroom.host.run(['cat', `/proc/${pid.trim()}/status`])
+  return Number(/VmRSS:\s+(\d+)/.exec(stdout)?.[1]) * 1024
+}
+
+test('requests without end behind one that is never answered end the connection', async t => {
+  t.after(bobBeginsAnew)
+  await using _server = await floodingServer()
+  const first = lines([
+    'GET /user/bob/never HTTP/1.1',
+    `Host: ${new URL(classroom.url).host}`,
+    `Cookie: ${bob.headersFor('/user/bob/').cookie}`,
+  ])
+  const more = lines(['GET / HTTP/1.1', 'Host: a']).repeat(100_000)
+  assert.deepEqual(statusesIn(await say(classroom.url, first + more)), [])
+  await othersAreWell()
+})
+
+test('who sends tiny pieces, or takes nothing, on hundreds of connections is slowed, and others are answered all the while', async t => {
+  t.after(bobBeginsAnew)
+  await using _server = await floodingServer()
+  let heard = 0
+  const own: Socket[] = []
+  for (let count = 0; count < 64; count++) own.push(await askAsBob('/user/bob/chunks'))
+  for (let count = 0; count < 300; count++) own.push(await askAsBob('/user/bob/tiny', websocket))
+  for (const socket of own) socket.on('data', (data: Buffer) => (heard += data.length))
+  for (let count = 0; count < 300; count++) (await askAsBob('/user/bob/big', websocket)).pause()
+  const pong = Buffer.from([0x8a, 0x80, 0, 0, 0, 0])
+  const many = Buffer.alloc(pong.length * 20_000, pong)
+  for (let count = 0; count < 100; count++) {
+    const socket = await askAsBob('/user/bob/swallow', websocket)
+    const send = () => {
+      while (!socket.destroyed && socket.write(many));
+    }
+    socket.once('data', send).on('drain', send)
+  }
+
+  await once(own[0] ?? assert.fail(), 'data')
+  const before = heard
+  const answers = 200
+  for (let count = 0; count < answers; count++) assert.equal((await fetch(`${classroom.url}/hub/health`)).status, 200)
+  const megabytes = (heard - before) / 2 ** 20
+  t.diagnostic(`${megabytes.toFixed(1)} MB of tiny pieces were passed on while ${answers} others were answered`)
+  assert.ok(megabytes < answers / 4)
+  await othersAreWell()
+  const memory = await hubMemory()
+  assert.ok(memory < 400 * 2 ** 20, `the hub has ${Math.round(memory / 2 ** 20)} MB`)
+})
+
+test('connections beyond what the machine has descriptors for keep nobody out, and do not end the hub', async t => {
+  const { host } = classroom
+  const dropIn = '/run/systemd/system/tljh-hub.service.d/few.conf'
+  await host.writeFile(dropIn, '[Service]\nLimitNOFILE=1000\nWatchdogSec=10s\n')
+  const restart = () => host.run(['sh', '-euc', 'systemctl daemon-reload; systemctl restart tljh-hub'])
+  t.after(async () => {
+    await host.run(['rm', dropIn])
+    await restart()
+  })
+  await restart()
+  // Each asks something now and then, so that none counts as silent.
+  const flood = `
+import selectors, socket, sys
+ask = b"GET /hub/health HTTP/1.1\\r\\nHost: h\\r\\n\\r\\n"
+look = selectors.DefaultSelector()
+def connect(index):
+    client = socket.socket()
+    client.bind((f"127.{index % 200}.0.1", 0))
+    client.connect(("127.0.0.1", 80))
+    client.send(ask)
+    client.setblocking(False)
+    look.register(client, selectors.EVENT_READ)
+for index in range(1800): connect(index)
+print("flooding", flush=True)
+answers = 0
+while True:
+    for key, _ in look.select():
+        try: data = key.fileobj.recv(65536); data and key.fileobj.send(ask)
+        except OSError: data = b""
+        answers += 1
+        if answers % 20000 == 0: print(answers, flush=True)
+        if not data: look.unregister(key.fileobj); key.fileobj.close(); connect(answers)
+`
+  await using flooding = await host.start(['prlimit', '--nofile=3000:3000', 'python3', '-c', flood], {
+    user: 'jupyter-bob',
+  })
+  await once(flooding.stdout, 'data')
+  await othersAreWell()
+  // So long that the watchdog has looked.
+  for (let count = 0; count < 3; count++) await once(flooding.stdout, 'data')
+  await othersAreWell()
+})
+
 /** With a session and a server of his own again. */
 async function bobBeginsAnew(): Promise<void> {
   await bob.logIn('bob', studentPassword)

@@ -75,6 +75,31 @@ test('a server that does not read slows the browser down, and gets all of it whe
   }
 })
 
+test('chunks of one byte that come together go on together', async t => {
+  const { server, sockets } = rawServer(() => undefined)
+  const { path } = await startHub(t, server)
+  const arrived = once(server, 'connection')
+  const browser = connect(path)
+  t.after(() => browser.destroy())
+  const head = 'PUT /user/ann/ HTTP/1.1\r\nHost: hub.test\r\nTransfer-Encoding: chunked\r\n\r\n'
+  browser.write(`${head}${'1\r\na\r\n'.repeat(5_000)}0\r\n\r\n`)
+  await arrived
+  let said = ''
+  for await (const piece of sockets[0] ?? assert.fail()) {
+    said += String(piece)
+    if (said.endsWith('\r\n0\r\n\r\n')) break
+  }
+  const chunks = said.slice(said.indexOf('\r\n\r\n') + 4).match(/[0-9a-f]+\r\na+\r\n/g) ?? []
+  assert.ok(chunks.length < 50, `${chunks.length} chunks`)
+  assert.equal(
+    chunks
+      .join('')
+      .match(/(?<=\n)a+/g)
+      ?.join('').length,
+    5_000,
+  )
+})
+
 test('an answer that comes before the end of the upload is heard, and the rest is thrown away', async t => {
   for (const headers of [{ 'content-length': big.length }, { 'transfer-encoding': 'chunked' }]) {
     const { server, sockets } = rawServer(socket => {
