@@ -126,8 +126,8 @@ export async function userServerRoutes(app: FastifyInstance, { hub, gate }: { hu
     // Without a listener, a connection that breaks would end the hub.
     socket.on('error', () => socket.destroy())
     // An answer is under way, and the handshake would stand in the middle of it. No browser asks for that.
-    if (isBusy(socket)) return void socket.destroy()
-    occupy(socket)
+    if (isBusy(request.socket)) return void socket.destroy()
+    occupy(request.socket)
     try {
       // Nothing is redirected that is not read.
       const verdict = origins.steer(request, false)

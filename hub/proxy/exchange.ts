@@ -18,6 +18,8 @@ export interface Answering extends Outcome {
 }
 
 const smallBytes = 8 * 1024
+/** So many small pieces are passed on before it is looked whether they wait: an answer that nobody holds up has no entry anywhere. */
+const fewPieces = 256
 
 export class Exchange extends OnBehalf<ServerResponse, Answering> implements Asking {
   readonly kind: Kind
@@ -29,6 +31,8 @@ export class Exchange extends OnBehalf<ServerResponse, Answering> implements Ask
   #left = -1
   #isFlushed = false
   #isPaused = false
+  /** Small ones that were passed on. */
+  #pieces = 0
   /** Where some of the answer had to wait. */
   #outlet: Outlet | undefined
 
@@ -73,7 +77,8 @@ export class Exchange extends OnBehalf<ServerResponse, Answering> implements Ask
     this.#isFlushed = true
     const isDone = this.#copies.write(response, piece)
     const { connection } = this
-    if (!connection || (response.writableLength === 0 && !this.#outlet)) return
+    const isLittle = isDone && ++this.#pieces < fewPieces
+    if (!connection || (!this.#outlet && (isLittle || response.writableLength === 0))) return
     const outlet = this.#outlet ?? this.#openOutlet(response, connection)
     if (!outlet.wrote(piece.length, isDone) || this.#isPaused) return
     this.#isPaused = true

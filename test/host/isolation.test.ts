@@ -215,8 +215,8 @@ test('the progress of a start ends with the session that watches it, and nobody 
   const all = Array.from({ length: 32 }, () => ann.progress('ann'))
   for (const one of all) await one.next()
   await assert.rejects(ann.progress('ann').next(), /429/)
-  await onStart(host, 'ann', '')
   await held.open()
+  await onStart(host, 'ann', '')
   for (const one of all) for await (const _event of one);
   await ann.startServer()
 })
