@@ -14,6 +14,7 @@ import { ownVersion } from '../config/version.ts'
 import { ProblemError } from '../problem.ts'
 import { createNotifier } from '../systemd/notify.ts'
 import { isNavigation } from './access.ts'
+import { mostConnections } from './door.ts'
 import { listen, socketNames } from './listeners.ts'
 import { openState } from './state.ts'
 import { createTls } from './tls/tls.ts'
@@ -36,8 +37,9 @@ export async function serveOutOfService({ layout, environment, log, reason }: Ou
   const { http, visitPort } = config.current()
   const text = textFor(reason)
   const server = createServer((request, response) => answer(request, response, text))
+  server.maxConnections = mostConnections()
   const tls = http.tls && createTls({ config: config.current, folder: join(layout.state, 'certificates'), log })
-  await listen(server, { sockets: socketNames(environment), http, visitPort, tls, log })
+  await listen(server, { sockets: socketNames(environment), http, visitPort, tls, admit: () => true, log })
   using notifier = createNotifier(environment)
   // The services are up, as far as systemd is concerned: it has nothing better to do about it.
   await notifier.ready()
