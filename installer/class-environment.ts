@@ -147,8 +147,13 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
    */
   async function setModes(): Promise<boolean> {
     rmSync(join(place, '.lock'), { force: true })
-    const args = ['--recursive', '--changes', 'go+rX,go-w', place]
-    return (await runCommand('chmod', args, { timeoutMs: 300_000 })).stdout !== ''
+    // chmod(1) by itself writes to each of 20,000 files, right or not; on an overlay that copies them all.
+    const wrong = [
+      ...['-perm', '/022', '-o', '!', '-perm', '-044', '-o', '-type', 'd', '!', '-perm', '-011'],
+      ...['-o', '-perm', '/111', '!', '-perm', '-011'],
+    ]
+    const args = [place, '!', '-type', 'l', '(', ...wrong, ')', '-print', '-exec', 'chmod', 'go+rX,go-w', '{}', '+']
+    return (await runCommand('find', args, { timeoutMs: 300_000 })).stdout !== ''
   }
 
   /** What uv is to put in anew, as its options: nothing, packages by name, or where the environment cannot tell, all. */
