@@ -86,7 +86,9 @@ test('a kernel that needs more than the limit is killed by the kernel of the mac
 
 test('a server that runs gets no port that becomes the hub’s, by its control group where systemd has BPF', async () => {
   await vm.run(['tljh-ts', 'config', 'set', 'admins.visit_port', '8081'])
-  using kernel = await startKernel(await teacher(), 'teacher')
+  const visitor = await teacher()
+  await visitor.startServer()
+  using kernel = await startKernel(visitor, 'teacher')
 
   const { text } = await kernel.run(
     'import socket\ntry: socket.socket().bind(("127.0.0.1", 8081))\nexcept OSError as e: print(e.strerror)',
