@@ -19,9 +19,7 @@ import os, signal, socket
 server = socket.socket(socket.AF_UNIX)
 server.bind(os.environ["TLJH_SOCKET"])
 server.listen()
-with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-    told.connect(os.environ["NOTIFY_SOCKET"])
-    told.send(b"READY=1")
+os.write(int(os.environ["TLJH_READY"]), b"ready\\n")
 print("a line in the journal", flush=True)
 signal.pause()
 `
