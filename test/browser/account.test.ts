@@ -59,7 +59,7 @@ test('somebody new types the one-time code as the password, chooses a password, 
   await page.getByRole('heading', { name: 'Choose your password' }).waitFor()
   await inspect(page, 'choose-password')
   await choosePassword(page, 'short')
-  await page.getByText('a password here has at least').waitFor()
+  await page.getByText('you need at least').waitFor()
   await choosePassword(page)
   await page.getByRole('heading', { name: 'Your account' }).waitFor()
   await logOut(page)
