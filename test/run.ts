@@ -43,9 +43,7 @@ interface Batch {
 const OLDER_SUITE: Suite = 'bookworm'
 /** What depends on systemd, PAM, Python, apt or the programs of Debian more than on our code. */
 const ON_OLDER_SUITE = [
-  ...['install', 'upgrade', 'backup', 'limits', 'isolation', 'pam', 'restart', 'many-starts'].map(
-    name => `host/${name}`,
-  ),
+  ...['install', 'upgrade', 'backup', 'limits', 'isolation', 'pam', 'restart'].map(name => `host/${name}`),
   'systemd/units',
 ].map(name => resolve(CHECKOUT, `test/${name}.test.ts`))
 
