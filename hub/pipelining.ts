@@ -100,7 +100,10 @@ function stop(connection: Duplex, line: Line): void {
   line.isFollowed = true
   // node:http reads on at the end of each request, and where more of a body is wanted.
   connection.on('resume', () => {
-    if (line.isFull || line.isSlowed) connection.pause()
+    if (!line.isFull && !line.isSlowed) return
+    connection.pause()
+    // 'resume' comes a tick after resume(). Where it was paused in between, pause() is silent, and node:http would read on.
+    connection.emit('pause')
   })
 }
 

@@ -103,7 +103,7 @@ export async function spawnRoutes(app: FastifyInstance, { hub, gate }: { hub: Hu
     const isPage = (request.headers['sec-fetch-dest'] ?? 'document') === 'document' && isNavigation(request.raw)
     if (servers.get(user).kind === 'stopped' && isPage && isMeant(request, session)) {
       const server = await servers.start(user)
-      log(`${user} starts a server: ${server.kind}`)
+      log(`${user} starts a server: ${server.kind}`, user)
     }
     const origin = origins.serverOrigin(request.raw, user, user)
     return reply.header('cache-control', 'no-store').redirect(`${origin}${address}`)

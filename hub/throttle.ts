@@ -75,7 +75,7 @@ export function createThrottle(now: () => number = () => performance.now()): Thr
       const network = networkOf(address)
       const both = keyOf(what, name, network)
       const ofAll = `${what} ${name}`
-      // Somebody else who guesses, here or elsewhere, must not keep the owner out.
+      // Somebody else who guesses elsewhere must not keep the owner out. Whoever guesses at this name at this address can.
       const isKnown = (known.get(both) ?? 0) > now()
       // Anyone who types a second factor had the right password: what others at the address do says nothing against that.
       const countsForAddress = what === 'password' && !isKnown

@@ -152,7 +152,22 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
       ...['-perm', '/022', '-o', '!', '-perm', '-044', '-o', '-type', 'd', '!', '-perm', '-011'],
       ...['-o', '-perm', '/111', '!', '-perm', '-011'],
     ]
-    const args = [place, '!', '-type', 'l', '(', ...wrong, ')', '-print', '-exec', 'chmod', 'go+rX,go-w', '{}', '+']
+    const args = [
+      '-H',
+      place,
+      '!',
+      '-type',
+      'l',
+      '(',
+      ...wrong,
+      ')',
+      '-print',
+      '-exec',
+      'chmod',
+      'go+rX,go-w',
+      '{}',
+      '+',
+    ]
     return (await runCommand('find', args, { timeoutMs: 300_000 })).stdout !== ''
   }
 

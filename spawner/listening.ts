@@ -20,6 +20,8 @@ export interface HubListening {
   settle(options?: Pick<SettleOptions, 'restartsHub'>): Promise<void>
   /** Moves it where it is not as it should be. */
   look(): void
+  /** The same, in a while: a socket that fails again and again must not keep this busy. */
+  lookSoon(): void
   close(): void
 }
 
@@ -31,9 +33,9 @@ export function createListening({ wanted, inTurn, onRestart, log }: ListeningOpt
 
   async function settle({ restartsHub = false } = {}): Promise<void> {
     if (!restartsHub && !said && !(await isUnsettled(placesNow()))) return
-    clearTimeout(timer)
+    stopTimer()
     const problems = await settleSockets(placesNow(), { restartsHub, onRestart }).catch((problem: unknown) => {
-      timer = setTimeout(look, tryAgainMs)
+      lookSoon()
       throw problem
     })
     const [first] = problems
@@ -41,11 +43,21 @@ export function createListening({ wanted, inTurn, onRestart, log }: ListeningOpt
     if (text !== said) log(text || 'the hub listens at all its addresses again')
     said = text
     if (!first) return
-    timer = setTimeout(look, tryAgainMs)
+    lookSoon()
     throw new ProblemError('HUB_ADDRESS', first)
   }
 
+  function lookSoon(): void {
+    timer ??= setTimeout(look, tryAgainMs)
+  }
+
+  function stopTimer(): void {
+    clearTimeout(timer)
+    timer = undefined
+  }
+
   function look(): void {
+    stopTimer()
     inTurn(settle).catch(error => {
       // What is not to be had has been said.
       if (!(error instanceof ProblemError && error.code === 'HUB_ADDRESS')) log(`sockets of the hub: ${error}`)
@@ -57,5 +69,5 @@ export function createListening({ wanted, inTurn, onRestart, log }: ListeningOpt
     return placesOf({ ...http, visitPort })
   }
 
-  return { settle, look, close: () => clearTimeout(timer) }
+  return { settle, look, lookSoon, close: stopTimer }
 }

@@ -40,6 +40,8 @@ export interface LiveConfiguration extends Configuration {
   watch(): () => void
   /** To be called when one of the hub's sockets may have failed. */
   lookAtSockets(): void
+  /** The same, in a while. */
+  lookAtSocketsSoon(): void
 }
 
 const lookEveryMs = 1_000
@@ -148,6 +150,7 @@ export function createLive({ configFile, config, servers, accounts, audit, log }
       }
     },
     lookAtSockets: listening.look,
+    lookAtSocketsSoon: listening.lookSoon,
   }
 }
 

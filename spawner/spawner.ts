@@ -79,7 +79,8 @@ export async function runSpawner(
     bus,
     pattern: 'tljh-hub*.socket',
     onEvent(event) {
-      if (event.kind === 'snapshot' || event.unit.active === 'failed') live.lookAtSockets()
+      if (event.kind === 'snapshot') live.lookAtSockets()
+      else if (event.unit.active === 'failed') live.lookAtSocketsSoon()
     },
     onProblem: problem => log(String(problem)),
   })

@@ -54,6 +54,9 @@ const usersSlice = 'tljh-users.slice'
 /** Units that get drop-ins here. */
 export const unitsWithDropIns = [...hubSockets, portHolder, usersSlice]
 
+/** A file that is there while the hub moves, beside the ports. It has to outlive a spawner that is killed, and a plug that is pulled. */
+const moving = 'moving'
+
 const usualUnitFolder = '/etc/systemd/system'
 const commandTimeoutMs = 60_000
 /** Below, only root may listen (net.ipv4.ip_unprivileged_port_start). systemd/hold-ports.py has the same number. */
@@ -94,8 +97,10 @@ export interface SettleOptions {
  */
 export async function settleSockets(
   wanted: readonly Place[],
-  { restartsHub = false, unitFolder = usualUnitFolder, onRestart = () => {} }: SettleOptions = {},
+  { restartsHub: isAsked = false, unitFolder = usualUnitFolder, onRestart = () => {} }: SettleOptions = {},
 ): Promise<ProblemText[]> {
+  // The files tell nothing of a move that broke off after they were written: the hub may be stopped, or still be where it was.
+  const restartsHub = isAsked || isMoving(unitFolder)
   const before = readAddresses(unitFolder)
   const states = await socketStates()
   const isUp = (unit: string) => states.get(unit) === 'active'
@@ -109,6 +114,7 @@ export async function settleSockets(
   const isToBeHad = ({ port }: Place) => port === undefined || !taken.has(port)
 
   const closing: string[] = []
+  replace(dropInFolder(unitFolder, portHolder), moving, '')
   let isWritten = writeDropIn(unitFolder, usersSlice, bindRule(all))
   for (const unit of hubSockets) {
     const place = wanted.find(one => one.unit === unit)
@@ -129,6 +135,7 @@ export async function settleSockets(
   }
 
   const now = await socketStates()
+  rmSync(join(dropInFolder(unitFolder, portHolder), moving), { force: true })
   const lost = wanted.filter(place => !isToBeHad(place) || now.get(place.unit) !== 'active')
   // What was there before is to be had back.
   if (!lost.length) await guardPorts(wanted, unitFolder)
@@ -142,8 +149,9 @@ export async function guardPorts(wanted: readonly Place[], unitFolder = usualUni
   if (writeDropIn(unitFolder, usersSlice, bindRule(streams))) await systemctl('daemon-reload')
 }
 
-/** Whether systemd listens elsewhere, or a socket has failed. What somebody has stopped is left alone. */
+/** Whether systemd listens elsewhere, a move broke off, or a socket has failed. What somebody has stopped is left alone. */
 export async function isUnsettled(wanted: readonly Place[], unitFolder = usualUnitFolder): Promise<boolean> {
+  if (isMoving(unitFolder)) return true
   if (!isSame([...readAddresses(unitFolder).values()].flat(), wanted)) return true
   const states = await socketStates()
   return wanted.some(({ unit }) => states.get(unit) === 'failed')
@@ -210,7 +218,7 @@ function bindRule(streams: readonly string[]): string {
 /** Has them held, and no others. Answers the ports that another program has, or a socket of ours. */
 async function hold(streams: readonly string[], unitFolder: string): Promise<Set<number>> {
   const onNetwork = streams.filter(stream => portIn(stream) !== undefined)
-  replace(join(unitFolder, `${portHolder}.d`), 'ports.env', `TLJH_STREAMS=${[...new Set(onNetwork)].join(' ')}\n`)
+  replace(dropInFolder(unitFolder, portHolder), 'ports.env', `TLJH_STREAMS=${[...new Set(onNetwork)].join(' ')}\n`)
   await systemctl('restart', portHolder)
   const { stdout } = await runCommand('systemctl', ['show', '--value', '--property=StatusText', portHolder])
   return new Set(/in use:(.*)/.exec(stdout)?.[1]?.match(/\d+/g)?.map(Number))
@@ -236,12 +244,20 @@ function writeDropIn(unitFolder: string, unit: string, content: string | undefin
   const file = dropIn(unitFolder, unit)
   if (read(file) === content) return false
   if (content === undefined) rmSync(file)
-  else replace(join(unitFolder, `${unit}.d`), 'address.conf', content)
+  else replace(dropInFolder(unitFolder, unit), 'address.conf', content)
   return true
 }
 
+function isMoving(unitFolder: string): boolean {
+  return existsSync(join(dropInFolder(unitFolder, portHolder), moving))
+}
+
+function dropInFolder(unitFolder: string, unit: string): string {
+  return join(unitFolder, `${unit}.d`)
+}
+
 function dropIn(unitFolder: string, unit: string): string {
-  return join(unitFolder, `${unit}.d`, 'address.conf')
+  return join(dropInFolder(unitFolder, unit), 'address.conf')
 }
 
 /** systemd reads nothing that does not end in .conf, so half a file is never taken for one. */

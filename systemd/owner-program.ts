@@ -51,6 +51,9 @@ export interface OwnerProgram extends AsyncDisposable {
 export const lentFile = '/mnt/lent'
 
 const mostSaid = 64 * 1024
+/** After the end of the program: for a slow disk that takes what is left. */
+const mostSilenceMs = 10_000
+const mostDrainMs = 300_000
 
 /** @param run a folder of root's in which sockets may be. Throws `SYSTEMD_…`, `OWNER_PROGRAM`. */
 export async function startOwnerProgram(
@@ -81,6 +84,7 @@ export async function startOwnerProgram(
     const streams = await Promise.race([connected, ended.then(nextTurn)])
     if (streams === undefined) throw notStarted(plan, await ended)
     const [toIt, fromIt, complaining] = streams
+    void ended.then(() => giveUpOn(streams))
     const kill = () => clearUnit(units, name)
     return {
       stdin: toIt,
@@ -150,6 +154,19 @@ async function listenOnce(path: string): Promise<Disposable & { first: Promise<S
   server.once('error', listens.reject).listen(path, listens.resolve)
   await listens.promise
   return { first: first.promise, [Symbol.dispose]: () => void server.close() }
+}
+
+/**
+ * The program has ended, and what it wrote last is in the kernel, 200 KB at most. Another process of its owner's may hold copies of its
+ * descriptors (pidfd_getfd(2)) and keep them open, silent or dripping; nobody waits for that.
+ */
+function giveUpOn(streams: readonly (Socket | undefined)[]): void {
+  for (const stream of streams) {
+    if (!stream || stream.destroyed) continue
+    stream.setTimeout(mostSilenceMs, () => stream.destroy())
+    const timer = setTimeout(() => stream.destroy(), mostDrainMs).unref()
+    stream.once('close', () => clearTimeout(timer))
+  }
 }
 
 function nextTurn(): Promise<undefined> {

@@ -193,7 +193,10 @@ class KernelConnection(ZMQChannelsWebsocketConnection):
         self.last_left_out = None
         if parent.get("msg_id") == self.cell:
             end = content["text"][-MOST_OF_END:]
-            self._write_stream(content["name"], "…" + end[end.find("\n") :], parent)
+            # A line whose beginning is cut off says little, where there is another one.
+            if len(end) < len(content["text"]) and "\n" in end[:-1]:
+                end = end[end.find("\n") + 1 :]
+            self._write_stream(content["name"], "…\n" + end, parent)
 
     def _read(self, field, msg, msg_list):
         msg[field] = self.get_part(field, msg[field], msg_list)

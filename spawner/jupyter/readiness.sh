@@ -12,10 +12,10 @@ mkfifo -m 600 "$pipe" 2>/dev/null
 
 case $task in
 run)
+  # It waits for the reader, who so sees the end of this process as the end of the pipe, however early that is.
+  exec 9>"$pipe"
   # As systemd says it of a program that it cannot start itself (systemd.exec(5), EXIT_EXEC).
   [ -x "$1" ] || { echo "$1 is not there, or is no program" >&2; exit 203; }
-  # Open in both directions: it does not wait for the reader, who sees the end of this process as the end of the pipe.
-  exec 9<>"$pipe"
   TLJH_READY=9 exec "$@"
   ;;
 wait)
