@@ -103,7 +103,9 @@ export function createFrontProxies(
       // The file can have changed without a word from anybody; to look at each request would be much.
       server.prependListener('connection', refresh)
       server.once('listening', () => {
-        isByUnixSocket = typeof server.address() === 'string'
+        // Of a unix socket that systemd has handed over, Node.js knows no path.
+        const address = server.address()
+        isByUnixSocket = address === null || typeof address === 'string'
       })
       for (const event of ['request', 'upgrade', 'checkContinue', 'checkExpectation'] as const) {
         // To listen to some of these is to answer them; where nobody does, the request comes as others do.

@@ -167,6 +167,8 @@ export async function joinSockets(wanted: readonly Place[], unitFolder = usualUn
   if (!writeDropIn(unitFolder, mainSocket, `[Socket]\nListenStream=\n${streams.join('')}FreeBind=yes\n`)) return
   await systemctl('daemon-reload')
   await systemctl('stop', hubService, mainSocket)
+  // What holds the ports shares them with no socket of such a version. Where it is gone with its unit, there is nothing to stop.
+  await systemctl('stop', portHolder).catch(() => undefined)
   await systemctl('start', mainSocket)
 }
 

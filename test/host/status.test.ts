@@ -136,7 +136,7 @@ test('where systemd cannot be asked, each part that depends on it is red, and no
   assert.ok(lineOf(red, 'units').why?.includes('systemctl'))
   assert.deepEqual(
     red.map(({ name }) => name),
-    ['units', 'servers', 'clock'],
+    ['units', 'servers', 'ports', 'clock'],
   )
 })
 

@@ -183,7 +183,8 @@ suite('an upgrade', () => {
     const change = await tljhTs('config', 'set', 'admins.visit_port', '8081')
     assert.equal(change.code, 0, change.stderr)
 
-    assert.equal((await tljhTs('upgrade')).code, 0)
+    const up = await tljhTs('upgrade')
+    assert.equal(up.code, 0, up.stdout + up.stderr)
     await isWell('0.2.0')
     assert.equal(await answers(8081), 404)
     const { stdout } = await host.run(['systemctl', 'show', '--property=Listen', 'tljh-hub.socket'])
