@@ -265,6 +265,10 @@ def serve(client):
 test('addresses arrive at a server byte for byte, and with them what is true of the browser', async () => {
   const { host } = product
   await host.writeFile('/home/jupyter-eve/echo.py', echo, { owner: 'jupyter-eve' })
+  // The hub has moved since.
+  const visitor = through('nginx')
+  await logIn(visitor, 'eve')
+  kernel = await joinKernel(visitor, 'eve', kernel.id)
   await kernel.run('import subprocess; subprocess.Popen(["python3", "echo.py"])')
   while ((await host.run(['test', '-S', '/run/tljh/users/eve/socket.kept'], { check: false })).code !== 0)
     await delay(50)
