@@ -262,12 +262,13 @@ function dropIn(unitFolder: string, unit: string): string {
   return join(dropInFolder(unitFolder, unit), 'address.conf')
 }
 
-/** systemd reads nothing that does not end in .conf, so half a file is never taken for one. */
+/** systemd reads nothing that does not end in .conf, so half a file is never taken for one. The spawner and an installation may both write. */
 function replace(folder: string, name: string, content: string): void {
   const file = join(folder, name)
   mkdirSync(folder, { recursive: true })
-  writeFileSync(`${file}.new`, content, { flush: true })
-  renameSync(`${file}.new`, file)
+  const part = `${file}.${process.pid}.new`
+  writeFileSync(part, content, { flush: true })
+  renameSync(part, file)
 }
 
 function read(file: string): string | undefined {
