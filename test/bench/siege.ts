@@ -9,9 +9,9 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { execute } from '../host/commands.ts'
-import { besiege, bootBesieged, restartsOf, workAllTheWhile } from './measure/siege.ts'
 import { type Benchmark, median, percentile99 } from './measure/benchmark.ts'
 import { footprint } from './measure/footprint.ts'
+import { besiege, bootBesieged, restartsOf, workAllTheWhile } from './measure/siege.ts'
 
 const seconds = 60
 const goalMs = 250

@@ -95,5 +95,7 @@ function isAt(unit: UnitState, active: string, statusText: string): boolean {
 
 /** The part of an inspection that a watcher has too. */
 function withoutLiveValues(state: object | undefined): object {
-  return Object.fromEntries(Object.entries(state ?? {}).filter(([key]) => !/^(controlGroup|memoryCurrent|hasNoNewPrivileges)$/.test(key)))
+  return Object.fromEntries(
+    Object.entries(state ?? {}).filter(([key]) => !/^(controlGroup|memoryCurrent|hasNoNewPrivileges)$/.test(key)),
+  )
 }
