@@ -20,6 +20,8 @@ export interface CommandOptions {
   timeoutMs?: number
   /** Variables beside our own, such as `https_proxy` for a program that reaches out. */
   env?: Readonly<Record<string, string | undefined>>
+  /** Ends the program with SIGTERM, and rejects. */
+  signal?: AbortSignal | undefined
 }
 
 /** Of what a program prints, in bytes; the audit log is the longest. */
@@ -31,13 +33,20 @@ const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 export function runCommand(
   file: string,
   args: readonly string[],
-  { input = '', timeoutMs = 20_000, env = {} }: CommandOptions = {},
+  { input = '', timeoutMs = 20_000, env = {}, signal }: CommandOptions = {},
 ): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
     const child = execFile(
       file,
       args,
-      { cwd: '/', env: { ...environment, ...env }, timeout: timeoutMs, encoding: 'utf8', maxBuffer: mostOutput },
+      {
+        cwd: '/',
+        env: { ...environment, ...env },
+        timeout: timeoutMs,
+        encoding: 'utf8',
+        maxBuffer: mostOutput,
+        signal,
+      },
       (error, stdout, stderr) => {
         if (error && typeof error.code !== 'number') reject(failure(error, file, timeoutMs))
         else resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr: stderr.trim() })

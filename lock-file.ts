@@ -15,8 +15,11 @@ export function lockFile(path: string): string {
   return path
 }
 
-/** Disposing of the result gives the lock back. Undefined: it is held for longer than a second, or the file cannot be opened. With `waits`, the former is waited for. */
-export async function holdLock(file: string, { waits } = { waits: false }): Promise<AsyncDisposable | undefined> {
+/** Disposing of the result gives the lock back. Undefined: it is held for longer than a second, or the file cannot be opened. With `waits`, the former is waited for, until `signal` ends it. */
+export async function holdLock(
+  file: string,
+  { waits = false, signal }: { waits?: boolean; signal?: AbortSignal | undefined } = {},
+): Promise<AsyncDisposable | undefined> {
   const how = waits ? ['--no-fork'] : [`--wait=${patienceSeconds}`, '--no-fork']
   const child = spawn('flock', [...how, file, 'sh', '-c', 'echo; exec cat >/dev/null'], {
     stdio: ['pipe', 'pipe', 'ignore'],
@@ -24,7 +27,11 @@ export async function holdLock(file: string, { waits } = { waits: false }): Prom
     detached: true,
   })
   const ended = once(child, 'close')
+  const giveUp = () => void child.kill()
+  signal?.addEventListener('abort', giveUp)
+  if (signal?.aborted) giveUp()
   const isHeld = await Promise.race([once(child.stdout, 'data').then(() => true), ended.then(() => false)])
+  signal?.removeEventListener('abort', giveUp)
   if (!isHeld) return undefined
   child.unref()
   return {

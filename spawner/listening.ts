@@ -4,7 +4,7 @@
  */
 import type { Config } from '../config/config.ts'
 import { ProblemError } from '../problem.ts'
-import { isUnsettled, placesOf, type SettleOptions, settleSockets } from '../systemd/hub-sockets.ts'
+import { placesOf, type SettleOptions, settleSockets } from '../systemd/hub-sockets.ts'
 import type { InTurn } from './turns.ts'
 
 export interface ListeningOptions {
@@ -22,6 +22,7 @@ export interface HubListening {
   look(): void
   /** The same, in a while: a socket that fails again and again must not keep this busy. */
   lookSoon(): void
+  /** Breaks off what is going on, which may wait for the end of this process; the next spawner does the rest. */
   close(): void
 }
 
@@ -30,14 +31,17 @@ const tryAgainMs = 10_000
 export function createListening({ wanted, inTurn, onRestart, log }: ListeningOptions): HubListening {
   let timer: NodeJS.Timeout | undefined
   let said = ''
+  const closing = new AbortController()
+  const { signal } = closing
 
   async function settle({ restartsHub = false } = {}): Promise<void> {
-    if (!restartsHub && !said && !(await isUnsettled(placesNow()))) return
     stopTimer()
-    const problems = await settleSockets(placesNow(), { restartsHub, onRestart }).catch((problem: unknown) => {
-      lookSoon()
-      throw problem
-    })
+    const problems = await settleSockets(placesNow(), { restartsHub, isRetry: said !== '', onRestart, signal }).catch(
+      (problem: unknown) => {
+        lookSoon()
+        throw problem
+      },
+    )
     const [first] = problems
     const text = problems.map(({ what, why }) => `${what}: ${why}`).join('; ')
     if (text !== said) log(text || 'the hub listens at all its addresses again')
@@ -48,7 +52,7 @@ export function createListening({ wanted, inTurn, onRestart, log }: ListeningOpt
   }
 
   function lookSoon(): void {
-    timer ??= setTimeout(look, tryAgainMs)
+    if (!signal.aborted) timer ??= setTimeout(look, tryAgainMs)
   }
 
   function stopTimer(): void {
@@ -60,6 +64,7 @@ export function createListening({ wanted, inTurn, onRestart, log }: ListeningOpt
     stopTimer()
     inTurn(settle).catch(error => {
       // What is not to be had has been said.
+      if (signal.aborted) return
       if (!(error instanceof ProblemError && error.code === 'HUB_ADDRESS')) log(`sockets of the hub: ${error}`)
     })
   }
@@ -69,5 +74,10 @@ export function createListening({ wanted, inTurn, onRestart, log }: ListeningOpt
     return placesOf({ ...http, visitPort })
   }
 
-  return { settle, look, lookSoon, close: stopTimer }
+  function close(): void {
+    closing.abort()
+    stopTimer()
+  }
+
+  return { settle, look, lookSoon, close }
 }

@@ -15,6 +15,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { runCommand } from '../commands.ts'
+import { holdLock, lockFile } from '../lock-file.ts'
 import { ProblemError, type ProblemText } from '../problem.ts'
 
 export interface HubAddresses {
@@ -86,6 +87,10 @@ export function placesOf({ address, port, socket, tls, visitPort }: HubAddresses
 export interface SettleOptions {
   /** The hub is started anew in any case. */
   restartsHub?: boolean
+  /** What could not be had is tried again, also where systemd knows of no failure. */
+  isRetry?: boolean
+  /** Breaks off. What was ordered goes on, and whoever settles next does the rest. */
+  signal?: AbortSignal
   /** Told before it is. */
   onRestart?: () => void
   unitFolder?: string
@@ -93,12 +98,22 @@ export interface SettleOptions {
 
 /**
  * Has systemd listen there and nowhere else, and starts the hub anew where that takes it. Answers what could not be had; all else
- * is done. Throws `HUB_SOCKETS` where systemd does not do what it is told.
+ * is done. Throws `HUB_SOCKETS` where systemd does not do what it is told. An installation and the spawner do it one after the other.
  */
-export async function settleSockets(
+export async function settleSockets(wanted: readonly Place[], options: SettleOptions = {}): Promise<ProblemText[]> {
+  const { restartsHub = false, isRetry = false, unitFolder = usualUnitFolder, signal } = options
+  const isToDo = async () => restartsHub || isRetry || (await isUnsettled(wanted, unitFolder))
+  if (!(await isToDo())) return []
+  await using _turn = await takeTurn(unitFolder, signal)
+  // Whoever had the turn before may have done it.
+  return (await isToDo()) ? settleNow(wanted, options) : []
+}
+
+async function settleNow(
   wanted: readonly Place[],
-  { restartsHub: isAsked = false, unitFolder = usualUnitFolder, onRestart = () => {} }: SettleOptions = {},
+  { restartsHub: isAsked = false, unitFolder = usualUnitFolder, onRestart = () => {}, signal }: SettleOptions,
 ): Promise<ProblemText[]> {
+  const systemctl = commander(signal)
   // The files tell nothing of a move that broke off after they were written: the hub may be stopped, or still be where it was.
   const restartsHub = isAsked || isMoving(unitFolder)
   const before = readAddresses(unitFolder)
@@ -109,7 +124,7 @@ export async function settleSockets(
   if (!restartsHub && isUp(mainSocket) && isSame(addressesOf(mainSocket), wanted)) return []
 
   const all = [...before.values(), wanted].flat().map(({ stream }) => stream)
-  const taken = await hold(all, unitFolder)
+  const taken = await hold(all, unitFolder, systemctl)
   for (const { stream } of hubSockets.filter(isUp).flatMap(addressesOf)) taken.delete(portIn(stream) ?? 0)
   const isToBeHad = ({ port }: Place) => port === undefined || !taken.has(port)
 
@@ -138,19 +153,24 @@ export async function settleSockets(
   rmSync(join(dropInFolder(unitFolder, portHolder), moving), { force: true })
   const lost = wanted.filter(place => !isToBeHad(place) || now.get(place.unit) !== 'active')
   // What was there before is to be had back.
-  if (!lost.length) await guardPorts(wanted, unitFolder)
+  if (!lost.length) await guard(wanted, unitFolder, systemctl)
   return lost.map(cannotListen)
 }
 
 /** Keeps the ports from all other programs, and from users' servers where systemd can (SocketBindDeny=). */
 export async function guardPorts(wanted: readonly Place[], unitFolder = usualUnitFolder): Promise<void> {
+  await using _turn = await takeTurn(unitFolder)
+  await guard(wanted, unitFolder, commander())
+}
+
+async function guard(wanted: readonly Place[], unitFolder: string, systemctl: Systemctl): Promise<void> {
   const streams = wanted.map(({ stream }) => stream)
-  await hold(streams, unitFolder)
+  await hold(streams, unitFolder, systemctl)
   if (writeDropIn(unitFolder, usersSlice, bindRule(streams))) await systemctl('daemon-reload')
 }
 
 /** Whether systemd listens elsewhere, a move broke off, or a socket has failed. What somebody has stopped is left alone. */
-export async function isUnsettled(wanted: readonly Place[], unitFolder = usualUnitFolder): Promise<boolean> {
+async function isUnsettled(wanted: readonly Place[], unitFolder = usualUnitFolder): Promise<boolean> {
   if (isMoving(unitFolder)) return true
   if (!isSame([...readAddresses(unitFolder).values()].flat(), wanted)) return true
   const states = await socketStates()
@@ -163,6 +183,8 @@ export async function isUnsettled(wanted: readonly Place[], unitFolder = usualUn
  */
 export async function joinSockets(wanted: readonly Place[], unitFolder = usualUnitFolder): Promise<void> {
   if (wanted.length === 1) return
+  await using _turn = await takeTurn(unitFolder)
+  const systemctl = commander()
   const streams = wanted.map(({ stream }) => `ListenStream=${stream}\n`)
   if (!writeDropIn(unitFolder, mainSocket, `[Socket]\nListenStream=\n${streams.join('')}FreeBind=yes\n`)) return
   await systemctl('daemon-reload')
@@ -218,7 +240,7 @@ function bindRule(streams: readonly string[]): string {
 }
 
 /** Has them held, and no others. Answers the ports that another program has, or a socket of ours. */
-async function hold(streams: readonly string[], unitFolder: string): Promise<Set<number>> {
+async function hold(streams: readonly string[], unitFolder: string, systemctl: Systemctl): Promise<Set<number>> {
   const onNetwork = streams.filter(stream => portIn(stream) !== undefined)
   replace(dropInFolder(unitFolder, portHolder), 'ports.env', `TLJH_STREAMS=${[...new Set(onNetwork)].join(' ')}\n`)
   await systemctl('restart', portHolder)
@@ -231,13 +253,32 @@ async function socketStates(): Promise<Map<string, string>> {
   return new Map([...stdout.matchAll(/^Id=(.*)\nActiveState=(.*)$/gm)].map(([, id = '', state = '']) => [id, state]))
 }
 
-async function systemctl(...args: string[]): Promise<void> {
-  const { code, stderr } = await runCommand('systemctl', args, { timeoutMs: commandTimeoutMs })
-  if (code === 0) return
+type Systemctl = (...args: string[]) => Promise<void>
+
+/** systemctl, which `signal` ends. It may wait for a unit that waits for the end of this process. */
+function commander(signal?: AbortSignal): Systemctl {
+  return async (...args) => {
+    const { code, stderr } = await runCommand('systemctl', args, { timeoutMs: commandTimeoutMs, signal })
+    if (code === 0) return
+    throw new ProblemError('HUB_SOCKETS', {
+      what: 'The hub could not be moved to another address',
+      why: `systemctl ${args.join(' ')}: ${stderr || `code ${code}`}`,
+      fix: 'See: sudo journalctl --unit="tljh-hub*" --unit=tljh-ports',
+    })
+  }
+}
+
+/** Disposing of the result gives the turn to the next. */
+async function takeTurn(unitFolder: string, signal?: AbortSignal): Promise<AsyncDisposable> {
+  const folder = dropInFolder(unitFolder, portHolder)
+  mkdirSync(folder, { recursive: true })
+  const turn = await holdLock(lockFile(join(folder, 'lock')), { waits: true, signal })
+  signal?.throwIfAborted()
+  if (turn) return turn
   throw new ProblemError('HUB_SOCKETS', {
     what: 'The hub could not be moved to another address',
-    why: `systemctl ${args.join(' ')}: ${stderr || `code ${code}`}`,
-    fix: 'See: sudo journalctl --unit="tljh-hub*" --unit=tljh-ports',
+    why: `${join(folder, 'lock')} could not be locked`,
+    fix: 'See whether flock is there (it is of the package util-linux), and try again',
   })
 }
 

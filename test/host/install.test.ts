@@ -40,6 +40,12 @@ async function likeness(host: Host): Promise<Set<string>> {
   return new Set([...lines].filter(line => !own.test(line)))
 }
 
+/** What systemd says of units of ours that had to be killed, or failed. */
+async function troubles(host: Host): Promise<string[]> {
+  const { stdout } = await host.run(['journalctl', '--no-pager', '--output=cat', '_PID=1'])
+  return stdout.split('\n').filter(line => /^tljh-.*(timed out|Killing|Failed)/.test(line))
+}
+
 async function refusal(host: Host, ...args: string[]): Promise<string> {
   const { code, stderr } = await host.run([...INSTALL, ...args], { check: false })
   assert.equal(code, 1)
@@ -65,6 +71,7 @@ test('installed twice, nothing changes, and nobody is interrupted', async () => 
   await using host = await bootHost()
   await host.run([...INSTALL, '--admin', `prof:${password}`])
   const services = ['systemctl', 'show', '--property=MainPID', 'tljh-hub', 'tljh-spawner']
+  assert.deepEqual(await troubles(host), [], 'and each service started and stopped as it should')
   const before = { files: await snapshot(host), services: (await host.run(services)).stdout }
   const { stderr } = await host.run([...INSTALL, '--admin', `prof:${password}`])
   for (const step of stepsIn(stderr)) assert.match(stderr, new RegExp(`^${step}: as it was$`, 'm'))

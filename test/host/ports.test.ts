@@ -209,6 +209,42 @@ test('a socket that failed comes back when its port is free, and port 80 is ther
   assert.match(await run('systemctl', 'show', '--property=StatusText', 'tljh-ports'), /held: 8087/)
 })
 
+test('a spawner that moves the hub stops at once, and the next one goes on', async () => {
+  const { host, url } = classroom
+  const folder = '/etc/systemd/system/tljh-ports.service.d'
+  await host.writeFile(`${folder}/slow.conf`, '[Service]\nExecStartPre=/bin/sleep 2\n')
+  await run('systemctl', 'daemon-reload')
+  const before = await restarts()
+  await host.writeFile(`${folder}/moving`, '')
+  await run('systemctl', 'restart', 'tljh-spawner.service')
+  while ((await run('systemctl', 'is-active', 'tljh-ports.service')) !== 'activating') await delay(20)
+  // The ports are held before a spawner starts: systemd waits for this stop, and the spawner waited for systemd.
+  await host.run(['systemctl', 'restart', 'tljh-spawner.service'])
+  assert.equal(await run('systemctl', 'show', '--value', '--property=Result', 'tljh-spawner.service'), 'success')
+  assert.doesNotMatch(
+    await run('journalctl', '--no-pager', '--output=cat', '_PID=1'),
+    /tljh-spawner.*timed out|tljh-spawner.*SIGKILL/,
+  )
+  while ((await restarts()) === before || (await run('ls', folder)).split('\n').includes('moving')) await delay(100)
+  assert.equal((await fetch(`${url}/hub/login`)).status, 200)
+  await run('rm', `${folder}/slow.conf`)
+  await run('systemctl', 'daemon-reload')
+})
+
+test('an installation and a spawner that starts do not move the hub at the same time', async () => {
+  const { host } = classroom
+  const began = await run('date', '+%s.%N')
+  await host.run([...TLJH_TS, 'install', '--no-self-test', '--no-progress-page'])
+  await host.writeFile('/etc/systemd/system/tljh-ports.service.d/moving', '')
+  await Promise.all([
+    host.run(['systemctl', 'restart', 'tljh-spawner.service']),
+    host.run([...TLJH_TS, 'install', '--no-self-test', '--no-progress-page']),
+  ])
+  while ((await run('ls', '/etc/systemd/system/tljh-ports.service.d')).includes('moving')) await delay(50)
+  const journal = await run('journalctl', '--no-pager', '--output=cat', '_PID=1', `--since=@${began}`)
+  assert.doesNotMatch(journal, /^tljh-.*(timed out|Killing|Failed)/m)
+})
+
 test('a machine on which everybody may listen below 1024 is told of', async () => {
   const { host } = classroom
   const setting = 'net.ipv4.ip_unprivileged_port_start'
