@@ -115,7 +115,7 @@ async function changeKey(
   const proposal = propose(text, situation, desk)
   if (!proposal.plan) return refuseKey(proposal, path.join('.'), situation)
   printProposal(proposal, situation, desk)
-  return carryOut(proposal, how, situation, desk)
+  return await carryOut(proposal, how, situation, desk)
 }
 
 /** `file` is undefined for the file on disk, and `-` for standard input. */
@@ -194,7 +194,7 @@ async function bring(desk: Desk, bytes: Buffer, { name, how, isSure }: Bringing)
       return 130
     }
   }
-  return carryOut(proposal, how, situation, desk)
+  return await carryOut(proposal, how, situation, desk)
 }
 
 function preview(situation: Situation, text: string, name: string, { configFile, terminal }: Desk): void {
@@ -260,7 +260,7 @@ export async function reload(desk: Desk): Promise<number> {
   }
   printFindings(proposal.findings, proposal.text, configFile, terminal)
   if (!desk.isJson) terminal.print(showPlan(proposal.plan))
-  return carryOut(proposal, 'reload', situation, desk)
+  return await carryOut(proposal, 'reload', situation, desk)
 }
 
 async function isTaken({ services, bytes }: Situation): Promise<boolean> {

@@ -54,7 +54,7 @@ export interface Changes {
   addGroup(name: string): Promise<boolean>
   /** `options` are useradd(8)'s. */
   addAccount(name: string, options: readonly string[]): Promise<boolean>
-  /** Has it started at boot. It must be there. */
+  /** Has it started at boot, as soon as systemd has read its units again. It must be there. */
   enableUnit(name: string): Promise<boolean>
   /** Closes an account's every way in until that is undone. */
   expireAccount(name: string): Promise<boolean>
@@ -154,7 +154,7 @@ export function openChanges(file: string): Changes {
     async enableUnit(name) {
       const { stdout } = await runCommand('systemctl', ['is-enabled', name])
       if (stdout.trim() === 'enabled') return false
-      return made({ kind: 'unit', name }, 'systemctl', ['enable', '--quiet', name])
+      return made({ kind: 'unit', name }, 'systemctl', ['enable', '--no-reload', '--quiet', name])
     },
     async expireAccount(name) {
       if (known(`expiry ${name}`).length) return false

@@ -62,8 +62,8 @@ export async function ensureUnits(layout: Layout, changes: Changes): Promise<boo
   for (const folder of dropInFolders) done.push(await changes.makeFolder(folder, { mode: 0o755, isOurs: true }))
   done.push(await changes.makeFolder(completionFolder, { mode: 0o755, isOurs: false }))
   done.push(await changes.writeFile(join(completionFolder, 'tljh-ts'), await completion(), 0o644))
-  await must('systemctl', ['daemon-reload'])
   for (const unit of allUnits) done.push(await changes.enableUnit(unit))
+  await must('systemctl', ['daemon-reload'])
   return done.includes(true)
 }
 

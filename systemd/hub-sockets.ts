@@ -106,7 +106,8 @@ export async function settleSockets(wanted: readonly Place[], options: SettleOpt
   if (!(await isToDo())) return []
   await using _turn = await takeTurn(unitFolder, signal)
   // Whoever had the turn before may have done it.
-  return (await isToDo()) ? settleNow(wanted, options) : []
+  if (!(await isToDo())) return []
+  return await settleNow(wanted, options)
 }
 
 async function settleNow(
