@@ -73,6 +73,8 @@ void handleStop().then(({ exitCode }) => {
 
 let passed = 0
 const problems: string[] = []
+/** Files, for whoever looks for what could be cheaper. */
+const took: { name: string; ms: number }[] = []
 // All at the same time: a virtual machine needs most of the time that the others take together.
 await Promise.all([
   runBatch({ files: inVms, concurrency: 1, timeoutMs: VM_TEST_TIMEOUT_MS, suite }),
@@ -82,6 +84,8 @@ await Promise.all([
   ),
 ])
 
+const slowest = took.toSorted((one, other) => other.ms - one.ms).slice(0, 20)
+for (const { name, ms } of slowest) console.log(`${(ms / 1000).toFixed().padStart(5)} s ${name}`)
 if (passed === 0 && problems.length === 0) problems.push('no test has run')
 for (const problem of problems) console.log(problem)
 console.log(`${passed} passed, ${problems.length} failed`)
@@ -98,8 +102,10 @@ async function runBatch({ files, concurrency, timeoutMs, suite }: Batch): Promis
   const env = { ...process.env, TLJH_TEST_SUITE: suite }
   const stream = run({ files, cwd: CHECKOUT, concurrency, timeout: timeoutMs, signal: end.signal, env })
   stream.on('data', () => watchdog.refresh())
-  stream.on('test:summary', ({ file }) => {
-    if (file !== undefined) unfinished.delete(file)
+  stream.on('test:summary', ({ file, duration_ms }) => {
+    if (file === undefined) return
+    unfinished.delete(file)
+    took.push({ name: `${relative(CHECKOUT, file)} on ${suite}`, ms: duration_ms })
   })
   stream.on('test:pass', ({ name, skip, todo, details, file }) => {
     if (skip !== undefined) note(`${name} was skipped`)

@@ -10,7 +10,7 @@ import { connectSpawner, type SpawnerClient } from '../../spawner/client.ts'
 import type { Server } from '../../spawner/protocol.ts'
 import { bootProduct, type Product } from './product.ts'
 
-const orders = 100
+const orders = 500
 const users = Array.from({ length: 20 }, (_, index) => `u${index + 1}` as UserName)
 
 /** In the place of Jupyter, which takes a second of the processor for each start: it listens, says so, and waits for its end. */
