@@ -73,10 +73,13 @@ export async function ensureUnits(layout: Layout, changes: Changes): Promise<boo
  */
 export async function startServices({ configFile }: Layout): Promise<void> {
   const { http, visitPort } = parseConfig(readFileSync(configFile))
+  const { stdout } = await runCommand('systemctl', ['is-active', spawnerService])
+  const isStopped = ['inactive', 'failed'].includes(stdout.trim())
   await must('systemctl', ['start', ...sockets.filter(unit => unit !== mainSocket), ...timers])
   const [problem] = await settleSockets(placesOf({ ...http, visitPort }), { restartsHub: true })
   if (problem) throw new ProblemError('INSTALL_SERVICES', problem)
-  await must('systemctl', ['restart', spawnerService])
+  // Where none ran, the hub's first question has started the one of this code.
+  await must('systemctl', [isStopped ? 'start' : 'restart', spawnerService])
   await must('systemctl', ['start', hubService])
 }
 
