@@ -22,6 +22,7 @@ import { type Answering, Exchange } from './proxy/exchange.ts'
 import { Handshake, type Joining } from './proxy/handshake.ts'
 import type { Tunnel } from './proxy/joined.ts'
 import { handshakeHead, requestHead } from './proxy/request-head.ts'
+import { Share } from './proxy/share.ts'
 
 /** A request that may go where it wants to go. */
 export interface Passage extends Forwarded {
@@ -82,6 +83,8 @@ const sweepMs = 10_000
 export function createProxy(socketsFolder: string, limitMs = answerLimitMs): ReverseProxy {
   const limits = { most: mostConnections, keptMs, answerMs: limitMs }
   const servers = new Map<UserName, Connections>()
+  /** An owner's share outlives the server: what it has said last may still wait for a slow browser, and counts with what the next one says. */
+  const shares = new Map<UserName, Share>()
   const underWay = new Map<UserName, number>()
   /** By the browser's socket. */
   const tunnels = new Map<Duplex, Tunnel>()
@@ -91,6 +94,11 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
   const sweeping = setInterval(
     () => {
       for (const server of servers.values()) server.sweep()
+      const now = performance.now()
+      for (const [owner, share] of shares) {
+        share.sweep(now)
+        if (!servers.has(owner) && !share.isUsed()) shares.delete(owner)
+      }
     },
     Math.min(sweepMs, limitMs / 2),
   ).unref()
@@ -98,7 +106,9 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
   function serverOf(owner: UserName): Connections {
     const known = servers.get(owner)
     if (known) return known
-    const server = new Connections(join(socketsFolder, shortUnixName(unixName(owner)), 'socket'), limits)
+    const share = shares.get(owner) ?? new Share()
+    const server = new Connections(join(socketsFolder, shortUnixName(unixName(owner)), 'socket'), limits, share)
+    shares.set(owner, share)
     servers.set(owner, server)
     return server
   }

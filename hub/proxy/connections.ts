@@ -19,20 +19,23 @@ export interface Limits {
 const memory = Buffer.allocUnsafeSlow(pieceBytes)
 
 export class Connections implements Home {
-  /** All that goes to this server and comes from it has one. */
-  readonly share = new Share()
   readonly #path: string
   readonly #limits: Limits
+  readonly #share: Share
   readonly #all = new Set<Connection>()
   /** The last one that became free is taken first, so that those which are not needed grow old. */
   readonly #free: Connection[] = []
   readonly #waiting: Asking[] = []
   #isClosed = false
 
-  /** @param path of the server's socket */
-  constructor(path: string, limits: Limits) {
+  /**
+   * @param path of the server's socket
+   * @param share of the owner, for all that goes to this server and comes from it
+   */
+  constructor(path: string, limits: Limits, share = new Share()) {
     this.#path = path
     this.#limits = limits
+    this.#share = share
   }
 
   ask(asking: Asking): void {
@@ -59,7 +62,6 @@ export class Connections implements Home {
   /** To be called now and then: ends what has been quiet for too long. */
   sweep(): void {
     const now = performance.now()
-    this.share.sweep(now)
     for (const connection of this.#all) {
       if (connection.idleMs(now) > this.#limits.keptMs) connection.abandon()
       else if (connection.silenceMs(now) > this.#limits.answerMs)
@@ -91,7 +93,7 @@ export class Connections implements Home {
   }
 
   #open(): Connection {
-    const connection = new Connection(this.#path, { memory, share: this.share, home: this })
+    const connection = new Connection(this.#path, { memory, share: this.#share, home: this })
     this.#all.add(connection)
     return connection
   }

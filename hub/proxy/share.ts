@@ -140,6 +140,11 @@ export class Share {
     return this.#waitingBytes > crowdedBytes
   }
 
+  /** Whether anything is read for the owner, or waits. */
+  isUsed(): boolean {
+    return this.#reading.size + this.#held.size + this.#slowSides.size > 0
+  }
+
   waitingBytes(): number {
     return this.#waitingBytes
   }

@@ -36,7 +36,7 @@ export function createTlsEnd(
   challenges: Challenges,
   onConnection: (socket: TLSSocket) => void,
 ): TlsEnd {
-  /** Connections on which hands are shaken, by where they come from: node:tls does not say in which of them a secure one is. */
+  /** Connections on which hands are shaken, by both of their ends: node:tls does not say in which of them a secure one is. */
   const handshakes = new Map<string, Socket>()
   let last = 0
   const server = createServer({
@@ -50,9 +50,9 @@ export function createTlsEnd(
     },
   })
   server.on('secureConnection', socket => {
-    const end = endOf(socket)
-    const connection = handshakes.get(end)
-    handshakes.delete(end)
+    const ends = endsOf(socket)
+    const connection = handshakes.get(ends)
+    handshakes.delete(ends)
     if (connection) inside.set(connection, socket)
     if (socket.alpnProtocol !== challengeProtocol) return onConnection(socket)
     // Whoever checks a domain has seen the certificate, and there is nothing else to be had that way.
@@ -63,10 +63,10 @@ export function createTlsEnd(
   server.on('tlsClientError', (_error, socket) => socket.destroy())
   return {
     take(connection) {
-      const end = endOf(connection)
-      handshakes.set(end, connection)
+      const ends = endsOf(connection)
+      handshakes.set(ends, connection)
       connection.once('close', () => {
-        if (handshakes.get(end) === connection) handshakes.delete(end)
+        if (handshakes.get(ends) === connection) handshakes.delete(ends)
       })
       last = performance.now()
       server.emit('connection', connection)
@@ -76,6 +76,7 @@ export function createTlsEnd(
   }
 }
 
-function endOf({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress} ${remotePort}`
+/** No two connections have the same. From one port of a machine, there may be one to each of ours. */
+function endsOf({ localAddress, localPort, remoteAddress, remotePort }: Socket): string {
+  return `${localAddress} ${localPort} ${remoteAddress} ${remotePort}`
 }
