@@ -58,6 +58,16 @@ export function runCommand(
   })
 }
 
+/**
+ * The whole number that a program has printed, such as du(1) before a tab. Undefined where there is none: JavaScript would make 0 of
+ * nothing, and NaN of words.
+ */
+export function countIn(text: string | undefined): number | undefined {
+  const digits = /^\s*(\d+)(?:\s|$)/.exec(text ?? '')?.[1]
+  const count = Number(digits)
+  return digits !== undefined && Number.isSafeInteger(count) ? count : undefined
+}
+
 /** Node.js says `Command failed` of all of them alike. */
 function failure(error: ExecFileException, file: string, timeoutMs: number): Error {
   if (error.code !== null && error.code !== undefined) return error

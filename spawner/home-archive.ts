@@ -139,8 +139,9 @@ function isFull(error: unknown): boolean {
   return error instanceof Error && 'code' in error && ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(String(error.code))
 }
 
+/** On a line of its own: tar(1) writes to standard error as well, and may have been killed after its first word. */
 function say(line: string): void {
-  process.stderr.write(`${line}\n`)
+  process.stderr.write(`\n${line}\n`)
 }
 
 process.exitCode = await run(process.argv.slice(2))

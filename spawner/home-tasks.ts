@@ -4,6 +4,7 @@
  */
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
+import { countIn } from '../commands.ts'
 import { limitsOf } from '../config/config.ts'
 import { openConfigFile } from '../config/file.ts'
 import { shortUnixName, type UserName } from '../config/names.ts'
@@ -78,11 +79,12 @@ async function problemOf(
         lines.flatMap(line => /^process (.*)/.exec(line)?.[1] ?? []),
       )
     case exitCodes.full: {
-      const bytes = Number(lines.flatMap(line => /^bytes (\d+)/.exec(line)?.[1] ?? [])[0])
+      const bytes = countIn(lines.flatMap(line => /^bytes (.*)/.exec(line)?.[1] ?? [])[0])
+      const needed = bytes === undefined ? '' : `the files take ${megabytes(bytes)}, and `
       const { bavail, bsize } = await statfs(archives)
       return new ProblemError('ARCHIVE_FULL', {
         what,
-        why: `there is no room for the archive: the files take ${megabytes(bytes)}, and ${archives} has ${megabytes(bavail * bsize)} left (a twentieth of the disk stays free for the hub)`,
+        why: `there is no room for the archive: ${needed}${archives} has ${megabytes(bavail * bsize)} left (a twentieth of the disk stays free for the hub)`,
         fix: `Make room (df -h ${archives}; older archives can be moved to another machine) and give the same command again. Nothing was deleted`,
       })
     }

@@ -14,7 +14,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
-import { runCommand } from '../commands.ts'
+import { countIn, runCommand } from '../commands.ts'
 import { holdLock, lockFile } from '../lock-file.ts'
 import { ProblemError, type ProblemText } from '../problem.ts'
 
@@ -326,7 +326,7 @@ function portsIn(streams: readonly string[]): number[] {
 }
 
 function portIn(stream: string): number | undefined {
-  return stream.startsWith('/') ? undefined : Number(/\d+$/.exec(stream)?.[0])
+  return stream.startsWith('/') ? undefined : countIn(/\d+$/.exec(stream)?.[0])
 }
 
 function isSame(some: readonly Address[], others: readonly Address[]): boolean {

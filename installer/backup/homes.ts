@@ -9,6 +9,7 @@
 import { existsSync, lstatSync, readFileSync, statSync } from 'node:fs'
 import { chown, mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { countIn } from '../../commands.ts'
 import { userInComment } from '../../config/names.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
 import type { Source } from './archive.ts'
@@ -164,8 +165,7 @@ async function sizeOf(account: BackedUpAccount, programs: HomePrograms): Promise
   await using du = await programs.start(account, { task: 'size', argv, folder: home, mostSeconds: mostCountingSeconds })
   let text = ''
   for await (const chunk of du.stdout ?? []) text = text.length < mostCountBytes ? text + chunk : text
-  const size = Number.parseInt(text, 10)
-  return Number.isSafeInteger(size) && size > 0 ? size : 0
+  return countIn(text) ?? 0
 }
 
 /** From now on, the next backups build on this one. Called when it is there. */

@@ -7,7 +7,7 @@ import { chmod, chown, lstat, mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createZstdDecompress } from 'node:zlib'
-import { runCommand } from '../../commands.ts'
+import { countIn, runCommand } from '../../commands.ts'
 import { ProblemError } from '../../problem.ts'
 import { readArchive } from './archive.ts'
 import type { HomeOwner, HomePrograms } from './home-programs.ts'
@@ -113,9 +113,10 @@ async function makeRoom(account: string): Promise<void> {
   const folder = besideHome(account)
   await must(account, 'rm', ['--recursive', '--force', '--one-file-system', '--', folder])
   const { stdout } = await must(account, 'getent', ['passwd', account])
-  const [, , uid, gid] = stdout.split(':').map(Number)
+  const [, , uid, gid] = stdout.split(':').map(countIn)
+  if (uid === undefined || gid === undefined) throw notPut(account, `getent says ${JSON.stringify(stdout)} of it`)
   await mkdir(folder, { mode: 0o700 })
-  await chown(folder, uid ?? -1, gid ?? -1)
+  await chown(folder, uid, gid)
 }
 
 async function unpack(

@@ -1,7 +1,7 @@
 /** Whether the machine itself is fit: memory, disks, clock. */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { runCommand } from '../../commands.ts'
+import { countIn, runCommand } from '../../commands.ts'
 import type { Layout } from '../../config/paths.ts'
 import { roomAt, shortageOf, showRoom } from '../../disk.ts'
 import { bad, type Check, good, type StatusLine, warning } from './lines.ts'
@@ -78,8 +78,8 @@ async function biggestHomes(): Promise<string> {
   const count = ['--summarize', '--one-file-system', '--block-size=1', '--', ...folders]
   const { stdout } = await runCommand('du', count, { timeoutMs: countingTimeoutMs }).catch(() => ({ stdout: '' }))
   const sizes = stdout.split('\n').flatMap(line => {
-    const [bytes, home] = line.split('\t')
-    return home ? [{ home, bytes: Number(bytes) }] : []
+    const [bytes, home] = [countIn(line), line.split('\t')[1]]
+    return home && bytes !== undefined ? [{ home, bytes }] : []
   })
   const biggest = sizes.toSorted((a, b) => b.bytes - a.bytes).slice(0, homesNamed)
   return biggest.length

@@ -1,6 +1,6 @@
 /** Whether systemd runs what it should, and whether hub and spawner answer. */
 import { readFileSync } from 'node:fs'
-import { runCommand } from '../../commands.ts'
+import { countIn, runCommand } from '../../commands.ts'
 import { fromHere, placeFromHere } from '../../config/address.ts'
 import type { Layout } from '../../config/paths.ts'
 import { readBytes, showBytes } from '../../config/quantities.ts'
@@ -46,7 +46,7 @@ async function lineOf(name: string, unit: Properties): Promise<StatusLine> {
   if (load === undefined || load === 'not-found') {
     return bad(name, `${name} is not there`, 'systemd has no unit of that name', 'Put it back: sudo tljh-ts install')
   }
-  const restarts = Number(unit.NRestarts ?? 0)
+  const restarts = countIn(unit.NRestarts) ?? 0
   if (active === 'active') {
     const line = good(name, `${name} runs since ${unit.ActiveEnterTimestamp}`)
     if (restarts === 0 || minutesSince(unit) > unrestMinutes) return line

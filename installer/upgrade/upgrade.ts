@@ -8,7 +8,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, rm, stat, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { runCommand } from '../../commands.ts'
+import { countIn, runCommand } from '../../commands.ts'
 import type { Layout } from '../../config/paths.ts'
 import { ProblemError } from '../../problem.ts'
 import { copyState, schemaInForce, stateFile } from '../state-copy.ts'
@@ -173,11 +173,14 @@ async function mustHaveRoom({ from, to, arch, site }: UpgradePlan, layout: Layou
   if (existsSync(join(layout.versions, to))) return
   await mkdir(downloadsFolder, { recursive: true, mode: 0o755 })
   const download = await site.size(to, arch)
-  const { stdout } = await runCommand('du', ['--summarize', '--block-size=1', join(layout.versions, from)], {
+  const inForce = join(layout.versions, from)
+  const { stdout, stderr } = await runCommand('du', ['--summarize', '--block-size=1', inForce], {
     timeoutMs: duTimeoutMs,
   })
+  const bytes = countIn(stdout)
+  if (bytes === undefined) throw uncounted(inForce, stderr)
   const state = (await stat(stateFile(layout)).catch(() => undefined))?.size ?? 0
-  const unpacked = Number(stdout.split('\t')[0]) + 3 * state + spare
+  const unpacked = bytes + 3 * state + spare
   const isSame = (await stat(downloadsFolder)).dev === (await stat(layout.prefix)).dev
   await mustBeFree(layout.prefix, unpacked + (isSame ? download : 0))
   if (!isSame) await mustBeFree(dirname(downloadsFolder), download)
@@ -191,6 +194,14 @@ async function mustBeFree(folder: string, bytes: number): Promise<void> {
     what: 'The upgrade has not begun',
     why: `${folder} has ${inMB(bavail * bsize)} left, and it takes ${inMB(bytes)}`,
     fix: `Make room: sudo du -xh --max-depth=2 ${folder} | sort -h shows what is large`,
+  })
+}
+
+function uncounted(folder: string, said: string): ProblemError {
+  return new ProblemError('UPGRADE_DISK', {
+    what: 'The upgrade has not begun',
+    why: `it could not be counted how much room ${folder} takes: ${said.split('\n')[0] || 'du printed no number'}`,
+    fix: `See what it says: sudo du -s ${folder}`,
   })
 }
 
