@@ -13,10 +13,10 @@ import { type IncomingMessage, request } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { setTimeout as delay } from 'node:timers/promises'
 import { isDiskFull, ProblemError } from '../problem.ts'
+import { replaceFile } from '../replace-file.ts'
 import { fromHere } from './address.ts'
 import { type Config, parseConfig, readConfig, versionOf } from './config.ts'
 import { addVersion, prune, removeVersion, type Version, versions } from './history.ts'
-import { replaceFile } from './replace.ts'
 import type { Services } from './services.ts'
 
 export interface Change {

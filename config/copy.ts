@@ -4,9 +4,10 @@
  *
  * It outlives a program that was killed, so that no work is lost; only the holder of the lock may touch it.
  */
-import { lstatSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { lstatSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { ProblemError } from '../problem.ts'
+import { replaceFile } from '../replace-file.ts'
 
 export interface Copy {
   /** The file to edit. */
@@ -32,10 +33,9 @@ export function openCopy(configFile: string): Copy {
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 })
       mustBeOurs(folder)
-      writeFileSync(file, bytes, { mode: 0o600 })
+      replaceFile(file, bytes, { mode: 0o600 })
     } catch (cause) {
       if (cause instanceof ProblemError) throw cause
-      rmSync(folder, { recursive: true, force: true })
       throw new ProblemError('CONFIG_NOT_COPIED', {
         what: 'The configuration was not opened',
         why: `there can be no copy of it to edit: ${cause instanceof Error ? cause.message : String(cause)}`,
@@ -54,8 +54,13 @@ export function openCopy(configFile: string): Copy {
     },
     begin(base, text = base) {
       copy.remove()
-      write(basePath, base)
-      write(path, text)
+      try {
+        write(basePath, base)
+        write(path, text)
+      } catch (error) {
+        copy.remove()
+        throw error
+      }
     },
     read: () => readIfThere(path),
     base: () => readIfThere(basePath) ?? Buffer.alloc(0),

@@ -7,8 +7,8 @@
 import { chownSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { ProblemError } from '../problem.ts'
+import { replaceFile } from '../replace-file.ts'
 import { type Config, readConfig } from './config.ts'
-import { replaceFile } from './replace.ts'
 
 export interface Version {
   /** Counted from 1. */

@@ -11,7 +11,6 @@
 import { createHash } from 'node:crypto'
 import {
   chmodSync,
-  chownSync,
   closeSync,
   fsyncSync,
   lstatSync,
@@ -19,15 +18,14 @@ import {
   openSync,
   readFileSync,
   readlinkSync,
-  renameSync,
   rmdirSync,
   rmSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { runCommand } from '../commands.ts'
 import { isDiskFull, ProblemError } from '../problem.ts'
+import { replaceFile, replaceLink } from '../replace-file.ts'
 
 /** What was at a path; `null`: nothing. Content is in base64. */
 export type Former = { link: string } | { content: string; mode: number; uid: number; gid: number } | null
@@ -67,6 +65,9 @@ export interface Changes {
   undo(change: Change): Promise<void>
 }
 
+/** None of the programs that read folders of configuration takes a file whose name ends so for one. */
+const ending = '.tljh-ts-new'
+
 type Line = { number: number; change: Change } | { undone: number }
 
 /** Opens the journal, or begins one. Only root can. */
@@ -75,6 +76,17 @@ export function openChanges(file: string): Changes {
   let lines = readLines(file)
 
   function note(line: Line): void {
+    try {
+      append(line)
+    } catch (error) {
+      // It may be there, and have taken its number, where only the flush has failed.
+      lines = readLines(file)
+      throw error
+    }
+    lines = [...lines, line]
+  }
+
+  function append(line: Line): void {
     attempt(file, () => {
       const isTorn = !/^$|\n$/.test(textOf(file))
       const handle = openSync(file, 'a', 0o600)
@@ -86,7 +98,6 @@ export function openChanges(file: string): Changes {
         closeSync(handle)
       }
     })
-    lines = [...lines, line]
   }
 
   const open = () => openLines(lines)
@@ -254,7 +265,7 @@ async function putBack(change: Change): Promise<void> {
 }
 
 function putFormer(path: string, former: Former): void {
-  rmSync(besideOf(path), { force: true })
+  rmSync(`${path}${ending}`, { force: true })
   if (former === null) rmSync(path, { force: true })
   else if ('link' in former) putLink(path, former.link)
   else putFile(path, Buffer.from(former.content, 'base64'), former)
@@ -274,41 +285,12 @@ function removeFolder(path: string, isOurs: boolean): void {
   }
 }
 
-/** None of the programs that read folders of configuration takes a file of that name for one. */
-function besideOf(path: string): string {
-  return `${path}.tljh-ts-new`
-}
-
 function putFile(path: string, content: Uint8Array, owner: { mode: number; uid: number; gid: number }): void {
-  const beside = besideOf(path)
-  try {
-    rmSync(beside, { force: true })
-    writeFileSync(beside, content, { mode: 0o600, flush: true })
-    chownSync(beside, owner.uid, owner.gid)
-    chmodSync(beside, owner.mode)
-    renameSync(beside, path)
-  } catch (error) {
-    rmSync(beside, { force: true })
-    throw error
-  }
-  flushFolder(dirname(path))
+  replaceFile(path, content, { ...owner, ending })
 }
 
 function putLink(path: string, target: string): void {
-  const beside = besideOf(path)
-  rmSync(beside, { force: true })
-  symlinkSync(target, beside)
-  renameSync(beside, path)
-  flushFolder(dirname(path))
-}
-
-function flushFolder(folder: string): void {
-  const handle = openSync(folder, 'r')
-  try {
-    fsyncSync(handle)
-  } finally {
-    closeSync(handle)
-  }
+  replaceLink(path, target, { ending })
 }
 
 /** Of the machine's own files: what a directory service knows is none of ours. */

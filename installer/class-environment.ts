@@ -17,9 +17,9 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { type CommandResult, runCommand } from '../commands.ts'
 import { codeFolder, type Layout } from '../config/paths.ts'
-import { replaceFile } from '../config/replace.ts'
 import { lockFile } from '../lock-file.ts'
 import { ProblemError } from '../problem.ts'
+import { replaceFile } from '../replace-file.ts'
 import { addedPackages, type FormerPython, formerPython, madeWith } from './former-python.ts'
 
 export interface ClassEnvironment {

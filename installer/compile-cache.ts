@@ -35,7 +35,18 @@ export async function ensureCompileCache(layout: Layout, report: (line: string) 
 /** Whole, or not at all. */
 async function make(service: string, folder: string, uid: number): Promise<void> {
   const beside = `${folder}.new`
-  rmSync(beside, { recursive: true, force: true })
+  const discard = () => rmSync(beside, { recursive: true, force: true })
+  discard()
+  try {
+    await fill(service, beside, uid)
+    renameSync(beside, folder)
+  } catch (error) {
+    discard()
+    throw error
+  }
+}
+
+async function fill(service: string, beside: string, uid: number): Promise<void> {
   mkdirSync(beside, { recursive: true, mode: 0o755 })
   const { code, stderr } = await runCommand(process.execPath, [...optionsOf(service), programFile, 'load', service], {
     env: { NODE_COMPILE_CACHE: beside },
@@ -49,7 +60,6 @@ async function make(service: string, folder: string, uid: number): Promise<void>
     chmodSync(own, 0o755)
     for (const file of readdirSync(own)) chmodSync(join(own, file), 0o644)
   }
-  renameSync(beside, folder)
 }
 
 const programFile = join(codeFolder, 'tljh-ts.ts')

@@ -10,11 +10,12 @@
  * The last act removes the code that does all this, so it is a small script of its own, which until then takes the place of
  * `tljh-ts`: whenever it is cut off, the same command goes on. A step that cannot be done is told, and the others follow.
  */
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type CommandResult, runCommand } from '../commands.ts'
 import type { Layout } from '../config/paths.ts'
 import { ProblemError } from '../problem.ts'
+import { replaceBy, replaceFile } from '../replace-file.ts'
 import type { Change, Changes } from './changes.ts'
 import { notesOf } from './class-environment.ts'
 import { reloadSshd } from './steps/confinement.ts'
@@ -161,7 +162,7 @@ async function stopServers(): Promise<void> {
 function keepCopy(path: string): { path: string; copy: string } {
   const copy = join(copiesFolder, path)
   mkdirSync(dirname(copy), { recursive: true, mode: 0o700 })
-  cpSync(path, copy, { preserveTimestamps: true, verbatimSymlinks: true })
+  replaceBy(copy, '.new', beside => cpSync(path, beside, { preserveTimestamps: true, verbatimSymlinks: true }))
   return { path, copy }
 }
 
@@ -214,9 +215,7 @@ if [ "$1" != uninstall ]; then
 fi
 ${command} && rm -f ${wrapper}
 `
-  const beside = `${wrapper}.tljh-ts-new`
-  writeFileSync(beside, script, { mode: 0o755, flush: true })
-  await must('mv', ['--force', beside, wrapper])
+  replaceFile(wrapper, script, { mode: 0o755, uid: 0, gid: 0 })
   await must('sh', [wrapper, 'uninstall'], removeTimeoutMs)
 }
 

@@ -22,15 +22,19 @@ const owner = 'tljh-hub'
 /** A database of a thousand users has some megabytes. A pipe in its place says nothing for ever. */
 const copyTimeoutMs = 300_000
 
-/** Not install(1): it opens its source by name, and what it is handed has none. */
-const writeScript = 'umask 077; mkdir -p -- "$(dirname -- "$1")"; rm -f -- "$1"; cat >"$1"; sync -- "$1"'
+/** As replace-file.ts does it. Not install(1): it opens its source by name, and what it is handed has none. */
+const writeScript = `umask 077; mkdir -p -- "$(dirname -- "$1")"; trap 'rm -f -- "$1.part"' EXIT
+rm -f -- "$1.part"; cat >"$1.part"; sync -- "$1.part"; mv -fT -- "$1.part" "$1"`
 
 /** Copies what the hub has answered for until now. Answers whether there was anything. Throws `STATE_COPY`. */
 export async function copyState(layout: Layout, target: string): Promise<boolean> {
   const file = stateFile(layout)
   if (!existsSync(file)) return false
+  const places = [dirname(layout.versions), dirname(target)]
   // The hub has to get there, nobody else may, and what it could change in it is its own.
-  const folder = await mkdtemp(join(dirname(layout.versions), '.state-'))
+  const folder = await mkdtemp(join(dirname(layout.versions), '.state-')).catch(cause => {
+    throw notCopied(file, cause, places)
+  })
   try {
     const { uid, gid } = await hubOwner()
     await chown(folder, uid, gid)
@@ -40,7 +44,7 @@ export async function copyState(layout: Layout, target: string): Promise<boolean
     return true
   } catch (cause) {
     await rm(`${target}.part`, { force: true })
-    throw notCopied(file, cause)
+    throw notCopied(file, cause, places)
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
@@ -48,9 +52,7 @@ export async function copyState(layout: Layout, target: string): Promise<boolean
 
 /** Leaves the copy beside the database, for the hub that starts next. Throws `STATE_COPY`. */
 export async function restoreState(layout: Layout, copy: string): Promise<void> {
-  const beside = `${stateFile(layout)}.restored`
-  await putAsHub(copy, `${beside}.part`)
-  await rename(`${beside}.part`, beside)
+  await putAsHub(copy, `${stateFile(layout)}.restored`)
 }
 
 /** Takes back `restoreState`, where no hub has started since. */
@@ -76,8 +78,8 @@ export function stateFile({ state }: Layout): string {
 }
 
 /**
- * Writes a file into a folder of the hub's, as the hub's: by a program with its rights, which is handed the content. Whatever lies in the way,
- * the hub could have written there itself. Throws `STATE_COPY`.
+ * Writes a file into a folder of the hub's, as the hub's: by a program with its rights, which is handed the content. What was there stays
+ * until the new one is whole. Whatever lies in the way, the hub could have written there itself. Throws `STATE_COPY`.
  */
 export async function putAsHub(from: string, to: string): Promise<void> {
   const write = ['sh', '-euc', writeScript, 'sh', to]
@@ -134,12 +136,13 @@ async function hubOwner(): Promise<{ uid: number; gid: number }> {
   throw notCopied('The hub’s database', `this machine has no account ${owner}`)
 }
 
-function notCopied(file: string, cause: unknown): ProblemError {
+/** @param places the folders that were written to */
+function notCopied(file: string, cause: unknown, places: readonly string[] = ['/opt']): ProblemError {
   if (cause instanceof ProblemError) return cause
   return new ProblemError('STATE_COPY', {
     what: `${file}, where the hub keeps passwords and sessions, could not be copied`,
     why: cause instanceof Error ? cause.message : String(cause),
-    fix: 'See whether the disk is full (df -h /opt), then start the same command again',
+    fix: `See whether the disk is full (df -h ${places.join(' ')}), make room, and start the same command again`,
     cause,
   })
 }

@@ -73,7 +73,7 @@ async function inWords(step: Step): Promise<boolean> {
     const again = 'start the same command again; it goes on where it was'
     throw new ProblemError(isFull ? 'INSTALL_DISK_FULL' : 'INSTALL_STEP', {
       what: `The installation stopped at this: ${step.title}`,
-      why: isFull ? 'the disk is full' : cause instanceof Error ? cause.message : String(cause),
+      why: `${isFull ? 'the disk is full: ' : ''}${cause instanceof Error ? cause.message : String(cause)}`,
       fix: isFull ? `Make room (df -h), and ${again}` : `Mend that, and ${again}`,
       cause,
     })

@@ -9,7 +9,7 @@
  *
  * All code that is needed is loaded at the start, because it is removed on the way.
  */
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import pLimit from 'p-limit'
@@ -20,6 +20,7 @@ import { accountComment, usersGroup } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
 import { Interrupted, openTerminal, type Terminal } from '../config/terminal.ts'
 import { ProblemError } from '../problem.ts'
+import { replaceFile } from '../replace-file.ts'
 import { type Change, openChanges } from './changes.ts'
 import { frozenPackages } from './class-packages.ts'
 import { oneAtATime } from './one-at-a-time.ts'
@@ -91,7 +92,7 @@ export async function runUninstall(args: readonly string[], surroundings: Surrou
   }
   if (plan.packages) {
     mkdirSync(layout.backups, { recursive: true, mode: 0o700 })
-    writeFileSync(packageList(layout), plan.packages, { mode: 0o600, flush: true })
+    replaceFile(packageList(layout), plan.packages, { mode: 0o600 })
   }
   const changes = openChanges(layout.changes)
   const homes = plan.homes.map(({ path }) => path)

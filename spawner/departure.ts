@@ -18,6 +18,7 @@ import { runCommand } from '../commands.ts'
 import { type UnixName, type UserName, unixName } from '../config/names.ts'
 import { holdLock, lockFile } from '../lock-file.ts'
 import { ProblemError } from '../problem.ts'
+import { about } from '../replace-file.ts'
 import { type ClearableUnits, clearUnit } from '../systemd/clearing.ts'
 import { type Account, findAccount } from './accounts.ts'
 import { createHomeTasks, type HomeLayout, mostHours } from './home-tasks.ts'
@@ -52,8 +53,14 @@ export function createDepartures(layout: HomeLayout, units: ClearableUnits): Dep
       mustHoldNoMount(account.home)
       if (await isThere(account.home)) {
         archive = keeps ? await archiveHome(user, account) : await look(user, account)
-        await removeTree(removed)
-        await rename(account.home, removed)
+        try {
+          await removeTree(removed)
+          await rename(account.home, removed)
+        } catch (error) {
+          // The home is still there, and the same call makes another one. Each would take as much room again.
+          if (archive !== undefined) await rm(archive, { force: true })
+          throw error
+        }
       } else await look(user, account)
       await deleteAccount(user, name)
     }
@@ -70,6 +77,7 @@ export function createDepartures(layout: HomeLayout, units: ClearableUnits): Dep
     const { archives } = layout
     await mkdir(archives, { recursive: true, mode: 0o700 })
     const part = join(archives, `.${user}.part`)
+    let path = part
     await rm(part, { force: true })
     try {
       const { bavail, blocks, bsize } = await statfs(archives)
@@ -78,13 +86,14 @@ export function createDepartures(layout: HomeLayout, units: ClearableUnits): Dep
       await tasks.perform(user, account, { kind: 'verify', file: part })
       await chmod(part, 0o600)
       await onDisk(part)
-      const path = await freePath(archives, user)
-      await rename(part, path)
+      const free = await freePath(archives, user)
+      await rename(part, free)
+      path = free
       await onDisk(archives)
       return path
     } catch (error) {
-      await rm(part, { force: true })
-      throw error
+      await rm(path, { force: true })
+      throw about(path, error)
     }
   }
 

@@ -6,11 +6,12 @@
  * a note says under which name (PREFIX/hub/self-test); whatever ends a self-test, the next one removes what the note names.
  */
 import { randomInt } from 'node:crypto'
-import { lstatSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { lstatSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Config, isNamed } from '../config/config.ts'
 import { parseUserName, type UserName, unixName } from '../config/names.ts'
 import type { Layout } from '../config/paths.ts'
+import { replaceFile } from '../replace-file.ts'
 import { findAccount } from './accounts.ts'
 import { takeTurn } from './departure.ts'
 
@@ -45,7 +46,7 @@ export async function inviteGuest(
     const left = readNote(note)
     if (left !== undefined) await remove(left)
     const user = await freeName(config)
-    writeFileSync(note, `${user}\n`, { flush: true, mode: 0o600 })
+    replaceFile(note, `${user}\n`, { mode: 0o600 })
     return { user, remove: () => remove(user), [Symbol.asyncDispose]: () => turn[Symbol.asyncDispose]() }
   } catch (error) {
     await turn[Symbol.asyncDispose]()

@@ -11,12 +11,13 @@
  * A socket cannot be started while its service runs ("already active, refusing"). But a restart of tljh-hub.service starts those
  * that are missing between its two halves: systemd orders the start of a socket before its service, and after its stop.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { countIn, runCommand } from '../commands.ts'
 import { holdLock, lockFile } from '../lock-file.ts'
 import { ProblemError, type ProblemText } from '../problem.ts'
+import { replaceFile } from '../replace-file.ts'
 
 export interface HubAddresses {
   /** Empty: all addresses, of both families. */
@@ -306,11 +307,8 @@ function dropIn(unitFolder: string, unit: string): string {
 
 /** systemd reads nothing that does not end in .conf, so half a file is never taken for one. The spawner and an installation may both write. */
 function replace(folder: string, name: string, content: string): void {
-  const file = join(folder, name)
   mkdirSync(folder, { recursive: true })
-  const part = `${file}.${process.pid}.new`
-  writeFileSync(part, content, { flush: true })
-  renameSync(part, file)
+  replaceFile(join(folder, name), content, { mode: 0o644, ending: `.${process.pid}.new` })
 }
 
 function read(file: string): string | undefined {

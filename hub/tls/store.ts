@@ -6,8 +6,9 @@
  * what was to be kept since counts from memory, also where it could not be written, and is written as soon as that is possible.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { replaceFile } from '../../replace-file.ts'
 import { type Certificate, readCertificate } from './certificate.ts'
 import type { KeyAndChain } from './self-signed.ts'
 import { type FailureKind, longestWaitMs } from './waits.ts'
@@ -66,16 +67,13 @@ export function openStore(folder: string, log: (line: string) => void): Store {
   function keep(name: string, content: string): boolean {
     known.set(name, content)
     const wasWritten = unwritten.size === 0
-    const file = join(folder, name)
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 })
-      writeFileSync(`${file}.new`, content, { mode: 0o600, flush: true })
-      renameSync(`${file}.new`, file)
+      replaceFile(join(folder, name), content, { mode: 0o600 })
       unwritten.delete(name)
       return true
     } catch (error) {
       unwritten.add(name)
-      discard(`${file}.new`)
       // Once, until all is written again: it is tried every few minutes.
       if (wasWritten)
         log(`nothing can be kept in ${folder}: ${String(error)}. See whether the disk is full: df -h ${folder}`)
@@ -111,14 +109,6 @@ export function openStore(folder: string, log: (line: string) => void): Store {
       for (const name of [...unwritten]) keep(name, known.get(name) ?? '')
       return unwritten.size === 0
     },
-  }
-}
-
-function discard(file: string): void {
-  try {
-    rmSync(file, { force: true })
-  } catch {
-    // It was only in the way, and the next attempt to write says what is wrong.
   }
 }
 

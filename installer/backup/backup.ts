@@ -14,6 +14,7 @@ import { openConfigFile } from '../../config/file.ts'
 import type { Layout } from '../../config/paths.ts'
 import { ownVersion } from '../../config/version.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
+import { flushFolder } from '../../replace-file.ts'
 import { classPython, frozenPackages } from '../class-packages.ts'
 import { oneAtATime } from '../one-at-a-time.ts'
 import { copyState, stateFile } from '../state-copy.ts'
@@ -129,8 +130,14 @@ async function makeIn(work: Work): Promise<MadeBackup> {
   const manifest = await writeAll(work, accounts, small, kept)
   const { homes, id } = manifest
   await rename(join(staging, 'archive'), file)
-  await flush(folder)
-  if (homes) await rememberHomes(homes, { folder, staging, file: basename(file), id })
+  try {
+    flushFolder(folder)
+  } catch (error) {
+    // Whoever is told that there is none must not find one that a power cut would take away.
+    await rm(file, { force: true })
+    throw error
+  }
+  if (homes) await remember(homes, { folder, staging, file: basename(file), id }, report)
   const removed = keep === undefined ? [] : await prune(folder, keep, report)
   return { file, bytes: (await stat(file)).size, manifest, removed }
 }
@@ -174,6 +181,20 @@ async function writeAll(
   if (id !== manifest.id)
     throw notMade('what was written cannot be read back', 'See whether the disk is in order: dmesg')
   return manifest
+}
+
+/** The backup is there, and counts; what cannot be remembered makes the next one larger, and no other. */
+async function remember(
+  homes: readonly BackedUpHome[],
+  place: Parameters<typeof rememberHomes>[1],
+  report: (line: string) => void,
+): Promise<void> {
+  try {
+    await rememberHomes(homes, place)
+  } catch (error) {
+    if (!isDiskFull(error)) throw error
+    report(`the next backup has whole homes: what is in this one could not be noted in ${place.folder}, which is full`)
+  }
 }
 
 async function targetOf(layout: Layout, output: string, time: number): Promise<string> {
@@ -344,15 +365,6 @@ function parentFiles(homes: readonly BackedUpHome[]): string[] {
   return homes.flatMap(({ parents }) => parents.map(({ file }) => file))
 }
 
-async function flush(folder: string): Promise<void> {
-  const handle = await open(folder)
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
-
 async function wordsFor(cause: unknown, folder: string): Promise<unknown> {
   const code = codeOf(cause)
   if (code === 'EROFS' || code === 'EACCES') {
@@ -363,19 +375,21 @@ async function wordsFor(cause: unknown, folder: string): Promise<unknown> {
     )
   }
   if (!isDiskFull(cause)) return cause
-  const { bavail, bsize } = await statfs(folder)
-  return full(folder, undefined, bavail * bsize)
+  return notMade(
+    `there is no room left on the disk of ${folder} (${cause.message})`,
+    `Make room (df -h ${folder}), or name a folder on another disk: backup.folder, or --output. The older backups are as they were`,
+    cause,
+  )
 }
 
 function codeOf(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined
 }
 
-function full(folder: string, needed: number | undefined, left: number): ProblemError {
-  const wants = needed === undefined ? 'it grew beyond what is free' : `it may take ${inWords(needed)}`
+function full(folder: string, needed: number, left: number): ProblemError {
   return new ProblemError('BACKUP_FULL', {
     what: 'No backup was made',
-    why: `${wants}, and ${folder} has ${inWords(left)} for it (a twentieth of the disk stays free for the hub)`,
+    why: `it may take ${inWords(needed)}, and ${folder} has ${inWords(left)} for it (a twentieth of the disk stays free for the hub)`,
     fix: `Make room (df -h ${folder}), or name a folder on another disk: backup.folder, or --output. The older backups are as they were`,
   })
 }

@@ -7,11 +7,12 @@
  * vanish meanwhile are no failure; what cannot be read is noted. A home that cannot be kept does not keep the others from being.
  */
 import { existsSync, lstatSync, readFileSync, statSync } from 'node:fs'
-import { chown, mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
+import { chown, mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { countIn } from '../../commands.ts'
 import { userInComment } from '../../config/names.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
+import { replaceFile } from '../../replace-file.ts'
 import type { Source } from './archive.ts'
 import { copyAtMost } from './bounded-copy.ts'
 import type { HomePrograms } from './home-programs.ts'
@@ -184,8 +185,7 @@ export async function rememberHomes(
     if (member === undefined || !existsSync(list)) continue
     await rename(list, listOf(account, folder))
     const chain: Parent[] = [...parents, { file, id, member }]
-    await writeFile(`${place}.json.new`, JSON.stringify(chain), { mode: 0o600, flush: true })
-    await rename(`${place}.json.new`, `${place}.json`)
+    replaceFile(`${place}.json`, JSON.stringify(chain), { mode: 0o600 })
   }
 }
 

@@ -4,11 +4,11 @@
  */
 import { lstatSync } from 'node:fs'
 import { chmod, chown, lstat, mkdir, rename } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createZstdDecompress } from 'node:zlib'
 import { countIn, runCommand } from '../../commands.ts'
-import { ProblemError } from '../../problem.ts'
+import { isDiskFull, ProblemError } from '../../problem.ts'
 import { readArchive } from './archive.ts'
 import type { HomeOwner, HomePrograms } from './home-programs.ts'
 import { homeOf } from './homes.ts'
@@ -161,10 +161,16 @@ async function unpack(
 async function putInPlace(account: string, stamp: string): Promise<void> {
   const home = homeOf(account)
   const kept = besideFor(account, stamp)
-  if (kept !== undefined) await rename(home, kept)
   const { mode } = await lstat(besideHome(account))
   await chmod(besideHome(account), (mode & 0o770) | 0o700)
-  await rename(besideHome(account), home)
+  if (kept !== undefined) await rename(home, kept)
+  try {
+    await rename(besideHome(account), home)
+  } catch (error) {
+    // Nobody is to be without a home until somebody has mended that.
+    if (kept !== undefined) await rename(kept, home)
+    throw error
+  }
 }
 
 /** What the disk says against it, in words. */
@@ -172,9 +178,12 @@ async function inOrder(account: string, change: () => Promise<void>): Promise<vo
   try {
     await change()
   } catch (cause) {
-    throw cause instanceof ProblemError
-      ? cause
-      : notPut(account, cause instanceof Error ? cause.message : String(cause), cause)
+    if (cause instanceof ProblemError) throw cause
+    const path = isDiskFull(cause) && 'path' in cause ? String(cause.path) : undefined
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw path === undefined
+      ? notPut(account, why, cause)
+      : notPut(account, `${path} could not be written: there is no room left on its disk`, cause, dirname(path))
   }
 }
 
@@ -184,11 +193,11 @@ async function must(account: string, file: string, args: readonly string[]) {
   throw notPut(account, result.stderr || `${file} ended with code ${result.code}`)
 }
 
-function notPut(account: string, why: string, cause?: unknown): ProblemError {
+function notPut(account: string, why: string, cause?: unknown, place = '/home'): ProblemError {
   return new ProblemError('RESTORE_HOME', {
     what: `The home of ${account} was not put back`,
     why,
-    fix: 'See whether the disk is full (df -h /home), and give the same command again: it goes on where it was',
+    fix: `See whether the disk is full (df -h ${place}), make room, and give the same command again: it goes on where it was`,
     cause,
   })
 }

@@ -13,6 +13,7 @@ import type { Layout } from '../../config/paths.ts'
 import { planChange } from '../../config/plan.ts'
 import { ownVersion } from '../../config/version.ts'
 import { ProblemError } from '../../problem.ts'
+import { about } from '../../replace-file.ts'
 import { frozenPackages } from '../class-packages.ts'
 import { damaged, readArchive, readManifest } from './archive.ts'
 import { type BackedUpHome, backupFormat, type Manifest } from './manifest.ts'
@@ -90,8 +91,11 @@ async function layOut(layout: Layout, file: string): Promise<Manifest> {
       for await (const _chunk of bytes);
       return
     }
-    mkdirSync(dirname(join(content, name)), { recursive: true, mode: 0o700 })
-    await pipeline(Readable.from(bytes), createWriteStream(join(content, name), { mode: 0o600, flush: true }))
+    const copy = join(content, name)
+    mkdirSync(dirname(copy), { recursive: true, mode: 0o700 })
+    await pipeline(Readable.from(bytes), createWriteStream(copy, { mode: 0o600, flush: true })).catch(error => {
+      throw about(copy, error)
+    })
   })
   // Somebody else's folder could hold another file of that name by now.
   mustBeOurs(file, manifest)

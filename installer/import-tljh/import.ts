@@ -17,9 +17,9 @@ import { runCommand } from '../../commands.ts'
 import { visible } from '../../config/findings.ts'
 import { accountComment, parseUserName, type UserName, unixName, userInComment } from '../../config/names.ts'
 import { codeFolder, type Layout } from '../../config/paths.ts'
-import { replaceFile } from '../../config/replace.ts'
 import { Interrupted, openTerminal, type Terminal } from '../../config/terminal.ts'
-import { ProblemError } from '../../problem.ts'
+import { isDiskFull, ProblemError } from '../../problem.ts'
+import { about, replaceFile } from '../../replace-file.ts'
 import { oneAtATime } from '../one-at-a-time.ts'
 import { type ImportPlan, planImport } from './plan.ts'
 import { isTljh, readOldHub } from './reading.ts'
@@ -199,12 +199,13 @@ async function mustBeStopped(patterns: readonly string[]): Promise<void> {
 
 /** Where it was moved already, what is in the old place is moved no more. */
 function move(from: string, to: string): void {
-  mkdirSync(dirname(to), { recursive: true, mode: 0o700 })
   try {
+    mkdirSync(dirname(to), { recursive: true, mode: 0o700 })
     renameSync(from, to)
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
     if (code === 'ENOENT') return
+    if (isDiskFull(cause)) throw about(to, cause)
     const why = code === 'EXDEV' ? `${from} and ${to} are on different disks` : String(cause)
     throw notDone(why, `Move ${from} to ${to} yourself, and give the same command again`)
   }

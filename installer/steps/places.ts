@@ -1,13 +1,14 @@
 /**
  * Accounts, groups and folders that the services need, and which version of the code is in force.
  */
-import { existsSync, readFileSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, readFileSync, readlinkSync } from 'node:fs'
 import { chmod, chown, lstat, mkdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { runCommand } from '../../commands.ts'
 import { adminsGroup, usersGroup } from '../../config/names.ts'
 import { codeFolder, type Layout } from '../../config/paths.ts'
 import { ProblemError } from '../../problem.ts'
+import { replaceLink } from '../../replace-file.ts'
 import type { Changes } from '../changes.ts'
 
 export const hubAccount = 'tljh-hub'
@@ -54,10 +55,7 @@ export async function ensureFolders(
 export function ensureVersion({ hub }: Layout): boolean {
   const target = join('versions', basename(codeFolder))
   if (linkAt(hub) === target) return false
-  const beside = `${hub}.new`
-  rmSync(beside, { force: true })
-  symlinkSync(target, beside)
-  renameSync(beside, hub)
+  replaceLink(hub, target)
   return true
 }
 

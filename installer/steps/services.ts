@@ -1,7 +1,7 @@
 /**
  * The end of an installation: the services run, the hub answers, the administrators can get in, and a server starts.
  */
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type CommandResult, runCommand } from '../../commands.ts'
@@ -11,6 +11,7 @@ import { type Config, parseConfig } from '../../config/config.ts'
 import type { UserName } from '../../config/names.ts'
 import type { Layout } from '../../config/paths.ts'
 import { ProblemError } from '../../problem.ts'
+import { replaceFile } from '../../replace-file.ts'
 import { get } from '../health.ts'
 import { programIn, runningUnits, startServices } from '../units.ts'
 
@@ -107,13 +108,13 @@ export async function selfTest(layout: Layout): Promise<void> {
 export function beginChanges(layout: Layout): boolean {
   const note = unfinishedNote(layout)
   const isLeft = existsSync(note)
-  if (!isLeft) writeFileSync(note, '', { flush: true })
+  if (!isLeft) replaceFile(note, '', { mode: 0o644 })
   return isLeft
 }
 
 /** From now on, another version is an upgrade. */
 export function endChanges(layout: Layout): void {
-  if (!isInstalled(layout)) writeFileSync(completeNote(layout), '', { flush: true })
+  if (!isInstalled(layout)) replaceFile(completeNote(layout), '', { mode: 0o644 })
   rmSync(unfinishedNote(layout), { force: true })
 }
 

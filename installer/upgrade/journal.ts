@@ -5,8 +5,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Layout } from '../../config/paths.ts'
-import { replaceFile } from '../../config/replace.ts'
 import { ProblemError } from '../../problem.ts'
+import { replaceFile } from '../../replace-file.ts'
 
 export interface Passage {
   kind: 'upgrade' | 'rollback'
