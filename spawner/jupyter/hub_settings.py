@@ -44,7 +44,7 @@ def settings():
     c.ServerApp.identity_provider_class = tljh_server.HubIdentityProvider
     c.HubIdentityProvider.token = ""
     c.ServerApp.kernel_manager_class = "kernels.Kernels"
-    c.ServerApp.kernel_websocket_connection_class = "kernels.KernelConnection"
+    c.ServerApp.kernel_websocket_connection_class = "output.KernelConnection"
     c.Kernels.kernel_manager_class = "kernels.KernelManager"
     c.ServerApp.terminado_settings = {"shell_command": tljh_server.shell_command()}
 

@@ -9,8 +9,9 @@ from jupyter_server.auth import IdentityProvider, User
 import own_ports
 
 # The kernel's OOM killer takes the biggest process, not the one that grew. What runs the user's code volunteers to go
-# before the server, so that the page which says why stays up. Anybody may raise their own score; choom(1) is in util-linux.
-EXPENDABLE = ["/usr/bin/choom", "-n", "300", "--"]
+# before the server, so that the page which says why stays up. With less than 1000, which is the whole limit, a server that
+# has much of a kernel's output in hand can be bigger still. Anybody may raise their own score; choom(1) is in util-linux.
+EXPENDABLE = ["/usr/bin/choom", "-n", "1000", "--"]
 
 
 READY_PIPE = os.environ.pop("TLJH_READY", None)

@@ -6,7 +6,9 @@ import { bootProduct } from '../host/product.ts'
 import { openBrowser, screenshot } from './browser.ts'
 import { arriveInLab, logIn, newNotebook, runCell } from './people.ts'
 
-const product = await bootProduct({ config: `users:\n  allowed: [ann, bob]\n${claiming}limits: { memory: 500M }\n` })
+const product = await bootProduct({
+  config: `users:\n  allowed: [ann, bob, cleo]\n${claiming}limits: { memory: 500M }\n`,
+})
 const browser = await openBrowser(product)
 after(async () => {
   await browser[Symbol.asyncDispose]()
@@ -41,3 +43,21 @@ for (const [name, code] of [
     await page.context().close()
   })
 }
+
+test('of a million lines a page shows the first ones and the last ones, says that it is too much, and goes on', async () => {
+  const { page } = await browser.newPerson()
+  await page.goto('/')
+  await logIn(page, 'cleo')
+  await page.goto('/hub/spawn')
+  await arriveInLab(page, 'cleo')
+  await newNotebook(page)
+
+  const lines = (await runCell(page, 'for n in range(10**6): print(n)\nprint("done")')).split(/\s+/)
+
+  assert.deepEqual(lines.slice(0, 3), ['0', '1', '2'])
+  await page.getByText('some of its output was left out').waitFor({ state: 'attached' })
+  await page.getByText('999999\ndone').waitFor({ state: 'attached' })
+  assert.equal(await runCell(page, '6 * 7'), '42')
+  await screenshot(page, 'printing-million')
+  await page.context().close()
+})
