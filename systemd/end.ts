@@ -96,6 +96,13 @@ function bySignal(signal: number): EndText {
 }
 
 function byItself(status: number): EndText {
+  // It is the command after it that failed (ExecStartPost=), which waits until the server says that it is ready.
+  if (status === 0)
+    return {
+      what: 'The server ended before it was ready',
+      why: 'it closed itself and named no error: a setting of Jupyter in the home folder, or a package, may ask for that',
+      fix: `Read its last lines, and start it again; if that does not help, ${TELL_TEACHER}`,
+    }
   return {
     what: `The server ended with an error (exit status ${status})`,
     why: 'its last lines say more',

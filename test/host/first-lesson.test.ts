@@ -204,6 +204,21 @@ test('a start that fails with settings of the user’s own names their file, and
   await startAgain(ann, 'ann')
 })
 
+test('a server that ends before it is ready, and says that nothing is wrong, is told as what it is', async () => {
+  await asUser('ann', 'mkdir -p ~/.jupyter; echo "raise SystemExit(0)" >~/.jupyter/jupyter_server_config.py')
+  await ann.post('/hub/stop')
+  for await (const { failed } of ann.progress('ann')) if (failed) break
+
+  await ann.post('/hub/spawn')
+
+  const events = await Array.fromAsync(ann.progress('ann'))
+  const end = events.find(({ failed }) => failed)?.end
+  assert.equal(end?.what, 'The server ended before it was ready')
+  assert.match(end?.why ?? '', /~\/\.jupyter\/jupyter_server_config\.py/)
+  await asUser('ann', 'rm ~/.jupyter/jupyter_server_config.py')
+  await ann.startServer()
+})
+
 test('a server starts whatever the state of the home: full, or with folders of root in it', async () => {
   const home = '/home/jupyter-bob'
   const owned = (await host.run(['stat', '--format=uid=%u,gid=%g', home])).stdout.trim()

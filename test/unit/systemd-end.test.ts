@@ -29,6 +29,14 @@ test('what systemd could not set up is named', () => {
   assert.match(ended('exit-code', 1).what, /exit status 1/)
 })
 
+test('a server that ended without an error before it was ready is not said to have had one', () => {
+  const { what, why, fix } = ended('exit-code', 0)
+  assert.equal(what, 'The server ended before it was ready')
+  assert.match(why, /named no error.*setting of Jupyter/)
+  assert.match(fix, /last lines/)
+  assert.doesNotMatch(`${what} ${why} ${fix}`, /exit status/)
+})
+
 test('every end has all three parts, each a text without a full stop', () => {
   const results = ['success', 'protocol', 'timeout', 'exit-code', 'signal', 'core-dump', 'watchdog', 'start-limit-hit']
   const result = fc.constantFrom(...results, 'resources', 'oom-kill', 'exec-condition', 'new-in-260', '')
