@@ -7,6 +7,7 @@ import { after, before, beforeEach, test } from 'node:test'
 import { claiming, studentPassword } from './classroom.ts'
 import { said } from './journal.ts'
 import { bootProduct, type Product, TLJH_TS } from './product.ts'
+import { commandAtEachWrite, type Refused } from './refusals.ts'
 import { type Visitor, visit } from './visitor.ts'
 
 const state = '/opt/tljh/state'
@@ -252,3 +253,90 @@ async function lastDamage(): Promise<string> {
   ])
   return /-- cursor: (.*)/.exec(stdout)?.[1] ?? ''
 }
+
+/** What happened, why, and what to do, with a place on the disk. */
+function isSaid({ call, place, code, stderr }: Refused): void {
+  assert.equal(code, 1, `${call} at ${place}`)
+  assert.match(stderr, /^.+\n {2}why: .*(no room|ENOSPC).*\n {2}what to do: .*[Mm]ake room/m, `${call} at ${place}`)
+  assert.match(stderr, /(^|[\s('])\/\w+/m)
+}
+
+test('somebody is deleted whole, with one archive, whichever write is refused', async () => {
+  const name = newcomers[7] ?? ''
+  const archiveNames = async () => (await product.host.run(['ls', '-A', '/opt/tljh/archives'])).stdout
+  await (await logIn(name)).startServer()
+  await sh(`echo thesis >/home/jupyter-${name}/thesis.txt`)
+  const refusals = await commandAtEachWrite(
+    product.host,
+    ['user', 'delete', name, '--yes'],
+    async refused => {
+      isSaid(refused)
+      const { stdout: inRun } = await product.host.run(['ls', '/run/tljh'])
+      assert.doesNotMatch(inRun, /owner-/)
+      assert.equal(await archiveNames(), '')
+      await sh(`getent passwd jupyter-${name}; cat /home/jupyter-${name}/thesis.txt`)
+    },
+    { except: /config\/lock\.ts/ },
+  )
+  assert.ok(refusals.length > 5, JSON.stringify(refusals))
+  assert.match(await archiveNames(), new RegExp(`^${name}-[\\d-]+\\.tar\\.zst\\n$`))
+  await sh(`! getent passwd jupyter-${name}; ! test -e /home/jupyter-${name}`)
+})
+
+test('a backup is there whole or not at all, whichever write is refused, and the ones before it are as they were', async () => {
+  const backups = '/opt/tljh/backups'
+  const listing = async () =>
+    (await product.host.run(['sh', '-c', `cd ${backups}; find . -type f | sort | xargs -r sha256sum`])).stdout
+  await sh(`${TLJH_TS.join(' ')} backup --include-homes`)
+  let before = await listing()
+  const refusals = await commandAtEachWrite(product.host, ['backup', '--include-homes', '--json'], async refused => {
+    const now = await listing()
+    if (refused.stdout === '') {
+      isSaid(refused)
+      assert.notEqual(refused.code, 0)
+      assert.equal(now, before)
+    } else {
+      const { file, homes } = JSON.parse(refused.stdout) as { file: string; homes: { problem?: string }[] }
+      assert.equal((await tljhTs('restore', file, '--dry-run', '--without-homes')).code, 0, 'it can be read to its end')
+      if (homes.some(({ problem }) => problem !== undefined))
+        assert.match(refused.stderr, /is not in it: .*ENOSPC|no homes are in it: the disk became full/)
+      else assert.match(refused.stderr, /the next backup has whole homes/)
+    }
+    before = now
+    assert.equal(
+      (await product.host.run(['sh', '-c', `ls -A ${backups} /opt/tljh/hub`])).stdout.match(/\.new|\.state|part/),
+      null,
+    )
+  })
+  assert.ok(refusals.length > 15, JSON.stringify(refusals))
+})
+
+test('a restore that is refused one write after the other ends where one ends that is not', async () => {
+  const { stdout } = await product.host.run([...TLJH_TS, 'backup', '--include-homes', '--json'])
+  const { file } = JSON.parse(stdout) as { file: string }
+  const read = async () => (await product.host.run(['cat', `${config}/config.yaml`])).stdout
+  const configBefore = await read()
+  await sh(`${TLJH_TS.join(' ')} config set branding.title Changed; echo changed >/home/jupyter-ann/changed.txt`)
+  const refusals = await commandAtEachWrite(
+    product.host,
+    ['restore', file, '--yes'],
+    async refused => {
+      isSaid(refused)
+      const { stdout: litter } = await product.host.run([
+        'sh',
+        '-c',
+        `find /opt/tljh -name '*.new' -o -name '*.part' -o -name '.new-*'`,
+      ])
+      assert.equal(litter, '')
+      assert.match(await read(), /^users:/m)
+      await sh('getent passwd jupyter-ann; test -d /home/jupyter-ann')
+    },
+    { except: /config\/lock\.ts|backup\/(backup|bounded-copy|archive\.ts:55)|state-copy|one-at-a-time/ },
+  )
+  assert.ok(refusals.length > 10, JSON.stringify(refusals))
+  assert.equal(await read(), configBefore)
+  await sh(
+    '! test -e /home/jupyter-ann/changed.txt; ! test -e /opt/tljh/restoring; ls -d /home/jupyter-ann.before-restore-*',
+  )
+  await logIn('ann')
+})

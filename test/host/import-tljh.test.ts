@@ -9,6 +9,7 @@ import { hashSync } from 'bcryptjs'
 import { type UserName, unixName } from '../../config/names.ts'
 import { bootHost, type Host } from './host.ts'
 import { TLJH_TS } from './product.ts'
+import { commandAtEachWrite } from './refusals.ts'
 import { visit } from './visitor.ts'
 
 const [node = '', program = ''] = TLJH_TS
@@ -219,6 +220,29 @@ test('a TLJH that cannot be stopped stays where it is, and what it changes meanw
   assert.equal(code, 1)
   assert.match(stderr, /jupyterhub\.service cannot be stopped[\s\S]*sudo systemctl stop jupyterhub\.service/)
   await host.run(['test', '-e', '/opt/tljh/state/jupyterhub.sqlite'])
+})
+
+test('whichever write is refused, nothing of TLJH is lost on the way, and the same command goes on', async () => {
+  const files = ['state/jupyterhub.sqlite', 'state/passwords.dbm', 'config/config.yaml', 'hub/pyvenv.cfg']
+  const isKept = files.map(file => `test -e /opt/tljh/${file} || test -e /opt/tljh/before-import/${file}`).join('\n')
+  // With it, the take-over ends where the installation begins.
+  await using _other = await host.start(['python3', '-m', 'http.server', '80'])
+  await host.run(['sh', '-c', 'until ss --listening --tcp --no-header "sport = :80" | grep -q .; do sleep 0.1; done'])
+
+  const refusals = await commandAtEachWrite(
+    host,
+    ['import-tljh', '--yes'],
+    async ({ call, place, code, stderr }) => {
+      assert.equal(code, 1)
+      assert.match(stderr, /^.+\n {2}why: .*no room.*\n {2}what to do: .*[Mm]ake room/m, `${call} at ${place}`)
+      await host.run(['sh', '-euc', isKept])
+      const { stdout: litter } = await host.run(['find', '/opt/tljh', '-name', '*.new'])
+      assert.equal(litter, '')
+    },
+    { end: ({ stderr }) => assert.match(stderr, /port 80[\s\S]*give the same command again/) },
+  )
+
+  assert.ok(refusals.length > 6, JSON.stringify(refusals))
 })
 
 test('everybody logs in with the old password and finds the files; what was killed is completed', async () => {
