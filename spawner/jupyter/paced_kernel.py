@@ -44,13 +44,14 @@ def pace(stream):
 if __name__ == "__main__":
     _, _, module, *arguments = sys.argv
     # This script's folder, where Python looks first: a notebook's `import home` means another file. With `-m` it is the
-    # working directory, which the launcher takes out by itself. With `-P` it is neither.
-    if not sys.flags.safe_path:
+    # working directory, which the launcher takes out by itself. With `-P` (Python 3.11) it is neither.
+    has_folder = not getattr(sys.flags, "safe_path", False)
+    if has_folder:
         del sys.path[0]
     from ipykernel.iostream import OutStream
 
     pace(OutStream)
-    if not sys.flags.safe_path:
+    if has_folder:
         sys.path.insert(0, "")
     sys.argv[1:] = arguments
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -51,10 +51,10 @@ async function mainPid(): Promise<string> {
 }
 
 /** A page that joins an idle kernel hears everything. While a cell runs, Jupyter does not wait until it does. */
-async function becomesIdle(id: string): Promise<void> {
+async function isNoLongerBusy(id: string): Promise<void> {
   for (;;) {
     const { body } = await ann.jupyter('GET', `api/kernels/${id}`)
-    if ((JSON.parse(body) as { execution_state: string }).execution_state === 'idle') return
+    if ((JSON.parse(body) as { execution_state: string }).execution_state !== 'busy') return
   }
 }
 
@@ -74,7 +74,7 @@ test('a cell that prints without end into a tab that is closed costs no server a
   assert.equal(await mainPid(), pid, 'it is the same server')
   await ann.jupyter('POST', `api/kernels/${id}/interrupt`)
   await written('=', 'ended')
-  await becomesIdle(id)
+  await isNoLongerBusy(id)
   using again = await joinKernel(ann, 'ann', id)
   assert.equal((await again.run('mine')).text, '42', 'and the same kernel')
 })
@@ -145,4 +145,13 @@ thread.start()`)
   const shown = messages.join('')
   assert.ok(shown.includes('yyy') && shown.includes('zzz'))
   assert.ok(shown.length < 3 * 1024 ** 2, `${shown.length} characters`)
+})
+
+test('a kernel whose cells are held up finds modules where others do, and none of the hub’s', async t => {
+  const kernel = await aKernel(t)
+  await kernel.run('from pathlib import Path; Path("home.py").write_text("whose = 6 * 7")')
+  assert.equal((await kernel.run('import home; home.whose')).text, '42')
+  const { text } = await kernel.run('import os, sys; os.remove("home.py"); print(*sys.argv[:2], *sys.path, sep="\\n")')
+  assert.match(text, /ipykernel_launcher\.py\n-f\n/)
+  assert.doesNotMatch(text, /spawner/)
 })
