@@ -40,6 +40,11 @@ export function showRoom(bytes: number): string {
 const forAdministrators =
   'Make room, and try again. Which disk is full, and whose files are the biggest: sudo tljh-ts status'
 
+/** Why something that is more than one file could not be done. */
+export function fullAt(error: Error): string {
+  return 'path' in error ? `there is no room left on the disk of ${error.path}` : `the disk is full (${error.message})`
+}
+
 /** What is thrown instead of `error` where a disk is full; else the error itself. */
 export function inWords(error: unknown, fix = forAdministrators): unknown {
   if (!isDiskFull(error)) return error

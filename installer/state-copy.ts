@@ -142,7 +142,7 @@ function notCopied(file: string, cause: unknown, places: readonly string[] = ['/
   return new ProblemError('STATE_COPY', {
     what: `${file}, where the hub keeps passwords and sessions, could not be copied`,
     why: cause instanceof Error ? cause.message : String(cause),
-    fix: `See whether the disk is full (df -h ${places.join(' ')}), make room, and start the same command again`,
+    fix: `See whether the disk is full (df -h ${[...new Set(places)].join(' ')}), make room, and start the same command again`,
     cause,
   })
 }

@@ -6,6 +6,7 @@
  * off. What a step changes outside of our own folder it notes first (installer/changes.ts), which is how it is undone.
  */
 import type { Streams } from '../config/terminal.ts'
+import { fullAt } from '../disk.ts'
 import { isDiskFull, ProblemError } from '../problem.ts'
 
 export interface Step {
@@ -73,7 +74,7 @@ async function inWords(step: Step): Promise<boolean> {
     const again = 'start the same command again; it goes on where it was'
     throw new ProblemError(isFull ? 'INSTALL_DISK_FULL' : 'INSTALL_STEP', {
       what: `The installation stopped at this: ${step.title}`,
-      why: `${isFull ? 'the disk is full: ' : ''}${cause instanceof Error ? cause.message : String(cause)}`,
+      why: isFull ? fullAt(cause) : cause instanceof Error ? cause.message : String(cause),
       fix: isFull ? `Make room (df -h), and ${again}` : `Mend that, and ${again}`,
       cause,
     })

@@ -16,8 +16,9 @@ import { readdir, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { runCommand } from '../../commands.ts'
 import { codeFolder, type Layout } from '../../config/paths.ts'
+import { fullAt } from '../../disk.ts'
 import { lockFile } from '../../lock-file.ts'
-import { ProblemError } from '../../problem.ts'
+import { isDiskFull, ProblemError } from '../../problem.ts'
 import { furtherSockets, joinSockets, placesOf } from '../../systemd/hub-sockets.ts'
 import { openChanges } from '../changes.ts'
 import { ensureCompileCache } from '../compile-cache.ts'
@@ -63,14 +64,16 @@ export async function switchVersion(plan: SwitchPlan, options: SwitchOptions): P
   const copy = (await copied(plan, file, options)) ? file : null
   const passage: Passage = { kind, from, to, phase: 'switching', copy, at }
   writeJournal(layout, { ...readJournal(layout), passage })
-  const why = await putInForce(to, plan.restore, options)
-  if (why !== undefined) {
+  const failure = await putInForce(to, plan.restore, options)
+  if (failure) {
+    const { why, isFull } = failure
     report(`back to ${from}, because ${why}`)
     await goBack(passage, options)
+    const next = isFull ? 'Make room, and try again' : `Tell whoever made ${to} what is written above`
     throw new ProblemError('UPGRADE_UNDONE', {
       what: `${to} was not put in force, and ${from} is in force again`,
       why,
-      fix: `Everybody is still logged in, and servers run on. Tell whoever made ${to} what is written above`,
+      fix: `Everybody is still logged in, and servers run on. ${next}`,
     })
   }
   await finish(passage, options)
@@ -130,8 +133,18 @@ export async function layOutOwn(layout: Layout): Promise<void> {
   for (const unit of others) await must('systemctl', ['start', unit], restartTimeoutMs)
 }
 
+interface Failure {
+  why: string
+  /** It is the disk's fault, not the version's. */
+  isFull: boolean
+}
+
 /** Answers why it does not work; undefined where it does. */
-async function putInForce(version: string, restore: string | undefined, options: SwitchOptions) {
+async function putInForce(
+  version: string,
+  restore: string | undefined,
+  options: SwitchOptions,
+): Promise<Failure | undefined> {
   const { layout, report } = options
   try {
     report(`switch: ${version}`)
@@ -144,16 +157,28 @@ async function putInForce(version: string, restore: string | undefined, options:
     }
     await restart('tljh-hub.service')
   } catch (error) {
-    return error instanceof ProblemError ? error.why : String(error)
+    return { why: reasonOf(error), isFull: isDiskFull(error) }
   }
   report(`health: ${version}`)
-  return ailment(layout, version, healthTimeoutMs)
+  const why = await ailment(layout, version, healthTimeoutMs)
+  return why === undefined ? undefined : { why, isFull: false }
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof ProblemError) return error.why
+  return isDiskFull(error) ? fullAt(error) : String(error)
 }
 
 async function goBack(passage: Passage, options: SwitchOptions): Promise<void> {
   const { layout, report } = options
   const { from, to, copy } = passage
-  writeJournal(layout, { ...readJournal(layout), passage: { ...passage, phase: 'returning' } })
+  try {
+    writeJournal(layout, { ...readJournal(layout), passage: { ...passage, phase: 'returning' } })
+  } catch (error) {
+    // It says then that this passage was broken off, and the next command goes back once more.
+    if (!isDiskFull(error)) throw error
+    report(`note: ${fullAt(error)}`)
+  }
   try {
     await layOut(layout, from)
     await forgetRestored(layout)
@@ -167,7 +192,7 @@ async function goBack(passage: Passage, options: SwitchOptions): Promise<void> {
     }
     await restart('tljh-hub.service').catch(() => undefined)
   } catch (error) {
-    throw stuck(passage, error instanceof ProblemError ? error.why : String(error))
+    throw stuck(passage, reasonOf(error))
   }
   const why = await ailment(layout, from, healthTimeoutMs)
   if (why !== undefined) throw stuck(passage, why)
