@@ -41,8 +41,11 @@ export function replaceFile(path: string, content: string | Uint8Array, options:
   replaceBy(path, ending, beside => {
     const former = statSync(path, { throwIfNoEntry: false })
     writeFileSync(beside, content, { flush: true, mode: 0o600 })
-    const uid = options.uid ?? former?.uid ?? process.getuid?.() ?? 0
-    chownSync(beside, uid, options.gid ?? former?.gid ?? statSync(folder).gid)
+    const made = statSync(beside)
+    const uid = options.uid ?? former?.uid ?? made.uid
+    const gid = options.gid ?? former?.gid ?? statSync(folder).gid
+    // The hub may not even ask for it (SystemCallFilter= of its unit), and its files are its own.
+    if (uid !== made.uid || gid !== made.gid) chownSync(beside, uid, gid)
     chmodSync(beside, options.mode ?? (former?.mode ?? 0o640) & 0o777)
   })
 }
