@@ -9,7 +9,7 @@
 import { readFileSync } from 'node:fs'
 import { ProblemError } from '../problem.ts'
 import { applyConfig } from './apply.ts'
-import { type Config, parseConfig, portsOf, readConfig } from './config.ts'
+import { type Config, endpointsOf, parseConfig, readConfig } from './config.ts'
 import type { Plain } from './document.ts'
 import { type Finding, hasErrors, showFinding, sortFindings, visible } from './findings.ts'
 import { newestGood, type Version, versions } from './history.ts'
@@ -57,7 +57,7 @@ export async function survey({ configFile, services, terminal }: Desk): Promise<
   const text = bytes.toString('utf8')
   const onDisk = bytes.length ? readConfig(bytes).config : undefined
   const inForce = onDisk ?? newestGood(configFile) ?? parseConfig('')
-  const machine = thisMachine(configFile, ...portsOf(inForce))
+  const machine = thisMachine(configFile, endpointsOf(inForce))
   try {
     const running = (await services?.status())?.running ?? []
     return { bytes, text, inForce, running, services, machine }

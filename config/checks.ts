@@ -3,6 +3,7 @@
  * limits for somebody who is not there. What depends on the machine is in config/machine.ts.
  */
 import { isIP } from 'node:net'
+import { shortest } from '../endpoints.ts'
 import { authenticatorsIn, letsStrangersIn, missingOptions } from './admission.ts'
 import type { Finding } from './findings.ts'
 import { isUserName, unixName } from './names.ts'
@@ -271,7 +272,7 @@ function* webServerInFront({ content, finding }: ConfigText): Iterable<Finding> 
     })
   }
   const isHereAlone = (written ?? []).every(text => isLoopback(readNetwork(text) ?? anywhere))
-  const isOpen = !address || address === '0.0.0.0' || address === '::'
+  const isOpen = !address || ['0.0.0.0', '::'].includes(shortest(address))
   if (!isHereAlone || !isOpen) return
   yield finding('warning', ['http', address ? 'address' : 'mode'], {
     what: `http.mode is behind-proxy, and the hub listens on all addresses, port ${port}`,

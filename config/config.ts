@@ -2,6 +2,7 @@
  * What `config.yaml` means, as one value: checked, with defaults, in the units that the machine counts in.
  */
 import { createHash } from 'node:crypto'
+import { type Endpoint, shortest } from '../endpoints.ts'
 import { ProblemError } from '../problem.ts'
 import { authenticatorsIn, letsStrangersIn, withDefaults } from './admission.ts'
 import type { AuthenticatorKind } from './authenticators.ts'
@@ -243,11 +244,11 @@ function listeningIn({ http, https }: ConfigContent): Listening {
     ? { path: frontSocket.slice('unix:'.length), group: http?.socket_group ?? usualSocketGroup }
     : undefined
   const plain = {
-    address: isSocket ? '' : (http?.address ?? ''),
+    address: isSocket ? '' : shortest(http?.address ?? ''),
     port: http?.port ?? 80,
     ...(socket ? { socket } : {}),
   }
-  return https?.enabled ? { ...plain, tls: { address: https.address ?? '', port: https.port ?? 443 } } : plain
+  return https?.enabled ? { ...plain, tls: { address: shortest(https.address ?? ''), port: https.port ?? 443 } } : plain
 }
 
 /** Behind another web server nobody reaches a second port. */
@@ -285,9 +286,14 @@ function httpsIn({ tls, letsencrypt, hsts }: NonNullable<ConfigContent['https']>
   }
 }
 
-/** The ports that the hub listens on by that configuration. */
-export function portsOf({ http, visitPort }: Config): number[] {
-  return [http.socket ? undefined : http.port, http.tls?.port, visitPort].filter(port => port !== undefined)
+/** Where the hub listens for TCP by that configuration. */
+export function endpointsOf({ http, visitPort }: Pick<Config, 'http' | 'visitPort'>): Endpoint[] {
+  const { address } = http.tls ?? http
+  return [
+    ...(http.socket ? [] : [{ address: http.address, port: http.port }]),
+    ...(http.tls ? [http.tls] : []),
+    ...(visitPort === undefined ? [] : [{ address, port: visitPort }]),
+  ]
 }
 
 function authIn(written: Auth['options']): Auth {

@@ -9,6 +9,16 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { readFileSync, realpathSync, type Stats, statSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { dirname } from 'node:path'
+import {
+  type Endpoint,
+  isInTheWay,
+  isOpenFor,
+  isSameEndpoint,
+  listeners,
+  obstacleTo,
+  shortest,
+  showEndpoint,
+} from '../endpoints.ts'
 import type { Finding } from './findings.ts'
 import { accountPrefix } from './names.ts'
 import { frontSocket, usualSocketGroup } from './networks.ts'
@@ -17,8 +27,10 @@ import type { ConfigText } from './text.ts'
 
 export interface Machine {
   memoryBytes: number
-  /** The ports on which somebody listens for TCP. */
-  portsTaken: ReadonlySet<number>
+  /** Where the hub listens, or would by the configuration in force. */
+  own: readonly Endpoint[]
+  /** Where other programs listen for TCP. */
+  others: readonly Endpoint[]
   /** The machine's groups, and the accounts in them. */
   groups: ReadonlyMap<string, readonly string[]>
   /** Of the group that the hub reads files by; undefined where it is not installed. */
@@ -27,12 +39,19 @@ export interface Machine {
   now: number
 }
 
-/** This one, while the hub listens on `ownPorts`. Its group is that of the configuration's folder. */
-export function thisMachine(configFile: string, ...ownPorts: (number | undefined)[]): Machine {
-  const portsTaken = new Set(['/proc/net/tcp', '/proc/net/tcp6'].flatMap(listeningPorts))
-  for (const port of ownPorts) if (port !== undefined) portsTaken.delete(port)
+/** This one, while the hub listens at `own`. Its group is that of the configuration's folder. */
+export function thisMachine(configFile: string, own: readonly Endpoint[]): Machine {
+  const others = othersAmong(listeners(), own)
   const hubGid = statSync(dirname(configFile), { throwIfNoEntry: false })?.gid
-  return { memoryBytes: totalmem(), portsTaken, groups: machineGroups(), hubGid, now: Date.now() }
+  return { memoryBytes: totalmem(), own, others, groups: machineGroups(), hubGid, now: Date.now() }
+}
+
+/** Where the hub is not where it should be, it may be at any other address of that port: nothing here says at which. */
+export function othersAmong(all: readonly Endpoint[], own: readonly Endpoint[]): Endpoint[] {
+  return own.reduce<readonly Endpoint[]>((left, one) => {
+    const isThere = all.some(other => isOpenFor(one, other))
+    return left.filter(other => (isThere ? !isOpenFor(one, other) : other.port !== one.port))
+  }, all) as Endpoint[]
 }
 
 function machineGroups(): Map<string, string[]> {
@@ -91,21 +110,42 @@ function* tooMuchReserve({ content, finding }: ConfigText, { memoryBytes }: Mach
   })
 }
 
-function* takenPort({ content, finding }: ConfigText, { portsTaken }: Machine): Iterable<Finding> {
-  const isSocket = content.http?.address === frontSocket
-  const ports = [
-    { path: ['http', 'port'], port: isSocket ? undefined : content.http?.port },
-    { path: ['https', 'port'], port: content.https?.enabled ? (content.https.port ?? 443) : undefined },
-    { path: ['admins', 'visit_port'], port: content.admins?.visit_port },
-  ]
-  for (const { path, port } of ports) {
-    if (!port || !portsTaken.has(port)) continue
-    yield finding('error', path, {
-      what: `${path.join('.')} is ${port}`,
-      why: 'another program of this machine listens there',
+function* takenPort({ content, finding }: ConfigText, { own, others }: Machine): Iterable<Finding> {
+  for (const { key, ...wanted } of wantedEndpoints(content, own)) {
+    const { address, port } = wanted
+    if (own.some(one => isSameEndpoint(one, wanted))) continue
+    const obstacle = obstacleTo(wanted, others)
+    if (!obstacle) continue
+    const isThere = isInTheWay(obstacle, wanted)
+    yield finding('error', key, {
+      what: `${key.join('.')} is ${key.at(-1) === 'address' ? JSON.stringify(address) : port}`,
+      why: isThere
+        ? `another program of this machine listens there${obstacle.address === address ? '' : ` (${showEndpoint(obstacle)})`}`
+        : `another program of this machine listens at ${showEndpoint(obstacle)}, and the hub takes a port only where it is free at all addresses`,
       fix: `See which: sudo ss --listening --tcp --processes sport = :${port}. Stop it, or choose another port`,
     })
   }
+}
+
+interface Wanted extends Endpoint {
+  key: [section: string, name: string]
+}
+
+/** At the keys that say so. Where nothing is written and the hub was never there, the installation has words of its own for it. */
+function wantedEndpoints({ http, https, admins }: ConfigText['content'], own: readonly Endpoint[]): Wanted[] {
+  const isSocket = http?.address === frontSocket
+  const address = isSocket ? '' : shortest(http?.address ?? '')
+  const secure = shortest(https?.address ?? '')
+  const wanted: Wanted[] = []
+  if (!isSocket && http?.port) wanted.push({ key: ['http', 'port'], address, port: http.port })
+  else if (!isSocket && (address || own.some(({ port }) => port === 80))) {
+    wanted.push({ key: ['http', 'address'], address, port: 80 })
+  }
+  if (https?.enabled) wanted.push({ key: ['https', 'port'], address: secure, port: https.port ?? 443 })
+  if (admins?.visit_port) {
+    wanted.push({ key: ['admins', 'visit_port'], address: https?.enabled ? secure : address, port: admins.visit_port })
+  }
+  return wanted
 }
 
 /** Whoever is in the group may say to the hub where a request comes from. */
@@ -226,20 +266,5 @@ function parsed<Result>(read: () => Result): Result | undefined {
     return read()
   } catch {
     return undefined
-  }
-}
-
-/** From proc_net_tcp(5): the second column is the local address and port in hexadecimal, the fourth 0A where it listens. */
-function listeningPorts(file: string): number[] {
-  try {
-    return readFileSync(file, 'utf8')
-      .split('\n')
-      .slice(1)
-      .flatMap(line => {
-        const [, local = '', , state] = line.trim().split(/\s+/)
-        return state === '0A' ? [Number.parseInt(local.split(':')[1] ?? '', 16)] : []
-      })
-  } catch {
-    return []
   }
 }

@@ -1,8 +1,10 @@
 /** Addresses, networks and origins as people write them. */
 import { isIP, isIPv4 } from 'node:net'
+import { shortest } from '../endpoints.ts'
 
 /** Of one address, or of many: those that have the first `prefix` bits in common. */
 export interface Network {
+  /** In its shortest form. */
   address: string
   prefix: number
   family: 'ipv4' | 'ipv6'
@@ -15,7 +17,7 @@ export function readNetwork(text: string): Network | undefined {
   const family = isIPv4(address) ? 'ipv4' : 'ipv6'
   const longest = family === 'ipv4' ? 32 : 128
   const prefix = bits === undefined ? longest : Number(bits)
-  return prefix >= 1 && prefix <= longest ? { address, prefix, family } : undefined
+  return prefix >= 1 && prefix <= longest ? { address: shortest(address), prefix, family } : undefined
 }
 
 /** Where a web server of this machine reaches the hub, and no user's program does. */

@@ -5,7 +5,7 @@
  * person alone: the spawner, who writes the file, checks everything again.
  */
 import { propose, readBytesOf } from '../config/change.ts'
-import { type Config, parseConfig, portsOf, versionOf } from '../config/config.ts'
+import { type Config, endpointsOf, parseConfig, versionOf } from '../config/config.ts'
 import { type Finding, hasErrors } from '../config/findings.ts'
 import { thisMachine } from '../config/machine.ts'
 import { showDiff } from '../config/show.ts'
@@ -59,7 +59,7 @@ export async function examine(draft: Draft, around: Around): Promise<Examination
     inForce,
     running: running ?? [],
     services,
-    machine: thisMachine(around.configFile, ...portsOf(inForce)),
+    machine: thisMachine(around.configFile, endpointsOf(inForce)),
   }
   const { findings, plan } = propose(draft.text, situation, draft)
   const isMoving = plan !== undefined && (plan.addressChanges || plan.baseUrlChanges)

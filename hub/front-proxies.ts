@@ -12,6 +12,7 @@
 import type { Server as HttpServer, IncomingMessage } from 'node:http'
 import { BlockList } from 'node:net'
 import type { Config, FrontProxies as Settings } from '../config/config.ts'
+import { withoutMapping } from '../endpoints.ts'
 import type { ProblemText } from '../problem.ts'
 import { readAddress, readForwarded, type Told } from './forwarded.ts'
 import { amissWith, mayBeAmiss, problemWith } from './front-proxy-problems.ts'
@@ -47,11 +48,6 @@ const thisMachine = '127.0.0.1'
 
 /** The hub has no other socket then: a connection that has no address any more, because it was broken off, is no sign of that. */
 let isByUnixSocket = false
-
-/** An address of IPv4 as such, though it comes through a socket for both. */
-export function withoutMapping(address: string): string {
-  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address
-}
 
 export function createFrontProxies(
   current: () => Pick<Config, 'frontProxies'>,

@@ -16,9 +16,9 @@ import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import type { Config } from '../config/config.ts'
 import { isUserName, type UserName } from '../config/names.ts'
+import { shortest, withoutMapping } from '../endpoints.ts'
 import type { ProblemError } from '../problem.ts'
 import { isSecure } from './cookies.ts'
-import { withoutMapping } from './front-proxies.ts'
 import { ambiguousAddress, misdirected, noPage, tlsAlone, tlsInFront } from './refusals.ts'
 import { challengePath } from './tls/challenges.ts'
 
@@ -258,7 +258,7 @@ function steerToTls({ baseUrl, hubPort }: Arrangement, tls: TlsNames, asked: Ask
   // It would come back as it is, again and again.
   if (asked.isSecureInFront) return { kind: 'refuse', problem: tlsInFront() }
   const { name } = written(asked)
-  const isHere = name !== '' && name.replace(/^\[|\]$/g, '') === asked.localAddress
+  const isHere = name !== '' && shortest(name.replace(/^\[|\]$/g, '')) === asked.localAddress
   const known = name !== '' && tls.isOurs(name) ? name : tls.mainName()
   const to = known || (isHere ? name : '')
   if (!url.startsWith('/')) return { kind: 'refuse', problem: misdirected() }

@@ -19,7 +19,7 @@ import { ensureCompileCache } from './compile-cache.ts'
 import { oneAtATime } from './one-at-a-time.ts'
 import { type ProgressPage, showProgressPage } from './progress-page.ts'
 import { runSteps, type Step } from './step-list.ts'
-import { ensureConfig, ownPorts, wantedConfig } from './steps/configuration.ts'
+import { ensureConfig, ownEndpoints, wantedConfig } from './steps/configuration.ts'
 import { ensureConfinement } from './steps/confinement.ts'
 import { checkMachine } from './steps/machine.ts'
 import { ensureAccounts, ensureFolders, ensureVersion } from './steps/places.ts'
@@ -76,7 +76,7 @@ export async function install(options: InstallOptions, surroundings: InstallSurr
   await settleUpgrade({ layout, report: line => void streams.stderr.write(`${line}\n`) })
   const { admins, configFile: file, isBehindProxy } = options
   const names = admins.map(({ name }) => name)
-  const wanted = { admins: names, file, isBehindProxy, ownPorts: await ownPorts(layout) }
+  const wanted = { admins: names, file, isBehindProxy, own: await ownEndpoints(layout) }
   const text = wantedConfig(wanted, layout, openTerminal(streams, environment))
   const config = parseConfig(text)
 

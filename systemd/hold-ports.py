@@ -7,16 +7,19 @@ when this program has ended (FileDescriptorStoreMax=), and hands them over when 
 Below 1024 only root can listen. Nothing is held there, so that no web server meets a port that is taken without need; it is
 only looked whether the address is free.
 
-TLJH_STREAMS has the addresses as ListenStream= has them. The status says which ports are in use, by a program or by a socket of the hub.
+TLJH_STREAMS has the addresses as ListenStream= has them, and TLJH_OWN those at which systemd listens for the hub now. The status says
+of each port whether it is held, free without being held, or in use by another program.
 """
 import array
 import errno
 import os
 import re
 import socket
+import struct
 
 FIRST_UNPRIVILEGED = 1024
 FIRST_DESCRIPTOR = 3
+MAPPED = bytes(10) + b"\xff\xff"
 IP_FREEBIND = 15
 
 
@@ -51,6 +54,49 @@ def bound(address, port, option):
         return None
 
 
+def listeners():
+    """The addresses, as bytes, and ports at which somebody listens (proc_net_tcp(5): the words of an address are in the machine's order)."""
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = open("/proc/self/net/" + table).read().splitlines()
+        except FileNotFoundError:
+            # A machine without IPv6.
+            continue
+        for fields in map(str.split, lines):
+            if fields[3] == "0A":
+                address, port = fields[1].split(":")
+                words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
+                yield packed(struct.pack("=%dI" % len(words), *words)), int(port, 16)
+
+
+def packed(address):
+    """As bytes: four for IPv4, also where it is mapped into IPv6."""
+    if isinstance(address, str):
+        address = socket.inet_pton(socket.AF_INET if "." in address and ":" not in address else socket.AF_INET6, address or "::")
+    return address[12:] if address[:12] == MAPPED else address
+
+
+def is_in_the_way(one, other):
+    """Whether a socket at one address keeps others from the other one."""
+    return one == other or covers(one, other) or covers(other, one)
+
+
+def covers(all_of, one):
+    """Whether the first is all addresses. Those of IPv6 are taken for those of IPv4, too: the table does not say."""
+    return not any(all_of) and (len(all_of) == 16 or len(one) == 4)
+
+
+def others_keep_from(address, port, own):
+    """Whether a program is in the way that is not the hub, where the hub's own sockets are in the way of a try."""
+    others = [at for at, used in listeners() if used == port and (at, used) not in own]
+    return any(port >= FIRST_UNPRIVILEGED or is_in_the_way(at, packed(address)) for at in others)
+
+
+def read(stream):
+    address, port = re.fullmatch(r"(?:\[?([^\]]*)\]?:)?(\d+)", stream).groups()
+    return address or "", int(port)
+
+
 def held_already():
     names = os.environ.get("LISTEN_FDNAMES", "").split(":") if os.environ.get("LISTEN_FDS") else []
     return dict(zip(names, range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + len(names))))
@@ -60,16 +106,19 @@ def main():
     held = held_already()
     wanted = {}
     for stream in os.environ.get("TLJH_STREAMS", "").split():
-        address, port = re.fullmatch(r"(?:\[?([^\]]*)\]?:)?(\d+)", stream).groups()
-        wanted[port] = address or ""
+        address, port = read(stream)
+        wanted[str(port)] = address
+    own = {(packed(address), port) for address, port in map(read, os.environ.get("TLJH_OWN", "").split())}
     for port in held.keys() - wanted.keys():
         notify("FDSTOREREMOVE=1\nFDNAME=" + port)
-    taken = []
+    free, taken = [], []
     for port, address in wanted.items():
         if port in held:
             continue
         if int(port) < FIRST_UNPRIVILEGED:
             found = bound(address, int(port), socket.SO_REUSEADDR)
+            if found:
+                free.append(port)
         else:
             found = bound("", int(port), socket.SO_REUSEPORT)
             if found:
@@ -77,9 +126,12 @@ def main():
                 notify("FDSTORE=1\nFDPOLL=0\nFDNAME=" + port, found.fileno())
         if found:
             found.close()
+        elif any(port == str(used) for _, used in own) and not others_keep_from(address, int(port), own):
+            free.append(port)
         else:
             taken.append(port)
-    notify("STATUS=held: {}; in use: {}".format(" ".join(wanted.keys() - set(taken)) or "none", " ".join(taken) or "none"))
+    held_now = wanted.keys() - set(free) - set(taken)
+    notify("STATUS=held: {}; free: {}; in use: {}".format(*(" ".join(ports) or "none" for ports in (held_now, free, taken))))
     # The descriptors are systemd's when it has read what was sent.
     end, other = os.pipe()
     notify("BARRIER=1", other)

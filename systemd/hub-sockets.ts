@@ -4,7 +4,8 @@
  * What always holds:
  *   1. A unit belongs to the release; its address stands in a drop-in beside it. Without one, it is not started.
  *   2. A socket whose address stays is open all the time, also while another moves or cannot be had.
- *   3. A socket moves only when its new port is free. Where it is not, the former address stays.
+ *   3. A socket moves only to an address that no other program has, and from 1024 on only where none has the port at any address.
+ *      Otherwise the former address stays open.
  *   4. From 1024 on, tljh-ports.service holds each port of the hub bound, too (systemd/hold-ports.py). So no process of a user's takes
  *      it while the socket is closed, nor beside the hub, at another address of the machine.
  *
@@ -15,6 +16,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { countIn, runCommand } from '../commands.ts'
+import { firstUnprivileged, isOpenFor, readEndpoint } from '../endpoints.ts'
 import { holdLock, lockFile } from '../lock-file.ts'
 import { ProblemError, type ProblemText } from '../problem.ts'
 import { replaceFile } from '../replace-file.ts'
@@ -52,17 +54,16 @@ export const furtherSockets = [httpsSocket, visitSocket]
 export const hubSockets = [mainSocket, ...furtherSockets]
 export const portHolder = 'tljh-ports.service'
 const hubService = 'tljh-hub.service'
-const usersSlice = 'tljh-users.slice'
 /** Units that get drop-ins here. */
-export const unitsWithDropIns = [...hubSockets, portHolder, usersSlice]
+export const unitsWithDropIns = [...hubSockets, portHolder]
 
 /** A file that is there while the hub moves, beside the ports. It has to outlive a spawner that is killed, and a plug that is pulled. */
 const moving = 'moving'
 
 const usualUnitFolder = '/etc/systemd/system'
 const commandTimeoutMs = 60_000
-/** Below, only root may listen (net.ipv4.ip_unprivileged_port_start). systemd/hold-ports.py has the same number. */
-const firstUnprivileged = 1024
+/** How often the holder is asked again where its answer is missing. */
+const mostTries = 20
 
 export function placesOf({ address, port, socket, tls, visitPort }: HubAddresses): Place[] {
   const main = { unit: mainSocket, key: 'http.port' }
@@ -120,19 +121,20 @@ async function settleNow(
   const restartsHub = isAsked || isMoving(unitFolder)
   const before = readAddresses(unitFolder)
   const states = await socketStates()
-  const isUp = (unit: string) => states.get(unit) === 'active'
+  const isUp = (unit: string) => states.get(unit)?.isUp === true
   const addressesOf = (unit: string) => before.get(unit) ?? []
   // Earlier versions had all addresses in one unit. It stays like that until one of them changes.
   if (!restartsHub && isUp(mainSocket) && isSame(addressesOf(mainSocket), wanted)) return []
 
   const all = [...before.values(), wanted].flat().map(({ stream }) => stream)
-  const taken = await hold(all, unitFolder, systemctl)
-  for (const { stream } of hubSockets.filter(isUp).flatMap(addressesOf)) taken.delete(portIn(stream) ?? 0)
-  const isToBeHad = ({ port }: Place) => port === undefined || !taken.has(port)
+  const { held, taken } = await hold(all, openStreams(states), unitFolder, systemctl)
+  // Where an address stays, nothing is to be had: another program may have the port at another address, and had it before the hub.
+  const stays = (place: Place) => isUp(place.unit) && isSame(addressesOf(place.unit), [place])
+  const isToBeHad = (place: Place) => place.port === undefined || stays(place) || !taken.has(place.port)
 
   const closing: string[] = []
   replace(dropInFolder(unitFolder, portHolder), moving, '')
-  let isWritten = writeDropIn(unitFolder, usersSlice, bindRule(all))
+  let isWritten = false
   for (const unit of hubSockets) {
     const place = wanted.find(one => one.unit === unit)
     if (place && !isToBeHad(place)) continue
@@ -153,13 +155,54 @@ async function settleNow(
 
   const now = await socketStates()
   rmSync(join(dropInFolder(unitFolder, portHolder), moving), { force: true })
-  const lost = wanted.filter(place => !isToBeHad(place) || now.get(place.unit) !== 'active')
+  const lost = wanted.filter(place => !isToBeHad(place) || !now.get(place.unit)?.isUp)
   // What was there before is to be had back.
-  if (!lost.length) await guard(wanted, unitFolder, systemctl)
+  const ports = portsIn(wanted.map(({ stream }) => stream))
+  const isGuarded =
+    portsIn(all).length === ports.length && ports.every(port => port < firstUnprivileged || held.has(port))
+  if (!lost.length && !isGuarded) await guard(wanted, unitFolder, systemctl)
   return lost.map(cannotListen)
 }
 
-/** Keeps the ports from all other programs, and from users' servers where systemd can (SocketBindDeny=). */
+export interface SocketState {
+  isUp: boolean
+  hasFailed: boolean
+  /** Where it listens if it is up, as systemd writes it. */
+  streams: string[]
+}
+
+/** Of each unit. */
+export async function socketStates(): Promise<Map<string, SocketState>> {
+  const { stdout } = await runCommand('systemctl', ['show', '--property=Id,ActiveState,Listen', ...hubSockets])
+  return readSocketStates(stdout)
+}
+
+/** From what `systemctl show` says of several units. */
+export function readSocketStates(text: string): Map<string, SocketState> {
+  return new Map(
+    text.split('\n\n').map(block => {
+      const value = (name: string) => new RegExp(`^${name}=(.*)$`, 'm').exec(block)?.[1] ?? ''
+      const streams = [...block.matchAll(/^Listen=(.*) \(Stream\)$/gm)].map(([, stream = '']) => stream)
+      const state = value('ActiveState')
+      return [value('Id'), { isUp: state === 'active', hasFailed: state === 'failed', streams }]
+    }),
+  )
+}
+
+/** Whether one of the units that are up listens there. */
+export function isListening({ stream }: Pick<Place, 'stream'>, states: ReadonlyMap<string, SocketState>): boolean {
+  const wanted = readEndpoint(stream)
+  return openStreams(states).some(open => {
+    const endpoint = readEndpoint(open)
+    return wanted && endpoint ? isOpenFor(wanted, endpoint) : open === stream
+  })
+}
+
+export function openStreams(states: ReadonlyMap<string, SocketState>): string[] {
+  return [...states.values()].flatMap(({ isUp, streams }) => (isUp ? streams : []))
+}
+
+/** Keeps the ports from all other programs. */
 export async function guardPorts(wanted: readonly Place[], unitFolder = usualUnitFolder): Promise<void> {
   await using _turn = await takeTurn(unitFolder)
   await guard(wanted, unitFolder, commander())
@@ -167,8 +210,7 @@ export async function guardPorts(wanted: readonly Place[], unitFolder = usualUni
 
 async function guard(wanted: readonly Place[], unitFolder: string, systemctl: Systemctl): Promise<void> {
   const streams = wanted.map(({ stream }) => stream)
-  await hold(streams, unitFolder, systemctl)
-  if (writeDropIn(unitFolder, usersSlice, bindRule(streams))) await systemctl('daemon-reload')
+  await hold(streams, openStreams(await socketStates()), unitFolder, systemctl)
 }
 
 /** Whether systemd listens elsewhere, a move broke off, or a socket has failed. What somebody has stopped is left alone. */
@@ -176,7 +218,7 @@ async function isUnsettled(wanted: readonly Place[], unitFolder = usualUnitFolde
   if (isMoving(unitFolder)) return true
   if (!isSame([...readAddresses(unitFolder).values()].flat(), wanted)) return true
   const states = await socketStates()
-  return wanted.some(({ unit }) => states.get(unit) === 'failed')
+  return wanted.some(({ unit }) => states.get(unit)?.hasFailed)
 }
 
 /**
@@ -235,24 +277,39 @@ function socketSettings({ key, stream, port, group }: Place): string {
   return `${lines.join('\n')}\n`
 }
 
-/** systemd obeys it on cgroup v2, where it was built with BPF. */
-function bindRule(streams: readonly string[]): string {
-  const rules = portsIn(streams).map(port => `SocketBindDeny=tcp:${port}\n`)
-  return `# Written by tljh-ts: the hub's ports.\n[Slice]\nSocketBindDeny=\n${rules.join('')}`
+interface Holding {
+  held: Set<number>
+  /** By another program. */
+  taken: Set<number>
 }
 
-/** Has them held, and no others. Answers the ports that another program has, or a socket of ours. */
-async function hold(streams: readonly string[], unitFolder: string, systemctl: Systemctl): Promise<Set<number>> {
-  const onNetwork = streams.filter(stream => portIn(stream) !== undefined)
-  replace(dropInFolder(unitFolder, portHolder), 'ports.env', `TLJH_STREAMS=${[...new Set(onNetwork)].join(' ')}\n`)
-  await systemctl('restart', portHolder)
-  const { stdout } = await runCommand('systemctl', ['show', '--value', '--property=StatusText', portHolder])
-  return new Set(/in use:(.*)/.exec(stdout)?.[1]?.match(/\d+/g)?.map(Number))
+/** Has them held, and no others, while the hub listens at `open`. Throws `HUB_SOCKETS` where nobody says what came of it. */
+async function hold(
+  streams: readonly string[],
+  open: readonly string[],
+  unitFolder: string,
+  systemctl: Systemctl,
+): Promise<Holding> {
+  const [wanted, own] = [streams, open].map(all => [...new Set(all.filter(one => portIn(one) !== undefined))].join(' '))
+  const settings = `TLJH_STREAMS=${wanted}\nTLJH_OWN=${own}\n`
+  for (let tries = 0; tries < mostTries; tries++) {
+    replace(dropInFolder(unitFolder, portHolder), 'ports.env', settings)
+    await systemctl('restart', portHolder)
+    const { stdout } = await runCommand('systemctl', ['show', '--value', '--property=StatusText', portHolder])
+    const [held, free, taken] = ['held', 'free', 'in use'].map(word => numbersBehind(word, stdout))
+    const isAnswered = portsIn(streams).every(port => [held, free, taken].some(ports => ports?.has(port)))
+    // Somebody may have it start anew by hand meanwhile, and the answer is gone.
+    if (held && taken && isAnswered) return { held, taken }
+  }
+  throw new ProblemError('HUB_SOCKETS', {
+    what: 'The hub was not moved to another address',
+    why: `${portHolder} does not say which of its ports are free`,
+    fix: `See: sudo journalctl --unit=${portHolder}`,
+  })
 }
 
-async function socketStates(): Promise<Map<string, string>> {
-  const { stdout } = await runCommand('systemctl', ['show', '--property=Id,ActiveState', ...hubSockets])
-  return new Map([...stdout.matchAll(/^Id=(.*)\nActiveState=(.*)$/gm)].map(([, id = '', state = '']) => [id, state]))
+function numbersBehind(word: string, status: string): Set<number> {
+  return new Set(new RegExp(`${word}: ([^;]*)`).exec(status)?.[1]?.match(/\d+/g)?.map(Number))
 }
 
 type Systemctl = (...args: string[]) => Promise<void>

@@ -2,7 +2,7 @@
 import { readFileSync, realpathSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { runCommand } from '../../commands.ts'
-import { parseConfig, portsOf, readConfig, versionOf } from '../../config/config.ts'
+import { endpointsOf, parseConfig, readConfig, versionOf } from '../../config/config.ts'
 import { checkMachine, thisMachine } from '../../config/machine.ts'
 import type { Layout } from '../../config/paths.ts'
 import { readConfigText } from '../../config/text.ts'
@@ -62,7 +62,7 @@ async function lookAtConfiguration(layout: Layout): Promise<StatusLine> {
   const bytes = readFileSync(file)
   const { config, findings } = readConfig(bytes)
   const all = config
-    ? [...findings, ...checkMachine(readConfigText(bytes), thisMachine(file, ...portsOf(config)))]
+    ? [...findings, ...checkMachine(readConfigText(bytes), thisMachine(file, endpointsOf(config)))]
     : findings
   const error = all.find(({ severity }) => severity === 'error')
   if (error) {

@@ -9,7 +9,7 @@ import { dirname } from 'node:path'
 import { runCommand } from '../../commands.ts'
 import { applyConfig } from '../../config/apply.ts'
 import { printFindings } from '../../config/change.ts'
-import { parseConfig, portsOf, readConfig } from '../../config/config.ts'
+import { endpointsOf, parseConfig, readConfig } from '../../config/config.ts'
 import { addItem } from '../../config/document.ts'
 import { type Finding, hasErrors, sortFindings } from '../../config/findings.ts'
 import { lockConfig } from '../../config/lock.ts'
@@ -19,6 +19,7 @@ import { frontSocket } from '../../config/networks.ts'
 import type { Layout } from '../../config/paths.ts'
 import type { Terminal } from '../../config/terminal.ts'
 import { readConfigText } from '../../config/text.ts'
+import { type Endpoint, obstacleTo } from '../../endpoints.ts'
 import { ProblemError } from '../../problem.ts'
 
 export interface WantedConfig {
@@ -26,8 +27,8 @@ export interface WantedConfig {
   /** The file that was given; undefined: none. */
   file: string | undefined
   isBehindProxy: boolean
-  /** The ports on which this installation listens already. */
-  ownPorts: readonly number[]
+  /** Where this installation listens already. */
+  own: readonly Endpoint[]
 }
 
 const first = `# The hub's configuration. Change it with: sudo tljh-ts config edit
@@ -54,10 +55,10 @@ http:
  * been shown), where another is in force than the one that was given, and where there would be no administrator.
  */
 export function wantedConfig(wanted: WantedConfig, { configFile }: Layout, terminal: Terminal): string {
-  const { admins, file, isBehindProxy, ownPorts } = wanted
+  const { admins, file, isBehindProxy, own } = wanted
   const inForce = existsSync(configFile) ? readFileSync(configFile, 'utf8') : undefined
   const given = file === undefined ? undefined : read(file)
-  if (given !== undefined) check(given, file ?? '', configFile, ownPorts, terminal)
+  if (given !== undefined) check(given, file ?? '', configFile, own, terminal)
   const base = inForce ?? given ?? (isBehindProxy ? first + behindProxy : first)
   if (given !== undefined && inForce !== undefined && inForce !== given && inForce !== withAdmins(given, admins)) {
     throw problem(
@@ -65,7 +66,7 @@ export function wantedConfig(wanted: WantedConfig, { configFile }: Layout, termi
       `If it is to replace that one: sudo tljh-ts config apply ${file}. Else start the same command without --config`,
     )
   }
-  if (given === undefined) check(base, configFile, configFile, ownPorts, terminal)
+  if (given === undefined) check(base, configFile, configFile, own, terminal)
   const text = withAdmins(base, admins)
   if (parseConfig(text).users.admin.size === 0) {
     throw problem('nobody would be an administrator of the hub', 'Name one: --admin NAME')
@@ -73,12 +74,12 @@ export function wantedConfig(wanted: WantedConfig, { configFile }: Layout, termi
   return text
 }
 
-/** The ports on which this installation listens already, for a configuration that is checked meanwhile. */
-export async function ownPorts({ configFile }: Layout): Promise<number[]> {
+/** Where this installation listens already, for a configuration that is checked meanwhile. */
+export async function ownEndpoints({ configFile }: Layout): Promise<Endpoint[]> {
   const { code } = await runCommand('systemctl', ['is-active', '--quiet', 'tljh-hub.socket'])
   if (code !== 0) return []
   const { config } = readConfig(existsSync(configFile) ? readFileSync(configFile) : '')
-  return config ? [...portsOf(config)] : [80]
+  return config ? endpointsOf(config) : [{ address: '', port: 80 }]
 }
 
 /** Brings it into force. Answers whether it was another. */
@@ -108,14 +109,14 @@ function withAdmins(text: string, admins: readonly UserName[]): string {
     .reduce((changed, admin) => addItem(changed, ['users', 'admin'], admin), text)
 }
 
-function check(text: string, name: string, configFile: string, ownPorts: readonly number[], terminal: Terminal): void {
+function check(text: string, name: string, configFile: string, own: readonly Endpoint[], terminal: Terminal): void {
   const { config, findings } = readConfig(text)
   // Where it does not listen yet, nobody may; a port that is the default is in no file.
-  const machine = thisMachine(configFile, ...ownPorts)
+  const machine = thisMachine(configFile, own)
   const found: Finding[] = [...findings, ...(config ? checkMachine(readConfigText(text), machine) : [])]
   if (!hasErrors(found)) {
-    const taken = config && portsOf(config).find(port => machine.portsTaken.has(port))
-    if (taken !== undefined) throw isTaken(taken)
+    const taken = config && endpointsOf(config).find(wanted => obstacleTo(wanted, machine.others))
+    if (taken !== undefined) throw isTaken(taken.port)
     return
   }
   printFindings(sortFindings(found), text, name, terminal)

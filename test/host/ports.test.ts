@@ -110,11 +110,11 @@ async function whileCatching(ports: readonly number[], work: () => Promise<void>
   return rest
 }
 
-/** A program of ann's that listens until it is ended. */
-async function listening(address: string, port: number) {
-  const program = `import socket; s = socket.socket(); s.bind(("${address}", ${port})); s.listen(); print("there", flush=True); input()`
-  const process = await classroom.host.start(['python3', '-c', program], ann)
-  await once(process.stdout, 'data')
+/** A program of ann's that listens until it is ended, and answers nobody. */
+async function listening(address: string, port: number, { user } = ann) {
+  const program = `import socket; s = socket.socket(); s.setsockopt(1, socket.SO_REUSEADDR, 1); s.bind(("${address}", ${port})); s.listen(); print("there", flush=True)\nwhile True: s.accept()[0].close()`
+  const process = await classroom.host.start(['python3', '-c', program], { user })
+  if (!(await process.stdout[Symbol.asyncIterator]().next()).value) throw new Error(String(await process.stderr.read()))
   return process
 }
 
@@ -180,6 +180,65 @@ test('a port that a student has is not taken up, with the reason in status; it i
   )
 })
 
+test('what the holder of the ports says is not lost where others start it anew meanwhile', async () => {
+  const { host, url } = classroom
+  await edit('')
+  await using mine = await listening('127.0.0.1', 8088)
+  const same = await restarts()
+  await using others = await host.start(['sh', '-c', 'while systemctl restart tljh-ports; do echo; done'])
+  await once(others.stdout, 'data')
+  others.stdout.resume()
+
+  await write(`${users}admins: {visit_port: 8088}\n`)
+  for (let count = 0; count < 4; count++) {
+    await assert.rejects(
+      spawner.services.reload({ isAtOnce: false }),
+      /cannot listen on port 8088 \(admins\.visit_port\)/,
+    )
+  }
+  others.kill()
+  await others.ended
+  assert.equal(await restarts(), same, 'the hub was not disturbed')
+  assert.equal((await fetch(`${url}/hub/login`)).status, 200)
+  mine.kill()
+  while (!(await isAnswering(8088))) await delay(100)
+})
+
+test('the hub does not move to an address whose port another program has, and does as soon as it can', async () => {
+  const { host, url } = classroom
+  for (const { port, startOther, user } of [
+    { port: 80, startOther: () => listening('127.0.0.1', 80, { user: 'root' }), user: 'root' },
+    { port: 8089, startOther: () => listening('127.0.0.1', 8089), user: 'jupyter-ann' },
+  ]) {
+    await edit(`http: {address: "${host.address}", port: ${port}}\n`)
+    // As on a machine where the other was there first.
+    await host.run(['systemctl', 'stop', 'tljh-ports.service'])
+    await using other = await startOther()
+    const same = await restarts()
+
+    const change = await host.run([...TLJH_TS, 'config', 'set', 'http.address', '0.0.0.0'], { check: false })
+    assert.match(
+      change.stdout + change.stderr,
+      new RegExp(`another program of this machine listens there \\(127\\.0\\.0\\.1:${port}\\)`),
+    )
+    // As where it came between the look and the move.
+    await write(`${users}http: {port: ${port}}\n`)
+    const refusal = new RegExp(`cannot listen on port ${port} \\(http\\.port\\)`)
+    await assert.rejects(spawner.services.reload({ isAtOnce: false }), refusal)
+
+    assert.equal(await restarts(), same, 'the hub was not disturbed')
+    assert.equal((await fetch(`${url}:${port}/hub/login`)).status, 200)
+    const [line] = await statusOf('ports')
+    assert.match(line?.text ?? '', refusal)
+    assert.match(line?.why ?? '', new RegExp(`^python\\S* \\(process \\d+\\) of ${user} listens there$`))
+
+    other.kill()
+    while (!(await run('ss', '-ltnH', 'src', `[::]:${port}`))) await delay(100)
+    assert.equal((await fetch(`${url}:${port}/hub/login`)).status, 200)
+  }
+  await edit('')
+})
+
 test('a change whose port is caught at the last moment leaves the hub where it was', async () => {
   const { host, url } = classroom
   await edit('')
@@ -218,7 +277,7 @@ test('a spawner that moves the hub stops at once, and the next one goes on', asy
   await host.writeFile(`${folder}/moving`, '')
   await run('systemctl', 'restart', 'tljh-spawner.service')
   while ((await run('systemctl', 'is-active', 'tljh-ports.service')) !== 'activating') await delay(20)
-  // The ports are held before a spawner starts: systemd waits for this stop, and the spawner waited for systemd.
+  // While the spawner waits for systemd: systemd must not wait for the spawner.
   await host.run(['systemctl', 'restart', 'tljh-spawner.service'])
   assert.equal(await run('systemctl', 'show', '--value', '--property=Result', 'tljh-spawner.service'), 'success')
   assert.doesNotMatch(

@@ -366,7 +366,8 @@ test('with hosts for users, a certificate that is not for all of them is refused
     const text = `https: {enabled: true, user_domains: hub.test, tls: {key: ${folder}/key, cert: ${folder}/cert}}`
     const machine = {
       memoryBytes: 2 ** 33,
-      portsTaken: new Set<number>(),
+      own: [],
+      others: [],
       groups: new Map(),
       hubGid: undefined,
       now: Date.now(),

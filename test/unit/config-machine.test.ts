@@ -5,12 +5,13 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { checkMachine, type Machine, thisMachine } from '../../config/machine.ts'
+import { checkMachine, type Machine, othersAmong, thisMachine } from '../../config/machine.ts'
 import { readConfigText } from '../../config/text.ts'
 
 const machine: Machine = {
   memoryBytes: 4 * 1024 ** 3,
-  portsTaken: new Set([8080]),
+  own: [],
+  others: [{ address: '127.0.0.1', port: 8080 }],
   groups: new Map(),
   hubGid: undefined,
   now: Date.now(),
@@ -49,8 +50,44 @@ test('a port that somebody else has is an error', async t => {
   t.after(() => server.close())
   await new Promise(resolve => server.once('listening', resolve))
   const { port } = server.address() as { port: number }
-  assert.match(says(`http: {port: ${port}}`, thisMachine('/nowhere/config.yaml', 1)), /another program/)
-  assert.equal(says(`http: {port: ${port}}`, thisMachine('/nowhere/config.yaml', port)), '', 'the hub’s own is not')
+  assert.match(
+    says(`http: {port: ${port}}`, thisMachine('/nowhere/config.yaml', [{ address: '', port: 1 }])),
+    /another program/,
+  )
+  assert.equal(
+    says(`http: {port: ${port}}`, thisMachine('/nowhere/config.yaml', [{ address: '', port }])),
+    '',
+    'the hub’s own is not',
+  )
+})
+
+test('a change of the address alone is an error where another program has the port at the new one', () => {
+  const hub = { address: '127.0.0.1', port: 8080 }
+  const other = { address: '10.0.0.5', port: 8080 }
+  const on: Machine = { ...machine, own: [hub], others: othersAmong([hub, other], [hub]) }
+  assert.match(says('http: {port: 8080}', on), /^error: http\.port is 8080: .* listens there \(10\.0\.0\.5:8080\)/)
+  assert.match(says('http: {address: 10.0.0.5, port: 8080}', on), /^error: http\.port is 8080: .* listens there$/)
+  assert.match(says('http: {address: 127.0.0.2, port: 8080}', on), /listens at 10\.0\.0\.5:8080/)
+  assert.equal(says('http: {address: 127.0.0.1, port: 8080}', on), '', 'it stays where it is')
+  assert.equal(says('http: {address: "::ffff:127.0.0.1", port: 81}', on), '')
+
+  const onUsual: Machine = { ...machine, own: [{ ...hub, port: 80 }], others: [{ ...other, port: 80 }] }
+  assert.match(
+    says('http: {address: 0.0.0.0}', onUsual),
+    /^error: http\.address is "0\.0\.0\.0": .* \(10\.0\.0\.5:80\)/,
+  )
+  assert.match(says('http: {}', onUsual), /^error: http\.address is "": /)
+  assert.equal(says('http: {address: 127.0.0.2}', onUsual), '', 'below 1024 each address is free or not')
+})
+
+test('the way back is open where the hub could not go to where the configuration has it', () => {
+  const [former, other] = [
+    { address: '127.0.0.1', port: 8080 },
+    { address: '10.0.0.5', port: 8080 },
+  ]
+  const wanted = { address: '', port: 8080 }
+  const on: Machine = { ...machine, own: [wanted], others: othersAmong([former, other], [wanted]) }
+  assert.equal(says('http: {address: 127.0.0.1, port: 8080}', on), '')
 })
 
 test('certificates are looked into', t => {
