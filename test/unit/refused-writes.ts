@@ -136,9 +136,9 @@ function caller(): string | undefined {
   })
   const outside = frames.findIndex(frame => /^(?:test|node_modules)\//.test(frame))
   const ours = outside < 0 ? frames : frames.slice(0, outside)
-  // Two more than the helper that all have in common: enough to tell its callers apart.
+  // Two more than the helper that all have in common: enough to tell its callers apart. A program has one for each.
   const common = ours.findLastIndex((frame, index) => index < 3 && frame.startsWith('replace-file.ts'))
-  return ours.length ? ours.slice(0, common + 3).join(' < ') : undefined
+  return ours.length ? ours.slice(0, common + (isShortened && common >= 0 ? 2 : 3)).join(' < ') : undefined
 }
 
 function noRoom(call: string, path?: unknown): Error {
