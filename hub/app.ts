@@ -29,6 +29,7 @@ import { crossOrigin, noPage } from './refusals.ts'
 import { secondStepRoutes } from './second-step.ts'
 import { signUpRoutes } from './sign-up.ts'
 import { spawnRoutes } from './spawning.ts'
+import { JoiningRequest } from './tiny-chunks.ts'
 import { challengeRoutes } from './tls/routes.ts'
 import { userServerRoutes } from './user-servers.ts'
 import { visitRoutes } from './visiting.ts'
@@ -39,6 +40,7 @@ const mostFormBytes = 64 * 1024
 const slowestRequestMs = 30_000
 
 const serverOptions: ServerOptions<typeof IncomingMessage, typeof QueuedResponse> = {
+  IncomingMessage: JoiningRequest,
   ServerResponse: QueuedResponse,
   // An upload to a user's server may take hours; `refuseSlow` is for the rest.
   requestTimeout: 0,

@@ -15,6 +15,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { shortUnixName, type UserName, unixName } from '../config/names.ts'
 import { ProblemError } from '../problem.ts'
 import type { Forwarded } from './headers.ts'
+import { speedUp } from './pipelining.ts'
 import type { Asking, Failure } from './proxy/connection.ts'
 import { Connections } from './proxy/connections.ts'
 import { Copies } from './proxy/copies.ts'
@@ -167,6 +168,11 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
       const head = requestHead(passage, target, request)
       const { promise, resolve, reject } = Promise.withResolvers<void>()
       enter(owner)
+      const end = () => {
+        leave(owner)
+        // Of a body that never had its turn, nothing was read.
+        if (exchange.body) speedUp(request.socket)
+      }
       const outcome: Answering = {
         answered(status) {
           // A server may say any number up to 999.
@@ -174,12 +180,12 @@ export function createProxy(socketsFolder: string, limitMs = answerLimitMs): Rev
           answers[index] = (answers[index] ?? 0) + 1
         },
         done() {
-          leave(owner)
+          end()
           resolve()
         },
         failed(failure) {
           if (again(failure)) return
-          leave(owner)
+          end()
           // Nobody waits for it.
           if (response.destroyed) return resolve()
           reject(problemOf(owner, failure, limitMs))

@@ -2,6 +2,7 @@
  * The connections to one user's server. They are kept open for what is asked next; what more is asked than there may be connections
  * waits for its turn.
  */
+import { slowDown } from '../pipelining.ts'
 import { type Asking, Connection, type Home } from './connection.ts'
 import { pieceBytes } from './copies.ts'
 import { Share } from './share.ts'
@@ -42,7 +43,10 @@ export class Connections implements Home {
     const free = this.#free.pop()
     if (free) free.ask(asking)
     else if (this.#all.size < this.#limits.most) this.#open().ask(asking)
-    else this.#waiting.push(asking)
+    else {
+      if (asking.body) slowDown(asking.body.request.socket)
+      this.#waiting.push(asking)
+    }
   }
 
   /** Asks on a connection that was never used: an old one may be closed by now. */

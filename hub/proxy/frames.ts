@@ -22,6 +22,13 @@ export class FrameEnds {
   take(chunk: Buffer): number {
     let frames = 0
     for (let at = 0; at < chunk.length && !this.isOver(); ) {
+      if (this.#left === 0 && this.#headBytes === 0) {
+        for (let end = smallEnd(chunk, at); end > 0; end = smallEnd(chunk, at)) {
+          at = end
+          frames++
+        }
+        if (at === chunk.length) break
+      }
       if (this.#left > 0) {
         const taken = Math.min(this.#left, chunk.length - at)
         this.#left -= taken
@@ -68,6 +75,15 @@ export class FrameEnds {
   isOver(): boolean {
     return this.#left === 0 && this.#headBytes === 0 && this.#isClosed
   }
+}
+
+/** Where a frame of at most 125 bytes ends that is there as a whole and is not the last one; 0 where it is another. Of tiny ones there are many. */
+function smallEnd(chunk: Buffer, at: number): number {
+  const second = chunk[at + 1]
+  if (second === undefined || ((chunk[at] ?? 0) & 0x0f) === closeOpcode) return 0
+  const length = second & 0x7f
+  const end = at + 2 + (second & 0x80 ? 4 : 0) + length
+  return length > 125 || end > chunk.length ? 0 : end
 }
 
 /** A frame that ends a WebSocket. @param reason at most 123 bytes */

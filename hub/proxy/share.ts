@@ -4,7 +4,7 @@
  * What always holds:
  * 1. In a turn of the event loop, no more than about twice `turnBudget` is spent on what comes from and for one owner's server. Then all of
  *    the owner's connections are not read (`Reader`), and others have their turn before they are read on.
- * 2. Whoever spends it on pieces that are tiny waits `tinyPauseMs` each time: a program of that kind is slowed, and nobody else.
+ * 2. Whoever spends it on pieces that are tiny waits until what was spent is a fifth of the time: a program of that kind is slowed, and nobody else.
  * 3. What waits for sides that are slow (hub/proxy/outlet.ts) is counted for all of an owner's connections together.
  *
  * Costs are reckoned, because to look at the clock for each read would cost more than some reads. The unit is about a microsecond.
@@ -18,8 +18,9 @@ const piecesPerCost = 12
 /** Of a chunk of a request, which node:http hands over by itself. */
 const handedCost = 2
 const turnBudget = 4_000
-/** The owner's part of the thread is a fifth, then. */
-const tinyPauseMs = 20
+/** What of the owner's is done in a millisecond: the owner's part of the thread is a fifth, then. */
+const costPerMs = 200
+const tinyPauseMs = turnBudget / costPerMs
 /** How many are read again at once: to start and stop a thousand each time would cost more than reading them. */
 const releasedAtOnce = 32
 const releasedSlowly = 4
@@ -95,6 +96,8 @@ export class Share {
   #lastTurn = -1
   #spent = 0
   #spentOnPieces = 0
+  /** On tiny pieces, and not waited for yet. One read may cost several budgets. */
+  #owed = 0
   #waitingBytes = 0
 
   /** @param turn a number that is another in each turn of the event loop */
@@ -107,9 +110,9 @@ export class Share {
     this.#spend(readCost + bytes / bytesPerCost, pieces / piecesPerCost)
   }
 
-  /** To be told of each piece of a request's body. */
-  handed(bytes: number): void {
-    this.#spend(bytes / bytesPerCost, handedCost)
+  /** To be told of a request's body, as it comes. */
+  handed(bytes: number, chunks: number): void {
+    this.#spend(bytes / bytesPerCost, chunks * handedCost)
   }
 
   follow(reader: Reader): void {
@@ -167,6 +170,7 @@ export class Share {
   #settle(): void {
     const turn = this.#turn()
     const isTiny = this.#spentOnPieces > this.#spent / 2
+    if (isTiny) this.#owed += this.#spent
     this.#spent = this.#spentOnPieces = 0
     const isSameTurn = turn === this.#lastTurn
     this.#lastTurn = turn
@@ -187,6 +191,9 @@ export class Share {
   }
 
   #release(isTiny: boolean): void {
+    const owedMs = this.#owed / costPerMs - tinyPauseMs
+    this.#owed = 0
+    if (owedMs >= 1) return void setTimeout(() => this.#release(isTiny), owedMs)
     let left = isTiny ? releasedSlowly : releasedAtOnce
     for (const reader of this.#held) {
       if (left-- === 0) break

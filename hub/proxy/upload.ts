@@ -4,16 +4,15 @@
  * A server may answer, and go, before it has read all of it. The browser is to hear that answer, so what it still sends is thrown away
  * then, and does not stay in its connection (hub/proxy/early-answer.ts).
  *
- * A body may come in chunks of one byte, thousands in one read. What comes in one turn of the event loop is passed on together.
+ * A body that comes in chunks of one byte, thousands in one read, is joined before (hub/tiny-chunks.ts), and costs its owner what that took.
+ * A connection that waits for its turn with the server is not read: what comes byte by byte would wait byte by byte.
  */
 import type { IncomingMessage } from 'node:http'
 import { slowDown, speedUp } from '../pipelining.ts'
+import { JoiningRequest } from '../tiny-chunks.ts'
 import { Outlet } from './outlet.ts'
 import type { ServerSocket } from './server-socket.ts'
 import { Reader, type Share } from './share.ts'
-
-/** Chunks of this size are passed on as they are. */
-const bigBytes = 16 * 1024
 
 export class Upload {
   readonly #request: IncomingMessage
@@ -22,19 +21,15 @@ export class Upload {
   readonly #share: Share
   readonly #outlet: Outlet
   #reader: Reader | undefined
-  /** Small chunks that have come in this turn. */
-  #gathered: Buffer[] = []
   #hasBegun = false
   #isComplete = false
   #lastSent = performance.now()
   readonly #onData = (piece: Buffer) => this.#take(piece)
-  readonly #sendGathered = () => {
-    if (this.#gathered.length > 0) this.#send(Buffer.concat(this.#gathered.splice(0)))
-  }
   readonly #onEnd = () => this.#finish()
   readonly #onDrain = () => this.#goOn()
   readonly #begin = () => {
     this.#hasBegun = true
+    speedUp(this.#request.socket)
     this.#reader = new Reader(sourceOf(this.#request), this.#share)
     this.#request.on('data', this.#onData).on('end', this.#onEnd)
   }
@@ -52,8 +47,11 @@ export class Upload {
     this.#outlet = new Outlet(server, share)
     server.on('drain', this.#onDrain)
     // A connection that does not come about takes nothing of it along.
-    if (server.connecting) server.once('connect', this.#begin)
-    else this.#begin()
+    if (!server.connecting) this.#begin()
+    else {
+      slowDown(request.socket)
+      server.once('connect', this.#begin)
+    }
   }
 
   /** Whether all of it was sent. */
@@ -71,20 +69,15 @@ export class Upload {
     return this.#lastSent
   }
 
-  /** What still comes is thrown away; where nothing was sent yet, it can be sent elsewhere. */
+  /** What still comes is thrown away; where nothing was sent yet, it can be sent elsewhere, and waits until then. */
   stop(): void {
     this.#forget()
     if (this.#hasBegun) this.#request.resume()
   }
 
   #take(piece: Buffer): void {
-    this.#share.handed(piece.length)
-    const isAlone = this.#gathered.length === 0
-    if (!this.#isChunked || (piece.length >= bigBytes && isAlone)) this.#send(piece)
-    else if (this.#gathered.push(piece) === 1) setImmediate(this.#sendGathered)
-  }
-
-  #send(piece: Buffer): void {
+    const request = this.#request
+    this.#share.handed(piece.length, request instanceof JoiningRequest ? request.takeCount() : 1)
     const server = this.#server
     this.#lastSent = performance.now()
     if (this.#isChunked) {
@@ -99,7 +92,6 @@ export class Upload {
   }
 
   #finish(): void {
-    this.#sendGathered()
     this.#lastSent = performance.now()
     this.#isComplete = true
     if (this.#isChunked) this.#server.write('0\r\n\r\n', 'latin1')
@@ -113,10 +105,9 @@ export class Upload {
   }
 
   #forget(): void {
-    this.#gathered = []
     this.#outlet.clear()
     this.#reader?.close()
-    speedUp(this.#request.socket)
+    if (this.#hasBegun) speedUp(this.#request.socket)
     this.#request.off('data', this.#onData).off('end', this.#onEnd)
     this.#server.off('drain', this.#onDrain).off('connect', this.#begin)
   }

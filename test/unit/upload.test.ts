@@ -13,6 +13,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
 import { shortUnixName, type UserName, unixName } from '../../config/names.ts'
 import { createProxy } from '../../hub/proxy.ts'
+import { JoiningRequest } from '../../hub/tiny-chunks.ts'
 
 const tooLarge = 'HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo large'
 const big = Buffer.alloc(16 * 2 ** 20, 'a notebook that is too big, ')
@@ -98,6 +99,35 @@ test('chunks of one byte that come together go on together', async t => {
       ?.join('').length,
     5_000,
   )
+})
+
+test('what comes byte by byte for a server that is busy with others is not read before its turn', async t => {
+  const { server } = rawServer(socket => void socket.resume())
+  const { path, hub, ask } = await startHub(t, server)
+  const connections = 64
+  for (let count = 0; count < connections; count++) {
+    const arrived = once(hub, 'request')
+    ask({ agent: false })
+      .on('error', () => undefined)
+      .end()
+    await arrived
+  }
+  const arrived = once(hub, 'request')
+  const browser = connect(path).on('error', () => undefined)
+  t.after(() => browser.destroy())
+  browser.write('PUT /user/ann/ HTTP/1.1\r\nHost: hub.test\r\nTransfer-Encoding: chunked\r\n\r\n')
+  const [upload] = (await arrived) as [IncomingMessage]
+  const { bytesRead } = upload.socket
+  browser.write('1\r\na\r\n'.repeat(200_000))
+  // What else comes is read.
+  for (let count = 0; count < 20; count++) {
+    const other = once(hub, 'request')
+    connect(path, function (this: Socket) {
+      this.end('GET / HTTP/1.1\r\nHost: hub.test\r\n\r\n')
+    }).on('error', () => undefined)
+    await other
+  }
+  assert.ok(upload.socket.bytesRead - bytesRead <= 2 * 64 * 1024, `${upload.socket.bytesRead} bytes were read`)
 })
 
 test('an answer that comes before the end of the upload is heard, and the rest is thrown away', async t => {
@@ -255,7 +285,7 @@ async function startHub(t: TestContext, server: Server) {
   const passage = (target = '/') => {
     return { owner, target, prefix: '/user/ann/', user: owner, address: '::1', protocol: 'http' } as const
   }
-  const hub = createServer((incoming, response) => {
+  const hub = createServer({ IncomingMessage: JoiningRequest }, (incoming, response) => {
     proxy.request(passage(incoming.url), incoming, response).catch(error => response.writeHead(503).end(String(error)))
   })
   hub.on('upgrade', (incoming, socket, head) => {
