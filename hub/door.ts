@@ -23,7 +23,7 @@ export interface DoorOptions {
 }
 
 export interface Door {
-  /** Counts a connection until it closes. False: it is turned away, and was not counted. */
+  /** Counts a connection until it closes, once however often it is asked. False: it is turned away, and was not counted. */
   admit(socket: Socket): boolean
 }
 
@@ -72,6 +72,7 @@ export function createDoor({ most, mostEach, isIdle, isExempt = () => false }: D
 
   return {
     admit(socket) {
+      if (all.has(socket)) return true
       const { remoteAddress } = socket
       const network = remoteAddress === undefined || isExempt(remoteAddress) ? undefined : networkOf(remoteAddress)
       const same = network === undefined ? undefined : byNetwork.get(network)

@@ -53,6 +53,7 @@ import { createTemporaryAccounts } from './temporary.ts'
 import { createThrottle } from './throttle.ts'
 import { insideOf } from './tls/listener.ts'
 import { createTls } from './tls/tls.ts'
+import { createTurnstile } from './turnstile.ts'
 import { createVisits } from './visits.ts'
 import { createXsrf, secret } from './xsrf.ts'
 
@@ -177,8 +178,9 @@ export async function runHub(
     // Those that were inside of another came in with that.
     if (!(socket instanceof TLSSocket) && !door.admit(socket)) socket.destroy()
   })
+  const turnstile = createTurnstile(frontProxies.isTrusted)
   const notifier = createNotifier(environment)
-  const listeners = await listen(app.server, { sockets, http, visitPort, tls, admit: door.admit, log })
+  const listeners = await listen(app.server, { sockets, http, visitPort, tls, admit: door.admit, turnstile, log })
   tls?.begin()
   notifier.ready()
   notifier.startWatchdog(() => true)

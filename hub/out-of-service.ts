@@ -14,10 +14,11 @@ import { ownVersion } from '../config/version.ts'
 import { ProblemError } from '../problem.ts'
 import { createNotifier } from '../systemd/notify.ts'
 import { isNavigation } from './access.ts'
-import { mostConnections } from './door.ts'
+import { createDoor, mostConnections } from './door.ts'
 import { listen, socketNames } from './listeners.ts'
 import { openState } from './state.ts'
 import { createTls } from './tls/tls.ts'
+import { createTurnstile } from './turnstile.ts'
 
 export interface OutOfServiceOptions {
   layout: Layout
@@ -37,9 +38,12 @@ export async function serveOutOfService({ layout, environment, log, reason }: Ou
   const { http, visitPort } = config.current()
   const text = textFor(reason)
   const server = createServer((request, response) => answer(request, response, text))
-  server.maxConnections = mostConnections()
+  const most = mostConnections()
+  server.maxConnections = most
+  const { admit } = createDoor({ most, mostEach: Math.floor(most / 2), isIdle: () => true })
+  const turnstile = createTurnstile()
   const tls = http.tls && createTls({ config: config.current, folder: join(layout.state, 'certificates'), log })
-  await listen(server, { sockets: socketNames(environment), http, visitPort, tls, admit: () => true, log })
+  await listen(server, { sockets: socketNames(environment), http, visitPort, tls, admit, turnstile, log })
   using notifier = createNotifier(environment)
   // The services are up, as far as systemd is concerned: it has nothing better to do about it.
   await notifier.ready()
