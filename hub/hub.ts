@@ -53,7 +53,7 @@ import { createTemporaryAccounts } from './temporary.ts'
 import { createThrottle } from './throttle.ts'
 import { insideOf } from './tls/listener.ts'
 import { createTls } from './tls/tls.ts'
-import { createTurnstile } from './turnstile.ts'
+import { createTurnstile, mostWaiting } from './turnstile.ts'
 import { createVisits } from './visits.ts'
 import { createXsrf, secret } from './xsrf.ts'
 
@@ -178,7 +178,7 @@ export async function runHub(
     // Those that were inside of another came in with that.
     if (!(socket instanceof TLSSocket) && !door.admit(socket)) socket.destroy()
   })
-  const turnstile = createTurnstile(frontProxies.isTrusted)
+  const turnstile = createTurnstile({ mostWaiting: mostWaiting(most), isExempt: frontProxies.isTrusted })
   const notifier = createNotifier(environment)
   const listeners = await listen(app.server, { sockets, http, visitPort, tls, admit: door.admit, turnstile, log })
   tls?.begin()

@@ -3,23 +3,22 @@
  * `visit`, and by their ports, as the configuration has them. While it changes, one can be of another port for a moment: it is left
  * alone, or pages there would count as what they are not. (Earlier versions had one unit and one name for all, plain HTTP first.)
  *
- * Where more connections come than are taken, each socket has several handles (hub/bursts.ts).
+ * node:net takes one connection of a socket in a turn of the event loop. Those that wait behind it are taken with it (hub/kernel-queue.ts), and begin as hub/turnstile.ts lets them.
  */
 import { once } from 'node:events'
 import type { Server as HttpServer } from 'node:http'
 import { createServer, type Server as NetServer, type Socket } from 'node:net'
-import { TLSSocket } from 'node:tls'
 import type { Listening } from '../config/config.ts'
 import { ProblemError } from '../problem.ts'
-import { followBursts } from './bursts.ts'
+import { asSocket, openQueue, turnAway } from './kernel-queue.ts'
 import type { Tls } from './tls/tls.ts'
 import type { Turnstile } from './turnstile.ts'
 
 /** SD_LISTEN_FDS_START: the first descriptor that systemd hands over. */
 const firstSocket = 3
 const mostSockets = 3
-/** Connections that are taken in a turn of the event loop, of each socket, in a burst. */
-const takenAtOnce = 32
+/** Of each socket, in a turn of the event loop: what a queue has room for is there after some thirty. */
+const mostAtOnce = 128
 /** As systemd's, which node:net would make smaller. */
 const backlog = 4_096
 const names = ['http', 'https', 'visit']
@@ -60,81 +59,76 @@ export function socketNames({ LISTEN_FDS, LISTEN_FDNAMES = '' }: NodeJS.ProcessE
 export async function listen(server: HttpServer, options: ListenOptions): Promise<Listeners> {
   const { sockets, http, visitPort, tls, admit, turnstile, log } = options
   const first = Math.max(0, sockets.indexOf('http'))
-  server.listen({ fd: firstSocket + first }, backlog)
-  await once(server, 'listening')
-  const plain = (socket: Socket) => void server.emit('connection', socket)
-  const end = tls?.open(socket => void server.emit('connection', socket))
-  const secure = (socket: Socket) => {
-    bursts.took()
+  const end = tls?.open(pass)
+  const take = end ? secure : pass
+  /** All but those that the server has taken itself. */
+  const passedOn = new WeakSet<Socket>()
+
+  function pass(socket: Socket): void {
+    passedOn.add(socket)
+    server.emit('connection', socket)
+  }
+
+  function secure(socket: Socket): void {
     if (admit(socket)) end?.take(socket)
     else socket.destroy()
   }
-  const take = end ? secure : plain
+
+  /** To be called when a connection of that socket was taken: takes those that wait behind it. */
+  function theRest(descriptor: number, allowHalfOpen: boolean, begin: (socket: Socket) => void): () => void {
+    const next = openQueue(descriptor)
+    return () => {
+      for (let count = 0; count < mostAtOnce; count++) {
+        const arrival = next?.()
+        if (!arrival) return
+        turnstile.enter({
+          address: arrival.address,
+          begin() {
+            const socket = asSocket(arrival, allowHalfOpen)
+            if (socket) begin(socket)
+          },
+          turnAway: () => turnAway(arrival),
+        })
+      }
+    }
+  }
+
+  const takeRest = theRest(firstSocket + first, true, pass)
+  server.on('connection', socket => {
+    if (!passedOn.has(socket)) takeRest()
+  })
+  server.listen({ fd: firstSocket + first }, backlog)
+  await once(server, 'listening')
   const wanted = new Map<number | undefined, string>([
     [http.tls?.port, 'https'],
     [visitPort, 'visit'],
   ])
   wanted.delete(undefined)
   const others: NetServer[] = []
-  const taking = new Map<number, (socket: Socket) => void>([[firstSocket + first, plain]])
-  const bursts = followBursts({
-    takeMore() {
-      const more = [...taking].flatMap(([descriptor, onConnection]) => {
-        const begin = (socket: Socket) => {
-          onConnection(socket)
-          socket.resume()
-        }
-        const onSocket = (socket: Socket) => (admit(socket) ? turnstile.enter(socket, begin) : void socket.destroy())
-        const given = { allowHalfOpen: onConnection === plain, noDelay: true, pauseOnConnect: true }
-        return copiesOf(descriptor).map(copy =>
-          createServer(given, onSocket)
-            .on('error', error => log(`one handle less takes connections: ${error.message}`))
-            .listen({ fd: copy }, backlog),
-        )
-      })
-      return { [Symbol.dispose]: () => more.forEach(listener => void listener.close()) }
-    },
-  })
-  server.prependListener('connection', socket => {
-    // Those that were inside of another came with that.
-    if (!(socket instanceof TLSSocket)) bursts.took()
-  })
   for (const [index, name] of sockets.entries()) {
     if (index === first) continue
-    // As node:http has it of its own, and so has node:https.
     const descriptor = firstSocket + index
-    const listener = createServer({ allowHalfOpen: !end, noDelay: true }, take)
+    // As node:http has it of its own, and so has node:https.
+    const given = { allowHalfOpen: !end, noDelay: true }
+    const takeRest = theRest(descriptor, given.allowHalfOpen, take)
+    const listener = createServer(given, socket => {
+      take(socket)
+      takeRest()
+    })
     listener.listen({ fd: descriptor }, backlog)
     await once(listener, 'listening')
     const address = listener.address()
     const port = typeof address === 'object' ? address?.port : undefined
     const isRight = name === wanted.get(port) || name === 'http' || !names.includes(name)
-    if (!isRight || !wanted.delete(port)) {
-      listener.close()
-      continue
-    }
-    others.push(listener)
-    taking.set(descriptor, take)
+    if (isRight && wanted.delete(port)) others.push(listener)
+    else listener.close()
   }
   for (const port of wanted.keys()) log(`systemd holds no socket of port ${port}; it is tried again until there is one`)
   return {
     lastHandshake: () => end?.lastHandshake(),
     close() {
-      bursts.close()
       for (const listener of others) listener.close()
+      turnstile.open()
     },
-  }
-}
-
-/** The same socket by other descriptors (dup(2)). None where node:ffi, which is experimental, cannot be used. */
-function copiesOf(descriptor: number): number[] {
-  try {
-    const { functions } = process
-      .getBuiltinModule('node:ffi')
-      .dlopen(null, { dup: { arguments: ['i32'], return: 'i32' } })
-    const copies = Array.from({ length: takenAtOnce - 1 }, () => functions.dup(descriptor))
-    return copies.filter(copy => copy >= 0)
-  } catch {
-    return []
   }
 }

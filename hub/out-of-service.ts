@@ -18,7 +18,7 @@ import { createDoor, mostConnections } from './door.ts'
 import { listen, socketNames } from './listeners.ts'
 import { openState } from './state.ts'
 import { createTls } from './tls/tls.ts'
-import { createTurnstile } from './turnstile.ts'
+import { createTurnstile, mostWaiting } from './turnstile.ts'
 
 export interface OutOfServiceOptions {
   layout: Layout
@@ -41,7 +41,7 @@ export async function serveOutOfService({ layout, environment, log, reason }: Ou
   const most = mostConnections()
   server.maxConnections = most
   const { admit } = createDoor({ most, mostEach: Math.floor(most / 2), isIdle: () => true })
-  const turnstile = createTurnstile()
+  const turnstile = createTurnstile({ mostWaiting: mostWaiting(most) })
   const tls = http.tls && createTls({ config: config.current, folder: join(layout.state, 'certificates'), log })
   await listen(server, { sockets: socketNames(environment), http, visitPort, tls, admit, turnstile, log })
   using notifier = createNotifier(environment)
