@@ -74,6 +74,18 @@ export function listeners(): Endpoint[] {
   return ['/proc/self/net/tcp', '/proc/self/net/tcp6'].flatMap(file => listenersIn(read(file)))
 }
 
+/** The machine's own addresses, as the network of this process has them. */
+export function ownAddresses(): Set<string> {
+  return ownAddressesIn(read('/proc/self/net/fib_trie'), read('/proc/self/net/if_inet6'))
+}
+
+/** From the kernel's routes of IPv4, of which those to the machine itself are marked, and its list of addresses of IPv6, in hexadecimal. */
+export function ownAddressesIn(routes: string, list: string): Set<string> {
+  const four = [...routes.matchAll(/\|-- (\S+)\n\s+\/32 host LOCAL/g)].map(([, address = '']) => address)
+  const six = [...list.matchAll(/^([\da-f]{32}) /gm)].map(([, hex = '']) => shortest(hex.replace(/.{4}(?=.)/g, '$&:')))
+  return new Set([...four, ...six])
+}
+
 /** From proc_net_tcp(5): the second column is the local address and port in hexadecimal, the fourth 0A where it listens. */
 export function listenersIn(table: string): Endpoint[] {
   return table.split('\n').flatMap(line => {

@@ -1,6 +1,8 @@
 /** Where the hub is to be found by a browser, as far as this machine can tell. */
+import { randomInt } from 'node:crypto'
 import { hostname } from 'node:os'
 import { runCommand } from '../commands.ts'
+import { firstUnprivileged } from '../endpoints.ts'
 import type { Config, Listening } from './config.ts'
 
 /** Ends with a slash. The machine's first address, where the configuration names none. */
@@ -20,13 +22,16 @@ async function ownAddress(): Promise<string> {
   return stdout.split(' ')[0]?.trim() || hostname()
 }
 
+export type FromHere = { socketPath: string } | { host: string; port: number; localPort?: number }
+
 /** Where a program of this machine reaches the hub without TLS, as node:http takes it. */
-export function fromHere({
-  address,
-  port,
-  socket,
-}: Listening): { socketPath: string } | { host: string; port: number } {
-  return socket ? { socketPath: socket.path } : { host: hostFromHere(address), port }
+export function fromHere({ address, port, socket }: Listening): FromHere {
+  return socket ? { socketPath: socket.path } : { host: hostFromHere(address), port, ...portOfRoot() }
+}
+
+/** Only root can come from there. The hub tells by it root's programs from those of students, who may flood it (hub/door.ts). */
+function portOfRoot(): { localPort?: number } {
+  return process.getuid?.() === 0 ? { localPort: randomInt(600, firstUnprivileged) } : {}
 }
 
 /** The same, for people. */

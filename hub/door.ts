@@ -3,7 +3,7 @@
  * one address. Without that, one student's program takes all, from 127.0.0.1, which no firewall looks at.
  *
  * What always holds:
- * 1. There are never more than `most`, nor more than `mostEach` of one address. All of 127.0.0.0/8 is one address, and so is an IPv6 /64.
+ * 1. There are never more than `most`, nor more than `mostEach` of one address. All addresses of the machine are one, and so is an IPv6 /64.
  * 2. Whoever comes when it is full is let in, and the oldest connection of that address on which nothing is asked is ended. So a class behind
  *    one address gets in, though somebody there holds thousands of silent connections.
  * 3. Only where all are busy is somebody turned away.
@@ -12,6 +12,8 @@
  */
 import { readFileSync } from 'node:fs'
 import { isIPv4, type Socket } from 'node:net'
+import { firstUnprivileged, ownAddresses, shortest, withoutMapping } from '../endpoints.ts'
+import { forAMoment } from './for-a-moment.ts'
 
 export interface DoorOptions {
   most: number
@@ -73,8 +75,9 @@ export function createDoor({ most, mostEach, isIdle, isExempt = () => false }: D
   return {
     admit(socket) {
       if (all.has(socket)) return true
-      const { remoteAddress } = socket
-      const network = remoteAddress === undefined || isExempt(remoteAddress) ? undefined : networkOf(remoteAddress)
+      const { remoteAddress, remotePort } = socket
+      const isOfMany = remoteAddress === undefined || isExempt(remoteAddress)
+      const network = isOfMany ? undefined : networkOf(remoteAddress, remotePort)
       const same = network === undefined ? undefined : byNetwork.get(network)
       if (same && same.size >= mostEach && !makeRoom(same)) return false
       if (all.size >= most && !(same && makeRoom(same)) && !makeRoom(all)) return false
@@ -89,17 +92,23 @@ export function createDoor({ most, mostEach, isIdle, isExempt = () => false }: D
   }
 }
 
-/** What counts as one address. A provider gives each customer 2^64 of IPv6, and every machine has 2^24 of its own. */
-export function networkOf(address: string): string {
-  const plain = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*/, '')
-  if (isIPv4(plain)) return plain.startsWith('127.') ? 'loopback' : plain
-  if (plain === '::1') return 'loopback'
+/** An address that is taken off a machine, or comes to it, counts so soon. */
+const ownForMs = 2_000
+const own = forAMoment(ownAddresses, ownForMs)
+
+/**
+ * What counts as one address. A provider gives each customer 2^64 of IPv6, and every machine has 2^24 of its own and some more. Only root has
+ * ports below 1024: programs of root's on this machine are told apart from those of students by the one from which they come.
+ */
+export function networkOf(address: string, port?: number): string {
+  const plain = withoutMapping(shortest(address.replace(/%.*/, '')))
+  if (plain.startsWith('127.') || own.get().has(plain)) {
+    return port !== undefined && port > 0 && port < firstUnprivileged ? 'root' : 'loopback'
+  }
+  if (isIPv4(plain)) return plain
   const [front = '', back = ''] = plain.split('::')
   const groups = front === '' ? [] : front.split(':')
   const last = back === '' ? [] : back.split(':')
   const zeros = plain.includes('::') ? 8 - groups.length - last.length : 0
-  return [...groups, ...Array.from({ length: zeros }, () => '0'), ...last]
-    .slice(0, 4)
-    .map(group => Number.parseInt(group, 16).toString(16))
-    .join(':')
+  return [...groups, ...Array.from({ length: zeros }, () => '0'), ...last].slice(0, 4).join(':')
 }

@@ -11,13 +11,13 @@ export interface ForAMoment<Value> {
   forget(): void
 }
 
-export function forAMoment<Value>(ask: () => Value): ForAMoment<Value> {
+export function forAMoment<Value>(ask: () => Value, ms = momentMs): ForAMoment<Value> {
   let known: { value: Value; since: number } | undefined
   return {
     get() {
       // No timer: of a machine that has no time for us, it would come late.
       const now = performance.now()
-      if (!known || now - known.since >= momentMs) known = { value: ask(), since: now }
+      if (!known || now - known.since >= ms) known = { value: ask(), since: now }
       return known.value
     },
     forget() {

@@ -6,10 +6,8 @@
  * hub that is told to stop therefore just takes no more connections, finishes what it has begun, and goes.
  */
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { TLSSocket } from 'node:tls'
 import { isAdmin } from '../config/config.ts'
 import { openConfigFile } from '../config/file.ts'
 import type { UserName } from '../config/names.ts'
@@ -173,10 +171,6 @@ export async function runHub(
   const door = createDoor({
     ...{ most, mostEach: Math.floor(most / 2), isExempt: frontProxies.isTrusted },
     isIdle: socket => !isBusy(insideOf(socket) ?? socket),
-  })
-  app.server.prependListener('connection', (socket: Socket) => {
-    // Those that were inside of another came in with that.
-    if (!(socket instanceof TLSSocket) && !door.admit(socket)) socket.destroy()
   })
   const turnstile = createTurnstile({ mostWaiting: mostWaiting(most), isExempt: frontProxies.isTrusted })
   const notifier = createNotifier(environment)

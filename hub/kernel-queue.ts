@@ -5,11 +5,13 @@
  */
 import { closeSync } from 'node:fs'
 import { Socket } from 'node:net'
+import { shortest } from '../endpoints.ts'
 
 export interface Arrival {
   descriptor: number
   /** Undefined: it is a unix socket. */
   address: string | undefined
+  port: number | undefined
 }
 
 /** Of Linux, the same on x86-64 and arm64. */
@@ -32,7 +34,7 @@ export function openQueue(listening: number): (() => Arrival | undefined) | unde
     return () => {
       length.writeInt32LE(addressBytes)
       const descriptor = functions.accept4(listening, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC)
-      return descriptor < 0 ? undefined : { descriptor, address: readAddress(address) }
+      return descriptor < 0 ? undefined : { descriptor, ...readAddress(address) }
     }
   } catch {
     return undefined
@@ -61,11 +63,13 @@ export function turnAway({ descriptor }: Pick<Arrival, 'descriptor'>): void {
 }
 
 /** From a sockaddr (ip(7), ipv6(7)), whose family is in the machine's order; both machines of ours have the lower byte first. */
-export function readAddress(bytes: Buffer): string | undefined {
+export function readAddress(bytes: Buffer): Omit<Arrival, 'descriptor'> {
   const family = bytes.readUInt16LE(0)
-  if (family === AF_INET) return bytes.subarray(4, 8).join('.')
-  if (family !== AF_INET6) return undefined
+  const port = bytes.readUInt16BE(2)
+  if (family === AF_INET) return { address: bytes.subarray(4, 8).join('.'), port }
+  if (family !== AF_INET6) return { address: undefined, port: undefined }
   const isMapped = bytes.subarray(8, 18).every(byte => byte === 0) && bytes.readUInt16BE(18) === 0xffff
-  if (isMapped) return bytes.subarray(20, 24).join('.')
-  return Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(8 + 2 * index).toString(16)).join(':')
+  if (isMapped) return { address: bytes.subarray(20, 24).join('.'), port }
+  const groups = Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(8 + 2 * index).toString(16))
+  return { address: shortest(groups.join(':')), port }
 }

@@ -8,6 +8,7 @@
 import { once } from 'node:events'
 import type { Server as HttpServer } from 'node:http'
 import { createServer, type Server as NetServer, type Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import type { Listening } from '../config/config.ts'
 import { ProblemError } from '../problem.ts'
 import { asSocket, openQueue, turnAway } from './kernel-queue.ts'
@@ -29,7 +30,7 @@ export interface ListenOptions {
   http: Listening
   visitPort: number | undefined
   tls: Tls | undefined
-  /** Whether there is room for a connection (hub/door.ts). The server asks as well, for those that did not come by here. */
+  /** Whether there is room for a connection (hub/door.ts). */
   admit: (socket: Socket) => boolean
   turnstile: Turnstile
   log: (line: string) => void
@@ -77,12 +78,13 @@ export async function listen(server: HttpServer, options: ListenOptions): Promis
   /** To be called when a connection of that socket was taken: takes those that wait behind it. */
   function theRest(descriptor: number, allowHalfOpen: boolean, begin: (socket: Socket) => void): () => void {
     const next = openQueue(descriptor)
+    if (!next) log('node:ffi cannot be used: connections are taken one by one, and a flood of them delays everybody')
     return () => {
       for (let count = 0; count < mostAtOnce; count++) {
-        const arrival = next?.()
+        const arrival = turnstile.hasRoom() ? next?.() : undefined
         if (!arrival) return
         turnstile.enter({
-          address: arrival.address,
+          ...arrival,
           begin() {
             const socket = asSocket(arrival, allowHalfOpen)
             if (socket) begin(socket)
@@ -93,6 +95,10 @@ export async function listen(server: HttpServer, options: ListenOptions): Promis
     }
   }
 
+  server.prependListener('connection', (socket: Socket) => {
+    // Those that were inside of another came in with that.
+    if (!(socket instanceof TLSSocket) && !admit(socket)) socket.destroy()
+  })
   const takeRest = theRest(firstSocket + first, true, pass)
   server.on('connection', socket => {
     if (!passedOn.has(socket)) takeRest()

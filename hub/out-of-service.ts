@@ -39,7 +39,6 @@ export async function serveOutOfService({ layout, environment, log, reason }: Ou
   const text = textFor(reason)
   const server = createServer((request, response) => answer(request, response, text))
   const most = mostConnections()
-  server.maxConnections = most
   const { admit } = createDoor({ most, mostEach: Math.floor(most / 2), isIdle: () => true })
   const turnstile = createTurnstile({ mostWaiting: mostWaiting(most) })
   const tls = http.tls && createTls({ config: config.current, folder: join(layout.state, 'certificates'), log })

@@ -3,25 +3,31 @@
  * asked on it costs twenty times that; so all are taken at once, and whoever connects without end waits behind himself and not before everybody else.
  *
  * What always holds:
- * 1. Of one network (hub/door.ts), no more than `mostATurn` begin in a turn. The others wait, are not read, and begin in the order in which they came.
- * 2. Nobody waits for another network's.
- * 3. No more than `mostWaiting` wait, and half as many of one network. Whoever comes then is turned away.
- *
- * A turn of a hub that has little to do is short: a class behind one address does not notice.
+ * 1. Besides the one that node:net takes itself, no more than `mostATurn` of one network (hub/door.ts) begin in a turn, and no more than
+ *    `mostOfAll` of all of them, in rotation. The others wait, and are not read.
+ * 2. Nobody waits for another network's, but for their turn in the rotation.
+ * 3. No more than `mostWaiting` wait. Where that many do, no more are taken from the kernel, as long as it passes by itself: after a restart, a whole class
+ *    comes at once. What lasts is a flood; then one of the longest line is turned away for each who comes.
  */
 import { networkOf } from './door.ts'
 
 export const mostATurn = 4
+export const mostOfAll = 32
+/** A class of a hundred browsers, with six connections each, has begun by then. */
+const patienceMs = 250
 
 export interface Comer {
   /** Undefined: it came by a unix socket. */
   address: string | undefined
+  port: number | undefined
   begin(): void
   turnAway(): void
 }
 
 export interface Turnstile {
-  /** Has it begin, now or in a later turn, or turns it away. */
+  /** Whether more are to be taken from the kernel. */
+  hasRoom(): boolean
+  /** Has it begin, now or in a later turn, or turns one away. */
   enter(comer: Comer): void
   /** Has all begin that wait, and from now on everybody at once. */
   open(): void
@@ -31,34 +37,55 @@ export interface TurnstileOptions {
   mostWaiting: number
   /** Whether an address stands for many. */
   isExempt?(address: string): boolean
+  /** In milliseconds. */
+  now?(): number
+  /** From 0 to 1, less than that. */
+  random?(): number
 }
 
-/** For a hub that has descriptors for `most` connections: those that wait have one each. */
+/**
+ * For a hub that has descriptors for `most` connections: those that wait have one each. And what was sent on them is in memory that counts as the
+ * hub's, up to 128 KB on each.
+ */
 export function mostWaiting(most: number): number {
-  return Math.min(2048, Math.floor(most / 8))
+  return Math.min(512, Math.floor(most / 8))
 }
 
-export function createTurnstile({ mostWaiting, isExempt = () => false }: TurnstileOptions): Turnstile {
+export function createTurnstile({
+  mostWaiting,
+  isExempt = () => false,
+  now = () => performance.now(),
+  random = Math.random,
+}: TurnstileOptions): Turnstile {
   /** In this turn, by network. */
   const begun = new Map<string, number>()
-  /** By network; nobody's list is empty. */
-  const waiting = new Map<string, Comer[]>()
+  let begunOfAll = 0
+  /** By network; nobody's line is empty. Whose turn is next is first. */
+  const lines = new Map<string, Comer[]>()
   let count = 0
+  /** Since when there is no room; undefined: there is. */
+  let fullSince: number | undefined
   let isTurning = false
   let isOpen = false
 
   function turn(): void {
     isTurning = false
     begun.clear()
-    // Whoever begins may bring others.
-    for (const [network, comers] of [...waiting]) {
-      const now = comers.splice(0, mostATurn)
-      if (comers.length === 0) waiting.delete(network)
-      count -= now.length
-      begun.set(network, now.length)
-      for (const comer of now) comer.begin()
+    begunOfAll = 0
+    const now: Comer[] = []
+    for (const [network, line] of [...lines]) {
+      const some = line.splice(0, Math.min(mostATurn, mostOfAll - now.length))
+      if (some.length === 0) break
+      now.push(...some)
+      begun.set(network, some.length)
+      lines.delete(network)
+      if (line.length > 0) lines.set(network, line)
     }
-    if (begun.size > 0) plan()
+    begunOfAll = now.length
+    count -= now.length
+    if (count <= mostWaiting / 2) fullSince = undefined
+    for (const comer of now) comer.begin()
+    if (now.length > 0) plan()
   }
 
   function plan(): void {
@@ -67,27 +94,45 @@ export function createTurnstile({ mostWaiting, isExempt = () => false }: Turnsti
     setImmediate(turn)
   }
 
+  function wait(comer: Comer, network: string): void {
+    const line = lines.get(network)
+    if (line) line.push(comer)
+    else lines.set(network, [comer])
+    count++
+    if (count >= mostWaiting) fullSince ??= now()
+  }
+
+  /** One of them at random: else the same would be turned away each time. */
+  function makeRoom(): void {
+    let longest: [network: string, line: Comer[]] = ['', []]
+    for (const one of lines) if (one[1].length > longest[1].length) longest = one
+    const [network, line] = longest
+    const [left] = line.splice(Math.floor(random() * line.length), 1)
+    if (line.length === 0) lines.delete(network)
+    count--
+    left?.turnAway()
+  }
+
   return {
+    hasRoom: () => count < mostWaiting || (fullSince !== undefined && now() - fullSince >= patienceMs),
     enter(comer) {
       if (isOpen || comer.address === undefined || isExempt(comer.address)) return comer.begin()
-      const network = networkOf(comer.address)
-      const before = waiting.get(network)
+      const network = networkOf(comer.address, comer.port)
       const hasBegun = begun.get(network) ?? 0
-      if (!before && hasBegun < mostATurn) {
+      if (!lines.has(network) && hasBegun < mostATurn && begunOfAll < mostOfAll) {
         begun.set(network, hasBegun + 1)
+        begunOfAll++
         comer.begin()
-      } else if (count >= mostWaiting || (before && before.length >= mostWaiting / 2)) comer.turnAway()
-      else {
-        count++
-        if (before) before.push(comer)
-        else waiting.set(network, [comer])
+      } else {
+        wait(comer, network)
+        if (count > mostWaiting) makeRoom()
       }
       plan()
     },
     open() {
       isOpen = true
-      const all = [...waiting.values()].flat()
-      waiting.clear()
+      const all = [...lines.values()].flat()
+      lines.clear()
       count = 0
       for (const comer of all) comer.begin()
     },

@@ -7,7 +7,7 @@ import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { runCommand } from '../commands.ts'
-import { fromHere } from '../config/address.ts'
+import { type FromHere, fromHere } from '../config/address.ts'
 import { type Config, parseConfig } from '../config/config.ts'
 import { newestGood } from '../config/history.ts'
 import type { Layout } from '../config/paths.ts'
@@ -103,9 +103,21 @@ export async function configInForce({ configFile }: Layout): Promise<Config> {
 }
 
 /** A connection of its own each time: a kept one would lead to a hub that is leaving. Throws what the answer says of a problem. */
-export function get(
-  target: { socketPath: string; path: string } | { host: string; port: number; path: string },
-): Promise<string> {
+export async function get(target: Target): Promise<string> {
+  try {
+    return await ask(target)
+  } catch (error) {
+    // Another program has just that port.
+    const isTaken = error instanceof Error && 'code' in error && /^EADDR/.test(String(error.code))
+    if (!isTaken || !('localPort' in target)) throw error
+    const { localPort: _, ...fromAnyPort } = target
+    return ask(fromAnyPort)
+  }
+}
+
+type Target = FromHere & { path: string }
+
+function ask(target: Target): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>()
   const call = request({ ...target, agent: false, signal: AbortSignal.timeout(answerTimeoutMs) }, response => {
     text(response).then(body => {

@@ -151,6 +151,8 @@ async function settleNow(
     onRestart()
     // What fails is told below, for each socket.
     await systemctl('restart', hubService).catch(() => undefined)
+    // Then nobody knows whether it was ordered at all, and the note of the move stays.
+    signal?.throwIfAborted()
   }
 
   const now = await socketStates()
@@ -291,15 +293,18 @@ async function hold(
   systemctl: Systemctl,
 ): Promise<Holding> {
   const [wanted, own] = [streams, open].map(all => [...new Set(all.filter(one => portIn(one) !== undefined))].join(' '))
-  const settings = `TLJH_STREAMS=${wanted}\nTLJH_OWN=${own}\n`
+  const note = (settings: string) => replace(dropInFolder(unitFolder, portHolder), 'ports.env', settings)
   for (let tries = 0; tries < mostTries; tries++) {
-    replace(dropInFolder(unitFolder, portHolder), 'ports.env', settings)
+    note(`TLJH_STREAMS=${wanted}\nTLJH_OWN=${own}\n`)
     await systemctl('restart', portHolder)
     const { stdout } = await runCommand('systemctl', ['show', '--value', '--property=StatusText', portHolder])
     const [held, free, taken] = ['held', 'free', 'in use'].map(word => numbersBehind(word, stdout))
     const isAnswered = portsIn(streams).every(port => [held, free, taken].some(ports => ports?.has(port)))
     // Somebody may have it start anew by hand meanwhile, and the answer is gone.
-    if (held && taken && isAnswered) return { held, taken }
+    if (!held || !taken || !isAnswered) continue
+    // When the machine starts, the hub listens nowhere.
+    note(`TLJH_STREAMS=${wanted}\n`)
+    return { held, taken }
   }
   throw new ProblemError('HUB_SOCKETS', {
     what: 'The hub was not moved to another address',

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { test } from 'node:test'
 import { createDoor, mostConnections, networkOf } from '../../hub/door.ts'
 
@@ -71,16 +72,27 @@ test('a web server in front, and a unix socket, may have more than one address',
 })
 
 test('what one customer or one machine has is one address', () => {
-  const same: readonly (readonly string[])[] = [
+  const same: string[][] = [
     ['127.0.0.1', '127.255.0.9', '::ffff:127.0.0.1', '::1'],
     ['192.0.2.1', '::ffff:192.0.2.1'],
     ['2001:db8::1', '2001:db8:0:0:ffff::', '2001:0db8::2%eth0', '2001:db8:0:0:1:2:3:4'],
     ['2001:db8:0:1::1', '2001:db8:0:1:ffff:ffff:ffff:ffff'],
     ['fe80::1%eth0', 'fe80::2'],
   ]
-  const networks = same.map(addresses => [...new Set(addresses.map(networkOf))])
+  const own = Object.values(networkInterfaces())
+    .flatMap(all => all ?? [])
+    .map(({ address }) => address)
+  same[0]?.push('0:0:0:0:0:0:0:1', ...own)
+  const networks = same.map(addresses => [...new Set(addresses.map(address => networkOf(address)))])
   for (const network of networks) assert.equal(network.length, 1, String(network))
   assert.equal(new Set(networks.flat()).size, same.length)
+})
+
+test('what root runs on the machine is told apart by a port that only root has', () => {
+  const [student, root] = [networkOf('127.0.0.1', 1024), networkOf('127.0.0.1', 1023)]
+  assert.notEqual(student, root)
+  assert.equal(networkOf('::1', 600), root)
+  assert.equal(networkOf('192.0.2.1', 600), networkOf('192.0.2.1', 6000), 'elsewhere, it says nothing')
 })
 
 test('the machine says how many there may be, and some descriptors are left for the hub itself', () => {

@@ -11,6 +11,8 @@ import {
   listeners,
   listenersIn,
   obstacleTo,
+  ownAddresses,
+  ownAddressesIn,
   readEndpoint,
   showEndpoint,
 } from '../../endpoints.ts'
@@ -114,4 +116,21 @@ test('who listens is read from the kernel’s tables, in both families', async t
   }
   const established = '   1: 0100007F:0050 0100007F:C350 01 00000000:00000000'
   assert.deepEqual(listenersIn(`  sl  local_address rem_address st\n${established}\n`), [])
+})
+
+test('the machine’s own addresses, from the kernel’s tables', () => {
+  const routes = `Local:
+  +-- 0.0.0.0/0 3 0 5
+     +-- 10.213.1.0/24 2 0 2
+        |-- 10.213.1.0
+           /24 link UNICAST
+        |-- 10.213.1.2
+           /32 host LOCAL
+        |-- 10.213.1.255
+           /32 link BROADCAST
+`
+  const list =
+    '00000000000000000000000000000001 01 80 10 80       lo\n20010db8000000000000000000000007 02 40 00 80     eth0\n'
+  assert.deepEqual([...ownAddressesIn(routes, list)], ['10.213.1.2', '::1', '2001:db8::7'])
+  assert.ok(ownAddresses().has('127.0.0.1'))
 })

@@ -60,15 +60,16 @@ test('whoever is turned away is gone, and what is no socket any more is none', a
   const { port, next } = await listening(t, '::1')
   connect('::1', port, 1)
   const arrival = next()
-  assert.equal(arrival?.address, '0:0:0:0:0:0:0:1')
+  assert.equal(arrival?.address, '::1')
   turnAway(arrival)
   assert.equal(asSocket(arrival, false), undefined)
 })
 
 test('addresses of both families, mapped ones, and none', () => {
   const of = (hex: string) => readAddress(Buffer.from(hex.replaceAll(' ', '').padEnd(56, '0'), 'hex'))
-  assert.equal(of('0200 1f90 c0000201'), '192.0.2.1')
-  assert.equal(of('0a00 1f90 00000000 20010db8000000000000000000000007'), '2001:db8:0:0:0:0:0:7')
-  assert.equal(of('0a00 1f90 00000000 00000000000000000000ffffc0000201'), '192.0.2.1')
-  assert.equal(of('0100'), undefined)
+  assert.deepEqual(of('0200 1f90 c0000201'), { address: '192.0.2.1', port: 8080 })
+  const six = { address: '2001:db8::7', port: 700 }
+  assert.deepEqual(of('0a00 02bc 00000000 20010db8000000000000000000000007'), six)
+  assert.deepEqual(of('0a00 1f90 00000000 00000000000000000000ffffc0000201'), { address: '192.0.2.1', port: 8080 })
+  assert.deepEqual(of('0100'), { address: undefined, port: undefined })
 })

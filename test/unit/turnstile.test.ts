@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { createTurnstile, mostATurn, type TurnstileOptions } from '../../hub/turnstile.ts'
+import { createTurnstile, mostATurn, mostOfAll, type TurnstileOptions } from '../../hub/turnstile.ts'
 
 interface Connection {
   address: string | undefined
@@ -16,6 +16,7 @@ function openTurnstile(options: Partial<TurnstileOptions> = {}) {
     const connection = { address, isTurnedAway: false }
     turnstile.enter({
       address,
+      port: 40_000,
       begin: () => begun.push(connection),
       turnAway() {
         connection.isTurnedAway = true
@@ -45,16 +46,48 @@ test('whoever connects a hundred times at once waits behind himself, and others 
   )
 })
 
-test('beyond half of those that may wait, an address is turned away, and others are not', async () => {
-  const { begun, come } = openTurnstile({ mostWaiting: 100 })
-  const flood = Array.from({ length: 60 }, () => come('192.0.2.1'))
-  const others = Array.from({ length: 60 }, (_, index) => come(`198.51.100.${index % 2}`))
-  assert.equal(flood.filter(({ isTurnedAway }) => isTurnedAway).length, 60 - mostATurn - 50)
-  assert.equal(others.filter(({ isTurnedAway }) => isTurnedAway).length, 60 - 2 * mostATurn - 50)
-  while (begun.length < 2 * 50 + 3 * mostATurn) await turn()
-  await turn()
-  assert.equal(come('192.0.2.1').isTurnedAway, false)
-  assert.equal(begun.length, 2 * 50 + 3 * mostATurn + 1)
+test('where no more may wait, no more are taken for a while, and then one of the longest line goes for each who comes', async () => {
+  let now = 0
+  const { turnstile, begun, come } = openTurnstile({ mostWaiting: 100, now: () => now, random: () => 0.99 })
+  const flood = Array.from({ length: 100 + mostATurn - 1 }, () => come('192.0.2.1'))
+  assert.equal(turnstile.hasRoom(), true)
+  flood.push(come('192.0.2.1'))
+  assert.equal(turnstile.hasRoom(), false)
+  now += 249
+  assert.equal(turnstile.hasRoom(), false)
+  now += 1
+  assert.equal(turnstile.hasRoom(), true)
+
+  // A class behind one address, and two attackers at theirs.
+  const pupils = Array.from({ length: 30 }, () => come('198.51.100.1'))
+  const others = Array.from({ length: 200 }, (_, index) => come(index % 2 === 0 ? '192.0.2.1' : '192.0.2.2'))
+  const isIn = ({ isTurnedAway }: Connection) => !isTurnedAway
+  assert.equal(pupils.filter(isIn).length, 30, 'none of those who come in a small number')
+  const [left, all] = [flood.concat(others).filter(isIn), flood.concat(others, pupils)]
+  assert.equal(left.length + 30 - begun.length, 100)
+  while (begun.length < all.filter(isIn).length) await turn()
+  assert.ok(pupils.every(pupil => begun.includes(pupil)))
+  assert.equal(turnstile.hasRoom(), true)
+})
+
+test('very many networks have their turns one after the other', async () => {
+  const { begun, come } = openTurnstile()
+  const all = Array.from({ length: 200 }, (_, index) => come(`2001:db8:0:${index.toString(16)}::1`))
+  assert.equal(begun.length, mostOfAll)
+  for (let turns = 1; begun.length < 200; turns++) {
+    await turn()
+    assert.ok(begun.length <= mostOfAll * (turns + 1))
+  }
+  assert.deepEqual(new Set(begun), new Set(all))
+})
+
+test('a program of root’s does not wait behind those of students, on whatever address of the machine', () => {
+  const { turnstile, begun, come } = openTurnstile()
+  for (const address of ['127.0.0.1', '::1', '127.3.2.1']) for (let count = 0; count < 50; count++) come(address)
+  assert.equal(begun.length, mostATurn)
+  let hasBegun = false
+  turnstile.enter({ address: '127.0.0.1', port: 700, begin: () => (hasBegun = true), turnAway() {} })
+  assert.equal(hasBegun, true)
 })
 
 test('a web server in front, and whoever comes by a unix socket, behind which all the others are, never waits', () => {
