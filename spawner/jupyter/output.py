@@ -102,7 +102,8 @@ def end_of(text):
 class Cell:
     """What a cell may still print, and the end of what it could not: the stream's name and the text."""
 
-    def __init__(self):
+    def __init__(self, parent):
+        self.parent = parent
         self.room = AT_ONCE
         self.since = time.monotonic()
         self.left_out = None
@@ -150,48 +151,60 @@ class KernelConnection(ZMQChannelsWebsocketConnection):
         if channel != "iopub":
             return False
         kind = self._read("header", msg, msg_list)["msg_type"]
-        if kind not in OUTPUT | NEWS:
-            return super()._limit_rate(channel, msg, msg_list)
         parent = self._read("parent_header", msg, msg_list)
-        cell = self._cell(parent)
+        # Every request has a status, also those that are no cell: completions, widgets, the debugger's.
+        is_cell = kind in OUTPUT or kind in ("execute_input", "error")
+        cell = self._cell(parent) if is_cell else self.cells.get(parent.get("msg_id"))
         if kind == "stream":
-            return not self._has_room(cell, parent, msg, msg_list)
+            return not self._has_room(cell, msg, msg_list)
         if kind in OUTPUT and self.waiting > MOST_WAITING:
-            self._tell(cell, parent)
+            self._tell(cell)
             return True
-        if kind != "status" or self._read("content", msg, msg_list)["execution_state"] == "idle":
-            self._show_end(cell, parent)
+        if cell and kind == "clear_output":
+            cell.left_out = None
+        elif cell and self._comes_later(kind, msg, msg_list):
+            self._show_end(cell)
         return super()._limit_rate(channel, msg, msg_list) and kind not in NEWS
 
-    def _cell(self, parent):
-        cell = self.cells.setdefault(parent.get("msg_id"), Cell())
-        self.cells.move_to_end(parent.get("msg_id"))
-        if len(self.cells) > MOST_CELLS:
-            self.cells.popitem(last=False)
-        return cell
+    def _comes_later(self, kind, msg, msg_list):
+        """Whether a message, which is no stream, is one before which the end is shown. News comes to slow browsers, too."""
+        if kind == "status":
+            return self._read("content", msg, msg_list)["execution_state"] == "idle"
+        return kind in NEWS or self.waiting <= MOST_WAITING
 
-    def _has_room(self, cell, parent, msg, msg_list):
+    def _cell(self, parent):
+        id = parent.get("msg_id")
+        if id not in self.cells:
+            self.cells[id] = Cell(parent)
+        self.cells.move_to_end(id)
+        if len(self.cells) > MOST_CELLS:
+            _, oldest = self.cells.popitem(last=False)
+            if self.waiting <= MOST_WAITING:
+                self._show_end(oldest)
+        return self.cells[id]
+
+    def _has_room(self, cell, msg, msg_list):
         cell.refill()
         # Of the parts, the content is the fourth, after the header, the parent's and the metadata.
         size = len(msg_list[3])
         if size <= cell.room and self.waiting <= MOST_WAITING:
-            self._show_end(cell, parent)
+            self._show_end(cell)
             cell.room -= size
             return True
         content = self._read("content", msg, msg_list)
         if not cell.is_told and self.waiting <= MOST_WAITING:
-            self._write_stream(content["name"], content["text"][: int(cell.room)] + "\n", parent)
+            self._write_stream(content["name"], content["text"][: int(cell.room)] + "\n", cell.parent)
             cell.room = 0
-        self._tell(cell, parent)
+        self._tell(cell)
         cell.left_out = content["name"], end_of(content["text"])
         return False
 
-    def _show_end(self, cell, parent):
+    def _show_end(self, cell):
         if cell.left_out:
             name, end = cell.left_out
             cell.left_out = None
             cell.room = max(0, cell.room - len(end))
-            self._write_stream(name, "…\n" + end, parent)
+            self._write_stream(name, "…\n" + end, cell.parent)
 
     def _read(self, field, msg, msg_list):
         msg[field] = self.get_part(field, msg[field], msg_list)
@@ -200,12 +213,12 @@ class KernelConnection(ZMQChannelsWebsocketConnection):
     def write_stderr(self, error_message, parent_header):
         """Of Jupyter's own bound, which counts pictures and the like, in words that are no administrator's."""
         self.log.warning(error_message)
-        self._tell(self._cell(parent_header), parent_header)
+        self._tell(self._cell(parent_header))
 
-    def _tell(self, cell, parent):
+    def _tell(self, cell):
         if not cell.is_told:
             cell.is_told = True
-            self._write_stream("stderr", TOO_MUCH, parent)
+            self._write_stream("stderr", TOO_MUCH, cell.parent)
 
     def _write_stream(self, name, text, parent):
         """As `write_stderr` of Jupyter does."""

@@ -10,7 +10,8 @@ Called as `paced_kernel.py -m ipykernel_launcher ARGUMENTS…`.
 
 import runpy
 import sys
-import time
+# The functions, not the module: a cell may put others into that (freezegun, unittest.mock), and wait for years by their clock.
+from time import monotonic, sleep
 
 # In characters, and the least time from one to the next, in seconds. What a page is shown is far less (output.py).
 MEGABYTE = 1024**2
@@ -35,8 +36,8 @@ def pace(stream):
     def pause(self):
         """Does not flush: each `flush` of ipykernel's brings a timer more, which makes messages smaller for ever."""
         self.since_pause = 0
-        time.sleep(max(0, getattr(self, "next_pause", 0) - time.monotonic()))
-        self.next_pause = time.monotonic() + TIME_FOR_IT
+        sleep(min(TIME_FOR_IT, max(0, getattr(self, "next_pause", 0) - monotonic())))
+        self.next_pause = monotonic() + TIME_FOR_IT
 
     stream.write = write
 
