@@ -16,7 +16,7 @@ const userLists = ['allowed', 'banned', 'admin'] as const
 export function checkMeaning(read: ConfigText): Finding[] {
   const checks = [
     ...[doubled, sharedAccounts, bannedElsewhere, emptyGroups, limitsOfNobody, waysIn, guessedPasswords],
-    ...[ownOrigins, certificateSource, webServerInFront, publicAddress],
+    ...[ownOrigins, certificateSource, zones, webServerInFront, publicAddress],
   ]
   return checks.flatMap(check => [...Iterator.from(check(read)).take(mostFindings)])
 }
@@ -216,6 +216,19 @@ function* certificateSource({ content, finding }: ConfigText): Iterable<Finding>
       what: `https.port is ${port}, as http.port is`,
       why: 'one port cannot be both',
       fix: 'Leave https.port at 443 and http.port at 80',
+    })
+  }
+}
+
+/** An address that counts on one network alone (RFC 4007, 11) is none to keep a port at, nor for a browser's address line. */
+function* zones({ content, finding }: ConfigText): Iterable<Finding> {
+  for (const section of ['http', 'https'] as const) {
+    const address = content[section]?.address
+    if (!address?.includes('%')) continue
+    yield finding('error', [section, 'address'], {
+      what: `${section}.address is ${JSON.stringify(address)}`,
+      why: `the hub can’t listen at an address with a zone (${address.slice(address.indexOf('%'))})`,
+      fix: 'Write an address without a zone, such as 192.0.2.7 or ::1, or leave it empty for all addresses of the machine',
     })
   }
 }

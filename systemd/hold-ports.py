@@ -70,8 +70,9 @@ def listeners():
 
 
 def packed(address):
-    """As bytes: four for IPv4, also where it is mapped into IPv6."""
+    """As bytes: four for IPv4, also where it is mapped into IPv6. The kernel's table has no zones."""
     if isinstance(address, str):
+        address = address.split("%")[0]
         address = socket.inet_pton(socket.AF_INET if "." in address and ":" not in address else socket.AF_INET6, address or "::")
     return address[12:] if address[:12] == MAPPED else address
 

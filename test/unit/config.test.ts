@@ -46,6 +46,11 @@ test('a mistake is named with its line, its key, its value and the fix', () => {
     ['users:\n  allowed:\n    - ann\n    - Ann Smith\n', /users\.allowed\.1 is "Ann Smith" \(line 4\).*user name/],
     ['limits:\n  tasks: many\n', /limits\.tasks is "many" \(line 2\): it is text, and must be a whole number/],
     ['limits:\n  memory: 1GB\n', /limits\.memory is "1GB" \(line 2\).*512M or 1\.5G/],
+    [
+      'http:\n  address: fe80::1%eth0\n',
+      /http\.address is "fe80::1%eth0" \(line 2\): the hub can’t listen at an address with a zone \(%eth0\)\. Write/,
+    ],
+    ['https: {address: "fe80::2%2"}\n', /https\.address is "fe80::2%2" \(line 1\).*\(%2\)/],
     ['limits: [1G]\n', /limits is \["1G"\] \(line 1\): it is a list/],
     ['users:\n  allowed: [ann\nlimits: {}\n', /not YAML.*line \d/],
     ['a: &x [1]\nusers: *x\n', /users is an alias/],
