@@ -31,9 +31,10 @@ export interface ReplaceOptions {
 }
 
 /**
- * Writes beside, flushes to the disk, renames, and flushes the folder. Owner, group and mode that are not given are those of the file that
- * was there, else our own account, the group of the folder and 0640. Throws what the file system throws. Nothing has changed then, but where
- * only the folder could not be flushed.
+ * Writes beside, flushes to the disk, renames, and flushes the folder. A mode that is not given is that of the file that was there, else 0640.
+ * Owner and group that are not given are those of the file that was there, else our own account and the group of the folder; but only root
+ * can give files away, and what others write is their own. Throws what the file system throws. Nothing has changed then, but where only the
+ * folder could not be flushed.
  */
 export function replaceFile(path: string, content: string | Uint8Array, options: ReplaceOptions = {}): void {
   const { ending = '.new' } = options
@@ -42,9 +43,10 @@ export function replaceFile(path: string, content: string | Uint8Array, options:
     const former = statSync(path, { throwIfNoEntry: false })
     writeFileSync(beside, content, { flush: true, mode: 0o600 })
     const made = statSync(beside)
-    const uid = options.uid ?? former?.uid ?? made.uid
-    const gid = options.gid ?? former?.gid ?? statSync(folder).gid
-    // The hub may not even ask for it (SystemCallFilter= of its unit), and its files are its own.
+    // Others meet files of root's, too, where an administrator has copied one into their folder.
+    const usual = process.geteuid?.() === 0 ? (former ?? { uid: made.uid, gid: statSync(folder).gid }) : made
+    const { uid = usual.uid, gid = usual.gid } = options
+    // The hub may not even ask for it (SystemCallFilter= of its unit).
     if (uid !== made.uid || gid !== made.gid) chownSync(beside, uid, gid)
     chmodSync(beside, options.mode ?? (former?.mode ?? 0o640) & 0o777)
   })
@@ -60,18 +62,27 @@ export function replaceBy(path: string, ending: string, make: (beside: string) =
   const beside = `${path}${ending}`
   try {
     try {
-      // What a program that was killed has left may be somebody else's, or a link.
-      rmSync(beside, { force: true })
+      // What a program that was killed has left may be somebody else's, a link or a folder.
+      rmSync(beside, { force: true, recursive: true })
       make(beside)
       renameSync(beside, path)
     } catch (error) {
-      rmSync(beside, { force: true })
+      removeAsFarAsPossible(beside)
       throw error
     }
     flushFolder(dirname(path))
   } catch (error) {
     // Not the name beside, which nobody has chosen.
     throw isDiskFull(error) ? Object.assign(error, { path }) : error
+  }
+}
+
+/** After an error, which counts and not what comes of this. */
+function removeAsFarAsPossible(path: string): void {
+  try {
+    rmSync(path, { force: true, recursive: true })
+  } catch {
+    // Whatever keeps it there, the next call says.
   }
 }
 

@@ -367,10 +367,10 @@ function dropIn(unitFolder: string, unit: string): string {
   return join(dropInFolder(unitFolder, unit), 'address.conf')
 }
 
-/** systemd reads nothing that does not end in .conf, so half a file is never taken for one. The spawner and an installation may both write. */
+/** systemd reads nothing that does not end in .conf, so half a file is never taken for one. Whoever writes has the turn (takeTurn). */
 function replace(folder: string, name: string, content: string): void {
   mkdirSync(folder, { recursive: true })
-  replaceFile(join(folder, name), content, { mode: 0o644, ending: `.${process.pid}.new` })
+  replaceFile(join(folder, name), content, { mode: 0o644 })
 }
 
 function read(file: string): string | undefined {

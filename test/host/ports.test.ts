@@ -273,6 +273,8 @@ test('a spawner that moves the hub stops at once, and the next one goes on', asy
   const { host, url } = classroom
   const folder = '/etc/systemd/system/tljh-ports.service.d'
   await host.writeFile(`${folder}/slow.conf`, '[Service]\nExecStartPre=/bin/sleep 2\n')
+  // As one leaves it that is killed while it writes.
+  await host.writeFile(`${folder}/ports.env.new`, 'TLJH_STR')
   await run('systemctl', 'daemon-reload')
   const before = await restarts()
   await host.writeFile(`${folder}/moving`, '')
@@ -287,6 +289,7 @@ test('a spawner that moves the hub stops at once, and the next one goes on', asy
   )
   while ((await restarts()) === before || (await run('ls', folder)).split('\n').includes('moving')) await delay(100)
   assert.equal((await fetch(`${url}/hub/login`)).status, 200)
+  assert.doesNotMatch(await run('ls', folder), /new$/m)
   await run('rm', `${folder}/slow.conf`)
   await run('systemctl', 'daemon-reload')
 })
