@@ -127,6 +127,15 @@ test('of a cell that prints too much for a page, beginning, notice and end are s
 
   const long = await kernel.run('print("a" * 600_000)')
   assert.match(long.text, /^a{400000,}\nThis cell writes more[^\n]*\n…\na{1000,}\n$/)
+
+  // In one piece: a line's end that came alone would be shown, and before it what was left out.
+  const flood = 'print("a" * 3_000_000, end="")'
+  const cleared = await kernel.run(`from IPython.display import clear_output\n${flood}\nclear_output()\nprint("done")`)
+  assert.match(cleared.text, /^a{400000,}\nThis cell writes more[^\n]*\n(?:…\n)?done\n$/)
+
+  const patch = 'mock.patch("time.monotonic", lambda: 0)'
+  const timeless = await kernel.run(`from unittest import mock\nwith ${patch}:\n    ${flood}\n"later"`)
+  assert.match(timeless.text, /a'later'$/)
 })
 
 test('cells that print at the same time have no more room than one after the other', async t => {

@@ -17,7 +17,7 @@ type Said = [kind: string, cell: string, content?: object]
 
 /** In place of Jupyter's classes: every message that is not left out is shown, and nothing waits for a browser that is not `slow`. */
 const page = `
-import concurrent.futures, json, sys, types
+import concurrent.futures, itertools, json, sys, types
 
 shown = []
 
@@ -57,6 +57,8 @@ module(connection + ".channels", ZMQChannelsWebsocketConnection=Connection)
 sys.path.insert(0, sys.argv[1])
 import output
 
+# Each look at the clock is a second later: what a cell may print does not hang on how fast this runs.
+output.time = types.SimpleNamespace(monotonic=itertools.count().__next__)
 page = output.KernelConnection()
 for kind, cell, *content in json.load(sys.stdin):
     if kind == "slow":
