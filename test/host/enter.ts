@@ -27,14 +27,15 @@ export interface Entrance {
 
 /**
  * Tells file descriptor 3 which process id this machine knows the program by, and joins the groups. The program becomes
- * this shell's successor without a fork, so the id stays. (`$$` would be the host's.)
+ * this shell's successor without a fork, so the id stays. (`$$` would be the host's.) systemd may remove its init.scope from a
+ * hierarchy at any time, where no unit has a limit any more; then it is the group above.
  */
 const ENTER = `
 read -r pid _ </proc/self/stat
 echo "$pid" >&3
 exec 3>&-
 while [ "$1" != -- ]; do
-  echo 0 >"$1/cgroup.procs"
+  { echo 0 >"$1/cgroup.procs"; } 2>/dev/null || echo 0 >"\${1%/init.scope}/cgroup.procs"
   shift
 done
 shift
