@@ -7,7 +7,7 @@
  *    `mostOfAll` of all of them, in rotation. The others wait, and are not read.
  * 2. Nobody waits for another network's, but for their turn in the rotation.
  * 3. No more than `mostWaiting` wait. Where that many do, no more are taken from the kernel, as long as it passes by itself: after a restart, a whole class
- *    comes at once. What lasts is a flood; then one of the longest line is turned away for each who comes.
+ *    comes at once. What lasts is a flood; then, and for a minute after, one of the longest line is turned away for each who comes.
  */
 import { networkOf } from './door.ts'
 
@@ -15,6 +15,8 @@ export const mostATurn = 4
 export const mostOfAll = 32
 /** A class of a hundred browsers, with six connections each, has begun by then. */
 const patienceMs = 250
+/** Whoever has flooded the hub does it again. */
+const floodMs = 60_000
 
 export interface Comer {
   /** Undefined: it came by a unix socket. */
@@ -65,6 +67,7 @@ export function createTurnstile({
   let count = 0
   /** Since when there is no room; undefined: there is. */
   let fullSince: number | undefined
+  let floodedUntil = -Infinity
   let isTurning = false
   let isOpen = false
 
@@ -114,7 +117,12 @@ export function createTurnstile({
   }
 
   return {
-    hasRoom: () => count < mostWaiting || (fullSince !== undefined && now() - fullSince >= patienceMs),
+    hasRoom() {
+      if (count < mostWaiting) return true
+      const at = now()
+      if (fullSince !== undefined && at - fullSince >= patienceMs) floodedUntil = at + floodMs
+      return at < floodedUntil
+    },
     enter(comer) {
       if (isOpen || comer.address === undefined || isExempt(comer.address)) return comer.begin()
       const network = networkOf(comer.address, comer.port)

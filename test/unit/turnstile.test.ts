@@ -67,7 +67,17 @@ test('where no more may wait, no more are taken for a while, and then one of the
   assert.equal(left.length + 30 - begun.length, 100)
   while (begun.length < all.filter(isIn).length) await turn()
   assert.ok(pupils.every(pupil => begun.includes(pupil)))
+
+  // The flood is not over where it rests, and is a minute later.
+  await turn()
+  const again = () => Array.from({ length: 100 + mostATurn }, () => come('192.0.2.1'))
+  assert.ok(again().every(isIn))
   assert.equal(turnstile.hasRoom(), true)
+  now += 60_000
+  while (begun.length < flood.concat(others, pupils).filter(isIn).length + 100 + mostATurn) await turn()
+  await turn()
+  again()
+  assert.equal(turnstile.hasRoom(), false)
 })
 
 test('very many networks have their turns one after the other', async () => {

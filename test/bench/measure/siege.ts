@@ -86,6 +86,9 @@ async function lesson(url: string, name: string, toll: Toll, signal: AbortSignal
     if (signal.aborted) return
     await delay(pauseMs)
   }
+  // Kernels that are left behind would fill the machine, without any attack.
+  const { status } = await visitor.jupyter('DELETE', `api/kernels/${kernel.id}`)
+  if (status !== 204) throw new Error(`a kernel was not shut down: ${status}`)
 }
 
 async function arrive(url: string, name: string): Promise<Visitor> {
