@@ -94,6 +94,7 @@ export function createDoor({ most, mostEach, isIdle, isExempt = () => false }: D
 
 /** An address that is taken off a machine, or comes to it, counts so soon. */
 const ownForMs = 2_000
+export const ownNetwork = 'loopback'
 const own = forAMoment(ownAddresses, ownForMs)
 
 /**
@@ -103,7 +104,7 @@ const own = forAMoment(ownAddresses, ownForMs)
 export function networkOf(address: string, port?: number): string {
   const plain = withoutMapping(shortest(address.replace(/%.*/, '')))
   if (plain.startsWith('127.') || own.get().has(plain)) {
-    return port !== undefined && port > 0 && port < firstUnprivileged ? 'root' : 'loopback'
+    return port !== undefined && port > 0 && port < firstUnprivileged ? 'root' : ownNetwork
   }
   if (isIPv4(plain)) return plain
   const [front = '', back = ''] = plain.split('::')

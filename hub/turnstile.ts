@@ -6,13 +6,15 @@
  * 1. Besides the one that node:net takes itself, no more than `mostATurn` of one network (hub/door.ts) begin in a turn, and no more than
  *    `mostOfAll` of all of them, in rotation. The others wait, and are not read.
  * 2. Nobody waits for another network's, but for their turn in the rotation.
- * 3. No more than `mostWaiting` wait. Where that many do, no more are taken from the kernel, as long as it passes by itself: after a restart, a whole class
+ * 3. Programs of this machine's own have a short line, of `mostOfOwn`: a class does not come from there. Beyond it, one of them is turned away.
+ * 4. No more than `mostWaiting` wait. Where that many do, no more are taken from the kernel, as long as it passes by itself: after a restart, a whole class
  *    comes at once. What lasts is a flood; then, and for a minute after, one of the longest line is turned away for each who comes.
  */
-import { networkOf } from './door.ts'
+import { networkOf, ownNetwork } from './door.ts'
 
 export const mostATurn = 4
 export const mostOfAll = 32
+export const mostOfOwn = 256
 /** A class of a hundred browsers, with six connections each, has begun by then. */
 const patienceMs = 250
 /** Whoever has flooded the hub does it again. */
@@ -50,7 +52,7 @@ export interface TurnstileOptions {
  * hub's, up to 128 KB on each.
  */
 export function mostWaiting(most: number): number {
-  return Math.min(512, Math.floor(most / 8))
+  return Math.min(2048, Math.floor(most / 8))
 }
 
 export function createTurnstile({
@@ -105,11 +107,15 @@ export function createTurnstile({
     if (count >= mostWaiting) fullSince ??= now()
   }
 
+  function longestLine(): string {
+    let longest = { network: '', length: 0 }
+    for (const [network, { length }] of lines) if (length > longest.length) longest = { network, length }
+    return longest.network
+  }
+
   /** One of them at random: else the same would be turned away each time. */
-  function makeRoom(): void {
-    let longest: [network: string, line: Comer[]] = ['', []]
-    for (const one of lines) if (one[1].length > longest[1].length) longest = one
-    const [network, line] = longest
+  function turnOneAway(network: string): void {
+    const line = lines.get(network) ?? []
     const [left] = line.splice(Math.floor(random() * line.length), 1)
     if (line.length === 0) lines.delete(network)
     count--
@@ -133,7 +139,8 @@ export function createTurnstile({
         comer.begin()
       } else {
         wait(comer, network)
-        if (count > mostWaiting) makeRoom()
+        if (network === ownNetwork && (lines.get(network)?.length ?? 0) > mostOfOwn) turnOneAway(network)
+        else if (count > mostWaiting) turnOneAway(longestLine())
       }
       plan()
     },

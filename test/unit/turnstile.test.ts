@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { createTurnstile, mostATurn, mostOfAll, type TurnstileOptions } from '../../hub/turnstile.ts'
+import { createTurnstile, mostATurn, mostOfAll, mostOfOwn, type TurnstileOptions } from '../../hub/turnstile.ts'
 
 interface Connection {
   address: string | undefined
@@ -78,6 +78,16 @@ test('where no more may wait, no more are taken for a while, and then one of the
   await turn()
   again()
   assert.equal(turnstile.hasRoom(), false)
+})
+
+test('programs of the machine’s own have a short line, and keep nobody else in the kernel', async () => {
+  const { turnstile, begun, come } = openTurnstile()
+  const flood = Array.from({ length: 3_000 }, () => come('127.0.0.1'))
+  assert.equal(flood.filter(({ isTurnedAway }) => !isTurnedAway).length, mostATurn + mostOfOwn)
+  assert.equal(turnstile.hasRoom(), true)
+  const school = Array.from({ length: 600 }, () => come('198.51.100.1'))
+  assert.ok(school.every(({ isTurnedAway }) => !isTurnedAway))
+  while (!school.every(pupil => begun.includes(pupil))) await turn()
 })
 
 test('very many networks have their turns one after the other', async () => {
