@@ -4,7 +4,7 @@
  *
  * What always holds:
  * 1. There are never more than `most`, nor more than `mostEach` of one address. All addresses of the machine are one, and so is an IPv6 /64.
- * 2. Whoever comes when it is full is let in, and the oldest connection of that address on which nothing is asked is ended. So a class behind
+ * 2. Whoever comes when it is full is let in, and the oldest connection of that address on which nothing is asked, nor was just now, is ended. So a class behind
  *    one address gets in, though somebody there holds thousands of silent connections.
  * 3. Only where all are busy is somebody turned away.
  *

@@ -39,7 +39,7 @@ import { createOneTimeCodes } from './one-time-codes.ts'
 import { createOrigins } from './origins.ts'
 import { createPages } from './pages.ts'
 import { createPasswords } from './passwords.ts'
-import { isBusy } from './pipelining.ts'
+import { isIdle } from './pipelining.ts'
 import { createProxy } from './proxy.ts'
 import { createSecondFactors } from './second-factor.ts'
 import { followServers } from './servers.ts'
@@ -170,7 +170,7 @@ export async function runHub(
   const most = mostConnections()
   const door = createDoor({
     ...{ most, mostEach: Math.floor(most / 2), isExempt: frontProxies.isTrusted },
-    isIdle: socket => !isBusy(insideOf(socket) ?? socket),
+    isIdle: socket => isIdle(insideOf(socket) ?? socket),
   })
   const turnstile = createTurnstile({ mostWaiting: mostWaiting(most), isExempt: frontProxies.isTrusted })
   const notifier = createNotifier(environment)

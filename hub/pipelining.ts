@@ -16,11 +16,15 @@ import type { Duplex } from 'node:stream'
 const mostUnread = 2
 /** Debian's apt, which pipelines more than others, sends ten. */
 const mostWaiting = 16
+/** A page that is being opened asks again within that. */
+const momentMs = 5_000
 
 /** Of one connection. */
 interface Line {
   /** Requests that have come and were not answered to their end. */
   requests: number
+  /** When the last one was, of `performance.now()`. */
+  answeredAt: number
   /** Whether too many of them wait. */
   isFull: boolean
   /** Whether its owner has had more than the share of the hub (hub/proxy/share.ts). */
@@ -50,6 +54,7 @@ export class QueuedResponse extends ServerResponse {
     super.detachSocket(socket)
     const line = this.#line
     line.requests--
+    line.answeredAt = performance.now()
     if (!line.isFull || line.requests > mostUnread) return
     line.isFull = false
     goOn(socket, line)
@@ -59,6 +64,12 @@ export class QueuedResponse extends ServerResponse {
 /** Whether a request on this connection is being answered, or it has become a WebSocket. */
 export function isBusy(connection: Duplex): boolean {
   return (lines.get(connection)?.requests ?? 0) > 0
+}
+
+/** Whether nothing is asked on it, nor was a moment ago: the next request may be on its way. */
+export function isIdle(connection: Duplex): boolean {
+  const line = lines.get(connection)
+  return !line || (line.requests === 0 && performance.now() - line.answeredAt > momentMs)
 }
 
 /** The connection belongs to something else than requests from now on, until it ends. */
@@ -83,7 +94,7 @@ export function speedUp(connection: Duplex): void {
 function lineOf(connection: Duplex): Line {
   const known = lines.get(connection)
   if (known) return known
-  const line = { requests: 0, isFull: false, isSlowed: false, isFollowed: false }
+  const line = { requests: 0, answeredAt: -Infinity, isFull: false, isSlowed: false, isFollowed: false }
   lines.set(connection, line)
   return line
 }

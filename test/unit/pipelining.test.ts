@@ -6,7 +6,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { type TestContext, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { QueuedResponse } from '../../hub/pipelining.ts'
+import { isIdle, QueuedResponse } from '../../hub/pipelining.ts'
 
 interface Asked {
   client: Socket
@@ -84,4 +84,18 @@ test('a body that is still to come is read, though others wait', async t => {
   assert.equal((await text(last.response.req)).length, body.length)
   last.response.setHeader('connection', 'close').end()
   await once(socket, 'close')
+})
+
+test('a connection is idle before the first request, and a while after the last answer, not while the next may be on its way', async t => {
+  const { client, socket, come } = await connectTo(t)
+  assert.equal(isIdle(socket), true)
+  client.write(request('/1'))
+  await until(() => come.length === 1)
+  assert.equal(isIdle(socket), false)
+  come[0]?.response.end()
+  await once(client, 'data')
+  assert.equal(isIdle(socket), false)
+  const now = performance.now()
+  t.mock.method(performance, 'now', () => now + 6_000)
+  assert.equal(isIdle(socket), true)
 })
