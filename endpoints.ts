@@ -23,6 +23,15 @@ export function shortest(address: string): string {
   return new SocketAddress({ address, family: 'ipv6' }).address
 }
 
+/** Of an address of IPv6 the /64, which is what a provider gives one customer. */
+export function prefixOf(address: string): string {
+  const [front = '', back] = shortest(address.replace(/%.*/, '')).split('::')
+  const left = front.split(':').filter(Boolean)
+  const right = back?.split(':').filter(Boolean) ?? []
+  const zeros = back === undefined ? [] : Array.from({ length: 8 - left.length - right.length }, () => '0')
+  return [...left, ...zeros, ...right].slice(0, 4).join(':')
+}
+
 /** An address of IPv4 as such, though it comes through a socket for both. */
 export function withoutMapping(address: string): string {
   return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address

@@ -12,7 +12,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { isIPv4, type Socket } from 'node:net'
-import { firstUnprivileged, ownAddresses, shortest, withoutMapping } from '../endpoints.ts'
+import { firstUnprivileged, ownAddresses, prefixOf, shortest, withoutMapping } from '../endpoints.ts'
 import { forAMoment } from './for-a-moment.ts'
 
 export interface DoorOptions {
@@ -106,10 +106,5 @@ export function networkOf(address: string, port?: number): string {
   if (plain.startsWith('127.') || own.get().has(plain)) {
     return port !== undefined && port > 0 && port < firstUnprivileged ? 'root' : ownNetwork
   }
-  if (isIPv4(plain)) return plain
-  const [front = '', back = ''] = plain.split('::')
-  const groups = front === '' ? [] : front.split(':')
-  const last = back === '' ? [] : back.split(':')
-  const zeros = plain.includes('::') ? 8 - groups.length - last.length : 0
-  return [...groups, ...Array.from({ length: zeros }, () => '0'), ...last].slice(0, 4).join(':')
+  return isIPv4(plain) ? plain : prefixOf(plain)
 }

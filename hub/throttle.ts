@@ -14,6 +14,7 @@
  * 3. Names of people and names that nobody has are counted alike, also where only the first are looked at.
  */
 import { isIPv6 } from 'node:net'
+import { prefixOf } from '../endpoints.ts'
 import { ProblemError } from '../problem.ts'
 import { createSketch } from './sketch.ts'
 
@@ -112,14 +113,8 @@ function keyOf(what: Attempted, name: string, network: string): string {
   return `${what} ${network} ${name}`
 }
 
-/** For IPv6 the /64, which is what one customer has. */
 function networkOf(address: string): string {
-  if (!isIPv6(address)) return address
-  const [head = '', tail] = address.split('%')[0]?.split('::') ?? []
-  const left = head.split(':').filter(Boolean)
-  const right = tail?.split(':').filter(Boolean) ?? []
-  const zeros = tail === undefined ? [] : Array.from({ length: 8 - left.length - right.length }, () => '0')
-  return [...left, ...zeros, ...right].slice(0, 4).join(':')
+  return isIPv6(address) ? prefixOf(address) : address
 }
 
 function tooOften(waitMs: number): ProblemError {

@@ -141,8 +141,8 @@ async function settleNow(
     if (!writeDropIn(unitFolder, unit, place && socketSettings(place))) continue
     isWritten = true
     // Of several addresses in one unit, systemd keeps the one that stays when it reads the files again.
-    const stays = place !== undefined && isSame(addressesOf(unit).slice(0, 1), [place])
-    if (!stays && isUp(unit)) closing.push(unit)
+    const isKept = place !== undefined && isSame(addressesOf(unit).slice(0, 1), [place])
+    if (!isKept && isUp(unit)) closing.push(unit)
   }
   if (isWritten) await systemctl('daemon-reload')
   if (closing.length) await systemctl('stop', ...closing)
