@@ -32,20 +32,28 @@ test('a counter is never lower than it should be, whatever else is counted', () 
 })
 
 test('a flood of other keys frees no counter, keeps nobody else out, and takes no more memory', () => {
-  let time = 0
-  const sketch = createSketch(bucket, () => time)
-  for (let count = 0; count < 5; count++) sketch.add('ann')
+  const sketch = createSketch(bucket, () => 0)
+  for (let count = 0; count < bucket.points; count++) sketch.add('ann')
   const before = process.memoryUsage().arrayBuffers + process.memoryUsage().heapUsed
   for (let count = 0; count < 20_000; count++) sketch.add(`flood ${count}`)
   globalThis.gc?.()
   const grown = process.memoryUsage().arrayBuffers + process.memoryUsage().heapUsed - before
   assert.ok(grown < 40 * 1024 ** 2, `${grown} bytes`)
-  assert.equal(sketch.wait('ann'), bucket.everyMs)
+  // Each of four cells is one too high with a chance of a half, so all four are so in one run of 25; three too high, once in three million.
+  const points = sketch.wait('ann') / bucket.everyMs
+  assert.ok(points >= 1 && points <= 3, `${points}`)
   const others = Array.from({ length: 1000 }, (_, index) => sketch.wait(`somebody ${index}`))
   assert.deepEqual(
     others.filter(wait => wait > 0),
     [],
   )
+})
+
+test('a counter leaks with the time, and one that was added is taken back', () => {
+  let time = 0
+  const sketch = createSketch(bucket, () => time)
+  for (let count = 0; count < bucket.points; count++) sketch.add('ann')
+  assert.equal(sketch.wait('ann'), bucket.everyMs)
   time += bucket.everyMs
   assert.equal(sketch.wait('ann'), 0, 'one has leaked out')
   sketch.add('ann')
