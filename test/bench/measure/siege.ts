@@ -41,6 +41,10 @@ async function limitMemory(host: Host, bytes: number): Promise<void> {
 /** The attacker logs in, starts a server, and begins. Resolves when the attacks are under way; they end by themselves. */
 export async function besiege({ host, url }: Product, seconds: number): Promise<void> {
   const eve = await arrive(url, attacker)
+  // What was left of the last time, in the place of Jupyter, answers nobody.
+  await eve.post('/hub/stop')
+  const isGone = `until ! systemctl is-active --quiet tljh-user-${attacker}.service; do sleep 0.1; done`
+  await host.run(['sh', '-c', isGone], { timeoutMs: 60_000 })
   await eve.startServer()
   const home = `/home/jupyter-${attacker}`
   const program = readFileSync(join(import.meta.dirname, 'siege.py'), 'utf8')
