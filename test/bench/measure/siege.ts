@@ -87,7 +87,7 @@ async function lesson(url: string, name: string, toll: Toll, signal: AbortSignal
     const { text } = await kernel.run(`${cell} * 7`)
     if (text !== String(cell * 7)) throw new Error(`${cell} * 7 is ${JSON.stringify(text)}`)
     toll.cells++
-    if (signal.aborted) return
+    if (signal.aborted) break
     await delay(pauseMs)
   }
   // Kernels that are left behind would fill the machine, without any attack.
