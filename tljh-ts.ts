@@ -4,9 +4,9 @@
  *
  * Each command's code is loaded when it is called, so that the spawner, which is root, never loads the web.
  */
-import { misused, readCommandLine } from './command-line.ts'
-import { installedLayout } from './config/paths.ts'
-import { inWords } from './disk.ts'
+import { misused, readCommandLine } from './cli/arguments.ts'
+import { inWords } from './machine/disk.ts'
+import { installedLayout } from './machine/layout.ts'
 import { ProblemError } from './problem.ts'
 
 const usage = `Usage:
@@ -48,7 +48,7 @@ const commands: Record<string, (args: string[]) => Promise<number | undefined>> 
     process.exit()
   },
   async spawner() {
-    const { runSpawner } = await import('./spawner/spawner.ts')
+    const { runSpawner } = await import('./spawner/service/spawner.ts')
     await runSpawner(installedLayout, process.env, log)
     return undefined
   },
@@ -63,10 +63,10 @@ const commands: Record<string, (args: string[]) => Promise<number | undefined>> 
   restore: async args => (await import('./installer/backup/restore.ts')).runRestore(args, surroundings),
   'import-tljh': async args => (await import('./installer/import-tljh/import.ts')).runImportTljh(args, surroundings),
   status: async args => (await import('./installer/status/status.ts')).runStatus(args, surroundings),
-  'self-test': async args => (await import('./spawner/self-test.ts')).runSelfTest(args, surroundings),
+  'self-test': async args => (await import('./spawner/self-test/command.ts')).runSelfTest(args, surroundings),
   /** For the compile cache (installer/compile-cache.ts): reads a service's code, and does nothing with it. */
   async load([service]) {
-    await (service === 'hub' ? import('./hub/every-module.ts') : import('./spawner/spawner.ts'))
+    await (service === 'hub' ? import('./hub/all-modules.ts') : import('./spawner/service/spawner.ts'))
     return undefined
   },
   /** For `upgrade`: what a version that is not in force yet can tell of itself. */
@@ -94,11 +94,11 @@ async function audit(args: string[]): Promise<undefined> {
   const { values } = given
   const count = Number(values.lines)
   if (!(Number.isInteger(count) && count > 0)) throw misused('--lines is not a number', 'Write it like --lines 50')
-  const { auditKinds } = await import('./systemd/audit.ts')
+  const { auditKinds } = await import('./systemd/audit/audit.ts')
   if (values.kind && !auditKinds.some(kind => kind === values.kind)) {
     throw misused(`there is no kind ${JSON.stringify(values.kind)}`, `Write one of: ${auditKinds.join(', ')}`)
   }
-  const { readAudit, showAudit } = await import('./systemd/audit-log.ts')
+  const { readAudit, showAudit } = await import('./systemd/audit/read.ts')
   const records = await readAudit({ ...values, count })
   if (values.json) process.stdout.write(`${JSON.stringify(records, null, 2)}\n`)
   else process.stdout.write(records.length ? `${showAudit(records)}\n` : 'Nothing of that kind is in the audit log.\n')
@@ -112,8 +112,8 @@ function log(line: string): void {
 
 /** It has options and verbs of its own. */
 async function config(args: string[]): Promise<number> {
-  const { runConfig } = await import('./config/commands.ts')
-  const { connectSpawner } = await import('./spawner/client.ts')
+  const { runConfig } = await import('./config/command/command.ts')
+  const { connectSpawner } = await import('./spawner/client/client.ts')
   const { configFile, spawnerSocket } = installedLayout
   const spawner = connectSpawner(spawnerSocket)
   try {
@@ -126,9 +126,9 @@ async function config(args: string[]): Promise<number> {
 
 /** Likewise. Whoever does it is root, and has both the hub's part and the spawner's in hand. */
 async function user(args: string[]): Promise<number> {
-  const { runUser } = await import('./hub/user-commands.ts')
-  const { connectSpawner } = await import('./spawner/client.ts')
-  const { thisMachine } = await import('./spawner/this-machine.ts')
+  const { runUser } = await import('./hub/admin/user-command.ts')
+  const { connectSpawner } = await import('./spawner/client/client.ts')
+  const { thisMachine } = await import('./spawner/accounts/from-command-line.ts')
   const spawner = connectSpawner(installedLayout.spawnerSocket)
   using machine = thisMachine(installedLayout)
   try {

@@ -1,7 +1,7 @@
 /**
  * The hub as a web server: its parts, put together behind one error handler.
  *
- * All routes of ours are below `hub/`; `user/NAME/` belongs to the users' servers (hub/user-servers.ts). Every refusal
+ * All routes of ours are below `hub/`; `user/NAME/` belongs to the users' servers (hub/server-pages/server-routes.ts). Every refusal
  * is a `ProblemError` thrown where it is known, and turned here into a page for people or JSON for programs.
  */
 import { createServer, type IncomingMessage, type RequestListener, type ServerOptions } from 'node:http'
@@ -11,28 +11,28 @@ import formbody from '@fastify/formbody'
 import helmet, { type FastifyHelmetOptions } from '@fastify/helmet'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import { ProblemError } from '../problem.ts'
-import { isNavigation, isSameOrigin } from './access.ts'
-import { accountRoutes } from './account.ts'
-import { adminRoutes } from './admin.ts'
-import { adminSessionOf, type Hub, problemAnswer } from './answers.ts'
-import type { Assets } from './assets.ts'
-import { configurationRoutes } from './configuration.ts'
-import { isSecure } from './cookies.ts'
-import { entryRoutes } from './entry.ts'
-import { externalLoginRoutes } from './external-login.ts'
-import { createGate } from './gate.ts'
+import { isNavigation, isSameOrigin } from './access/access.ts'
+import { createGate } from './access/gate.ts'
+import type { Origins } from './access/origins.ts'
+import { configurationRoutes } from './admin/config-routes.ts'
+import { adminRoutes } from './admin/users-routes.ts'
+import { QueuedResponse } from './bounds/pipelining.ts'
+import { JoiningRequest } from './bounds/tiny-chunks.ts'
+import { accountRoutes } from './login/account-routes.ts'
+import { externalLoginRoutes } from './login/external-routes.ts'
+import { entryRoutes } from './login/login-routes.ts'
+import { secondStepRoutes } from './login/second-factor-routes.ts'
+import { signUpRoutes } from './login/sign-up-routes.ts'
 import { metricsRoutes } from './metrics/routes.ts'
-import type { Origins } from './origins.ts'
-import { QueuedResponse } from './pipelining.ts'
-import { bodyOf } from './proxy/exchange.ts'
-import { crossOrigin, noPage } from './refusals.ts'
-import { secondStepRoutes } from './second-step.ts'
-import { signUpRoutes } from './sign-up.ts'
-import { spawnRoutes } from './spawning.ts'
-import { JoiningRequest } from './tiny-chunks.ts'
+import { adminSessionOf, type Hub, problemAnswer } from './pages/answers.ts'
+import type { Assets } from './pages/assets.ts'
+import { bodyOf } from './proxy/request.ts'
+import { spawnRoutes } from './server-pages/home-routes.ts'
+import { userServerRoutes } from './server-pages/server-routes.ts'
+import { visitRoutes } from './server-pages/visit-routes.ts'
 import { challengeRoutes } from './tls/routes.ts'
-import { userServerRoutes } from './user-servers.ts'
-import { visitRoutes } from './visiting.ts'
+import { isSecure } from './web/cookies.ts'
+import { crossOrigin, noPage } from './web/refusals.ts'
 
 /** Our own forms hold a name, a password and little more. */
 const mostFormBytes = 64 * 1024

@@ -9,12 +9,12 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
-import { readCommandLine, type Surroundings } from '../command-line.ts'
-import { parseConfig, readConfig } from '../config/config.ts'
-import { codeFolder } from '../config/paths.ts'
-import { ownVersion } from '../config/version.ts'
-import { loadAssets } from './assets.ts'
-import { openState, schemaVersion } from './state.ts'
+import { readCommandLine, type Surroundings } from '../cli/arguments.ts'
+import { parseConfig, readConfig } from '../config/meaning/config.ts'
+import { codeFolder } from '../machine/layout.ts'
+import { ownVersion } from '../machine/version.ts'
+import { loadAssets } from './pages/assets.ts'
+import { openState, schemaVersion } from './state/database.ts'
 
 export interface VersionCheck {
   version: string
@@ -30,7 +30,7 @@ Says whether this version could run here, and what it would do. For tljh-ts upgr
 `
 
 /** What two services load. The hub's code leans on none of it, and names it by its path alone. */
-const services = ['hub/every-module.ts', 'spawner/spawner.ts', 'spawner/this-machine.ts']
+const services = ['hub/all-modules.ts', 'spawner/service/spawner.ts', 'spawner/accounts/from-command-line.ts']
 
 export async function runCheckVersion(args: readonly string[], { layout, streams }: Surroundings): Promise<number> {
   const text = { type: 'string' } as const

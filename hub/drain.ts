@@ -2,7 +2,7 @@
  * The end of a hub that is told to stop: it listens no more, and what has begun comes to its end.
  *
  * What always holds: no request that was sent before meets a connection that closes, as far as a second of patience goes (by TLS, three). Meanwhile new
- * connections wait in systemd's socket for the next hub. WebSockets are not waited for (hub/proxy.ts takes leave of them).
+ * connections wait in systemd's socket for the next hub. WebSockets are not waited for (hub/proxy/proxy.ts takes leave of them).
  */
 import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
 import { Server as NetServer, type Socket } from 'node:net'

@@ -5,7 +5,7 @@
  */
 import { closeSync } from 'node:fs'
 import { Socket } from 'node:net'
-import { shortest } from '../endpoints.ts'
+import { shortest } from '../machine/endpoints.ts'
 
 export interface Arrival {
   descriptor: number

@@ -3,17 +3,17 @@
  * `visit`, and by their ports, as the configuration has them. While it changes, one can be of another port for a moment: it is left
  * alone, or pages there would count as what they are not. (Earlier versions had one unit and one name for all, plain HTTP first.)
  *
- * node:net takes one connection of a socket in a turn of the event loop. Those that wait behind it are taken with it (hub/kernel-queue.ts), and begin as hub/turnstile.ts lets them.
+ * node:net takes one connection of a socket in a turn of the event loop. Those that wait behind it are taken with it (hub/kernel-queue.ts), and begin as hub/bounds/turnstile.ts lets them.
  */
 import { once } from 'node:events'
 import type { Server as HttpServer } from 'node:http'
 import { createServer, type Server as NetServer, type Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
-import type { Listening } from '../config/config.ts'
+import type { Listening } from '../config/meaning/config.ts'
 import { ProblemError } from '../problem.ts'
+import type { Turnstile } from './bounds/turnstile.ts'
 import { asSocket, openQueue, turnAway } from './kernel-queue.ts'
 import type { Tls } from './tls/tls.ts'
-import type { Turnstile } from './turnstile.ts'
 
 /** SD_LISTEN_FDS_START: the first descriptor that systemd hands over. */
 const firstSocket = 3
@@ -30,14 +30,14 @@ export interface ListenOptions {
   http: Listening
   visitPort: number | undefined
   tls: Tls | undefined
-  /** Whether there is room for a connection (hub/door.ts). */
+  /** Whether there is room for a connection (hub/bounds/door.ts). */
   admit: (socket: Socket) => boolean
   turnstile: Turnstile
   log: (line: string) => void
 }
 
 export interface Listeners {
-  /** When the last connection came whose TLS handshake is under way, if one is (hub/tls/listener.ts). */
+  /** When the last connection came whose TLS handshake is under way, if one is (hub/tls/tls-listener.ts). */
   lastHandshake(): number | undefined
   /** Takes no more connections on the ports beside the first. */
   close(): void

@@ -8,17 +8,17 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { openConfigFile } from '../config/file.ts'
-import type { Layout } from '../config/paths.ts'
-import { ownVersion } from '../config/version.ts'
+import { openConfigFile } from '../config/change/in-force.ts'
+import type { Layout } from '../machine/layout.ts'
+import { ownVersion } from '../machine/version.ts'
 import { ProblemError } from '../problem.ts'
 import { createNotifier } from '../systemd/notify.ts'
-import { isNavigation } from './access.ts'
-import { createDoor, mostConnections } from './door.ts'
+import { isNavigation } from './access/access.ts'
+import { createDoor, mostConnections } from './bounds/door.ts'
+import { createTurnstile, mostWaiting } from './bounds/turnstile.ts'
 import { listen, socketNames } from './listeners.ts'
-import { openState } from './state.ts'
+import { openState } from './state/database.ts'
 import { createTls } from './tls/tls.ts'
-import { createTurnstile, mostWaiting } from './turnstile.ts'
 
 export interface OutOfServiceOptions {
   layout: Layout
@@ -52,7 +52,7 @@ export async function serveOutOfService({ layout, environment, log, reason }: Ou
   await Promise.race([ended, isDatabase(reason) ? databaseIsBack(layout) : delay(tryAgainMs)])
 }
 
-/** It is not closed: with the last one that closes it goes its log, and the room for that (hub/state-reserve.ts). */
+/** It is not closed: with the last one that closes it goes its log, and the room for that (hub/state/reserve.ts). */
 async function databaseIsBack({ state }: Layout): Promise<void> {
   for (;;) {
     await delay(lookEveryMs)

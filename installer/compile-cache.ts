@@ -7,8 +7,8 @@
  */
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { runCommand } from '../commands.ts'
-import { codeFolder, type Layout } from '../config/paths.ts'
+import { codeFolder, type Layout } from '../machine/layout.ts'
+import { runCommand } from '../machine/run-program.ts'
 
 const services = ['hub', 'spawner'] as const
 

@@ -1,8 +1,8 @@
 /** `tljh-ts install`: reads the command line, installs, and says what is next. */
-import { misused, readCommandLine, type Surroundings } from '../command-line.ts'
-import { parseUserName } from '../config/names.ts'
-import { frontSocket } from '../config/networks.ts'
-import { leastAdminLength, mustBeUsable } from '../config/password-rules.ts'
+import { misused, readCommandLine, type Surroundings } from '../cli/arguments.ts'
+import { frontSocket } from '../config/schema/networks.ts'
+import { parseUserName } from '../config/users/names.ts'
+import { leastAdminLength, mustBeUsable } from '../config/users/password-rules.ts'
 import { type Installation, install } from './install.ts'
 import { codeDays, type InvitedAdmin, type NamedAdmin } from './steps/services.ts'
 

@@ -100,7 +100,7 @@ read_options() {
   [[ ! $offline || -r $offline ]] || refuse "$offline cannot be read" '--offline names it.' 'See whether it is there.'
 }
 
-# check_admin NAME[:PASSWORD]: a name as the hub has them (config/names.ts), in capitals too.
+# check_admin NAME[:PASSWORD]: a name as the hub has them (config/users/names.ts), in capitals too.
 check_admin() {
   local name=${1%%:*}
   [[ ${name,,} =~ ^[[:space:]]*[a-z0-9]([a-z0-9._@-]{0,62}[a-z0-9])?[[:space:]]*$ && $name != *..* ]] ||

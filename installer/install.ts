@@ -8,14 +8,15 @@
  * What was begun and not ended is known by a note (PREFIX/hub/installing), and that an installation was once completed by another
  * (PREFIX/hub/installed): from then on, another version is an upgrade.
  */
-import { hubAddress } from '../config/address.ts'
-import { type Config, parseConfig } from '../config/config.ts'
-import type { Layout } from '../config/paths.ts'
-import { openTerminal, type Streams } from '../config/terminal.ts'
+
+import { openTerminal, type Streams } from '../cli/terminal.ts'
+import { type Config, parseConfig } from '../config/meaning/config.ts'
+import { hubAddress } from '../config/meaning/hub-address.ts'
+import type { Layout } from '../machine/layout.ts'
 import { ProblemError } from '../problem.ts'
 import { type Changes, openChanges } from './changes.ts'
-import { classEnvironment } from './class-environment.ts'
 import { ensureCompileCache } from './compile-cache.ts'
+import { classEnvironment } from './environment/class-environment.ts'
 import { oneAtATime } from './one-at-a-time.ts'
 import { type ProgressPage, showProgressPage } from './progress-page.ts'
 import { runSteps, type Step } from './step-list.ts'

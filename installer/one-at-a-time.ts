@@ -1,5 +1,5 @@
 /** One installation, or its undoing, at a time. */
-import { holdLock, lockFile } from '../lock-file.ts'
+import { holdLock, lockFile } from '../machine/lock-file.ts'
 import { ProblemError } from '../problem.ts'
 
 /** In /run, which is there on every machine, and stays when our own folder goes. */

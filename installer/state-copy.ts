@@ -4,7 +4,7 @@
  * The folder is the hub's own: what root does in it, a program with the hub's rights does for it, so that no link or pipe that lies there
  * leads anywhere that the hub could not go itself. Copies are for root alone.
  *
- * A copy is put in force by the hub itself, at its start (hub/state.ts, `adoptState`): only then is nobody in the database. It cannot be
+ * A copy is put in force by the hub itself, at its start (hub/state/database.ts, `adoptState`): only then is nobody in the database. It cannot be
  * done with the hub stopped, because its socket stays open, and the first browser that comes makes systemd start it.
  */
 import { spawn } from 'node:child_process'
@@ -14,15 +14,15 @@ import { chown, mkdtemp, open, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { pipeline } from 'node:stream/promises'
-import { runCommand } from '../commands.ts'
-import type { Layout } from '../config/paths.ts'
+import type { Layout } from '../machine/layout.ts'
+import { runCommand } from '../machine/run-program.ts'
 import { ProblemError } from '../problem.ts'
 
 const owner = 'tljh-hub'
 /** A database of a thousand users has some megabytes. A pipe in its place says nothing for ever. */
 const copyTimeoutMs = 300_000
 
-/** As replace-file.ts does it. Not install(1): it opens its source by name, and what it is handed has none. */
+/** As machine/replace-file.ts does it. Not install(1): it opens its source by name, and what it is handed has none. */
 const writeScript = `umask 077; mkdir -p -- "$(dirname -- "$1")"; trap 'rm -f -- "$1.part"' EXIT
 rm -f -- "$1.part"; cat >"$1.part"; sync -- "$1.part"; mv -fT -- "$1.part" "$1"`
 

@@ -5,8 +5,8 @@
  * Each step looks first and makes what is missing, so the list may be run again over an installation, and after a run that was cut
  * off. What a step changes outside of our own folder it notes first (installer/changes.ts), which is how it is undone.
  */
-import type { Streams } from '../config/terminal.ts'
-import { fullAt } from '../disk.ts'
+import type { Streams } from '../cli/terminal.ts'
+import { fullAt } from '../machine/disk.ts'
 import { isDiskFull, ProblemError } from '../problem.ts'
 
 export interface Step {

@@ -6,9 +6,9 @@
  */
 import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type CommandResult, runCommand } from '../commands.ts'
-import { parseConfig } from '../config/config.ts'
-import { codeFolder, type Layout, layoutIn } from '../config/paths.ts'
+import { parseConfig } from '../config/meaning/config.ts'
+import { codeFolder, type Layout, layoutIn } from '../machine/layout.ts'
+import { type CommandResult, runCommand } from '../machine/run-program.ts'
 import { ProblemError } from '../problem.ts'
 import {
   furtherSockets,

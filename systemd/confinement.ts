@@ -1,5 +1,5 @@
 /**
- * In what a student's code is kept, wherever it runs: in the user's server (spawner/unit.ts), and in programs that do
+ * In what a student's code is kept, wherever it runs: in the user's server (spawner/server/plan.ts), and in programs that do
  * something with the files of a home (owner-program.ts). Whoever has the same user id can take such a program over
  * (ptrace(2), /proc/PID/mem), so it must be confined as the student is.
  */
@@ -29,7 +29,7 @@ export const confinement: UnitProperties = {
   LockPersonality: true,
 }
 
-/** As the configuration has them (config/config.ts). */
+/** As the configuration has them (config/meaning/config.ts). */
 interface Limits {
   memory: number | null
   cpu: number | null

@@ -15,11 +15,11 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
-import { countIn, runCommand } from '../commands.ts'
-import { firstUnprivileged, isOpenFor, readEndpoint } from '../endpoints.ts'
-import { holdLock, lockFile } from '../lock-file.ts'
+import { firstUnprivileged, isOpenFor, readEndpoint } from '../machine/endpoints.ts'
+import { holdLock, lockFile } from '../machine/lock-file.ts'
+import { replaceFile } from '../machine/replace-file.ts'
+import { countIn, runCommand } from '../machine/run-program.ts'
 import { ProblemError, type ProblemText } from '../problem.ts'
-import { replaceFile } from '../replace-file.ts'
 
 export interface HubAddresses {
   /** Empty: all addresses, of both families. */

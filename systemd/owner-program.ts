@@ -11,8 +11,8 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { ProblemError } from '../problem.ts'
-import { type ClearableUnits, clearUnit, startCleared } from './clearing.ts'
 import { closedPaths, confinement, modestLimits, usersSlice } from './confinement.ts'
+import { type ClearableUnits, clearUnit, startCleared } from './start-anew.ts'
 import type { UnitName, UnitProperties } from './units.ts'
 
 export interface OwnerProgramPlan {

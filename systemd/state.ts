@@ -17,7 +17,7 @@ export interface UnitState {
   active: ActiveState
   /** Finer, and of each type of unit its own: `running`, `start-pre`, `stop-sigterm`, `dead`, … */
   sub: string
-  /** Of the last run: `success`, `exit-code`, `signal`, `timeout`, `oom-kill`, …; see end.ts. */
+  /** Of the last run: `success`, `exit-code`, `signal`, `timeout`, `oom-kill`, …; see spawner/server/how-it-ended.ts. */
   result: string
   /** The process that is the service, while it runs. */
   mainPid: number | undefined

@@ -4,13 +4,13 @@
  * and refuses the others.
  *
  * There are two kinds. Most are asked with a name and a password, which were typed into the one form of the login page. The
- * others lead the browser to another site and back (hub/external-login.ts).
+ * others lead the browser to another site and back (hub/login/external-routes.ts).
  *
  * What always holds: a way answers with a name that is spelled as it is stored; it takes as long for a name that nobody has as
  * for a wrong password; and it never tells one from the other.
  */
-import type { AuthenticatorKind } from '../../config/authenticators.ts'
-import type { UserName } from '../../config/names.ts'
+import type { AuthenticatorKind } from '../../config/schema/auth.ts'
+import type { UserName } from '../../config/users/names.ts'
 
 export interface Typed {
   /** As it was typed. */

@@ -1,14 +1,15 @@
 /** The ways in that the configuration names, at this moment and in its order. */
-import type { AuthenticatorKind } from '../../config/authenticators.ts'
-import type { Config } from '../../config/config.ts'
-import { isOAuthKind, type OAuthKind } from '../../config/oauth-admission.ts'
-import { installedLayout } from '../../config/paths.ts'
-import type { Passwords } from '../passwords.ts'
+
+import { isOAuthKind, type OAuthKind } from '../../config/meaning/auth-oauth.ts'
+import type { Config } from '../../config/meaning/config.ts'
+import type { AuthenticatorKind } from '../../config/schema/auth.ts'
+import { installedLayout } from '../../machine/layout.ts'
+import type { Passwords } from '../credentials/passwords.ts'
 import type { ExternalAuthenticator, ExternalFlow, PasswordAuthenticator } from './authenticator.ts'
 import { ldap } from './ldap.ts'
+import type { ProviderClients } from './oauth-client.ts'
+import { clientOf, labelOf, type OpenIdKind } from './oauth-providers.ts'
 import { pam } from './pam.ts'
-import type { ProviderClients } from './provider-client.ts'
-import { clientOf, labelOf, type OpenIdKind } from './providers.ts'
 import { sharedPassword } from './shared-password.ts'
 import { storedPasswords } from './stored-password.ts'
 
@@ -44,7 +45,7 @@ export function createAuthenticators(options: AuthenticatorsOptions): Authentica
   const openIdFlow = async (kind: OpenIdKind) => {
     const [{ openIdConnect }, { createProviderClients }] = await Promise.all([
       import('./openid-connect.ts'),
-      import('./provider-client.ts'),
+      import('./oauth-client.ts'),
     ])
     clients ??= createProviderClients()
     return openIdConnect(kind, { ...options, clients })

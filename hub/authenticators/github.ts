@@ -12,11 +12,11 @@ import {
   randomPKCECodeVerifier,
   randomState,
 } from 'openid-client'
-import type { Config } from '../../config/config.ts'
+import type { Config } from '../../config/meaning/config.ts'
 import { ProblemError } from '../../problem.ts'
 import type { ExternalFlow } from './authenticator.ts'
-import { clientFor, providerProblem } from './provider-client.ts'
-import { clientOf, labelOf, lowered } from './providers.ts'
+import { clientFor, providerProblem } from './oauth-client.ts'
+import { clientOf, labelOf, lowered } from './oauth-providers.ts'
 
 /** 100 a page is the most that GitHub gives; nobody is in thousands. */
 const mostPages = 10

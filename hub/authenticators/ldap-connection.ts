@@ -13,7 +13,7 @@ import { readFileSync } from 'node:fs'
 import { connect as connectSocket, isIP, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { Client, type Entry, ResultCodeError } from 'ldapts'
-import type { LdapOptions } from '../../config/directory-options.ts'
+import type { LdapOptions } from '../../config/schema/auth-directory.ts'
 import { ProblemError } from '../../problem.ts'
 
 export interface Directory extends Disposable {

@@ -1,15 +1,20 @@
 /**
  * Accounts of an LDAP server: a password is right where the server lets its owner log in with it (a bind). Options and their meaning are
- * ldapauthenticator's, see config/directory-options.ts.
+ * ldapauthenticator's, see config/schema/auth-directory.ts.
  *
  * What always holds: whatever was typed stands for itself in names and filters (it is escaped); an entry is found once or not at all;
  * and a person whom the file does not name enters only by `allow_all` or by being in one of `allowed_groups`.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Config } from '../../config/config.ts'
-import { isNamed } from '../../config/config.ts'
-import { bindTemplates, directorySections, type LdapOptions, usernamePattern } from '../../config/directory-options.ts'
-import { isUserName, type UserName } from '../../config/names.ts'
+import type { Config } from '../../config/meaning/config.ts'
+import { isNamed } from '../../config/meaning/config.ts'
+import {
+  bindTemplates,
+  directorySections,
+  type LdapOptions,
+  usernamePattern,
+} from '../../config/schema/auth-directory.ts'
+import { isUserName, type UserName } from '../../config/users/names.ts'
 import { ProblemError } from '../../problem.ts'
 import type { PasswordAuthenticator } from './authenticator.ts'
 import type { Directory } from './ldap-connection.ts'

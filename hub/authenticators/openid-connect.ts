@@ -16,11 +16,11 @@ import {
   randomPKCECodeVerifier,
   randomState,
 } from 'openid-client'
-import type { Config } from '../../config/config.ts'
+import type { Config } from '../../config/meaning/config.ts'
 import { ProblemError } from '../../problem.ts'
 import type { ExternalFlow } from './authenticator.ts'
-import { descriptionProblem, type ProviderClients, providerProblem } from './provider-client.ts'
-import { type Claims, type OpenIdKind, type Provider, providerOf } from './providers.ts'
+import { descriptionProblem, type ProviderClients, providerProblem } from './oauth-client.ts'
+import { type Claims, type OpenIdKind, type Provider, providerOf } from './oauth-providers.ts'
 
 export interface ExternalOptions {
   config: () => Config

@@ -10,10 +10,10 @@
  */
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
-import type { Config } from '../../config/config.ts'
-import { isNamed } from '../../config/config.ts'
-import { isUserName, type UserName } from '../../config/names.ts'
-import { ownAccount } from '../../config/unix-accounts.ts'
+import type { Config } from '../../config/meaning/config.ts'
+import { isNamed } from '../../config/meaning/config.ts'
+import { ownAccount } from '../../config/users/machine-accounts.ts'
+import { isUserName, type UserName } from '../../config/users/names.ts'
 import { ProblemError } from '../../problem.ts'
 import type { PasswordAuthenticator } from './authenticator.ts'
 

@@ -3,9 +3,9 @@
  *
  * It never makes anybody an administrator: those have a password of their own kind (`admin_password`), or the passwords that the hub keeps.
  */
-import { type Config, isAdmin } from '../../config/config.ts'
-import type { Passwords } from '../passwords.ts'
-import { isSameSecret } from '../same-secret.ts'
+import { type Config, isAdmin } from '../../config/meaning/config.ts'
+import type { Passwords } from '../credentials/passwords.ts'
+import { isSameSecret } from '../web/constant-time.ts'
 import type { PasswordAuthenticator } from './authenticator.ts'
 
 export function sharedPassword(

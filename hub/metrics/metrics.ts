@@ -6,12 +6,12 @@
  * first of something that was not there.
  */
 import { readdirSync, readFileSync } from 'node:fs'
-import type { Server } from '../../spawner/protocol.ts'
-import { type Audit, auditKinds } from '../../systemd/audit.ts'
-import type { Logins } from '../logins.ts'
-import type { ReverseProxy } from '../proxy.ts'
-import type { Servers } from '../servers.ts'
-import type { Sessions } from '../sessions.ts'
+import type { Server } from '../../spawner/client/protocol.ts'
+import type { Servers } from '../../spawner/client/servers.ts'
+import { type Audit, auditKinds } from '../../systemd/audit/audit.ts'
+import type { Sessions } from '../access/sessions.ts'
+import type { Logins } from '../credentials/last-logins.ts'
+import type { ReverseProxy } from '../proxy/proxy.ts'
 import type { CertificateState } from '../tls/status.ts'
 import { createHistogram, metric, type Sample } from './exposition.ts'
 

@@ -4,8 +4,8 @@
  */
 import type { FastifyInstance } from 'fastify'
 import { ProblemError } from '../../problem.ts'
-import { adminSessionOf, type Hub } from '../answers.ts'
-import { isSameSecret } from '../same-secret.ts'
+import { adminSessionOf, type Hub } from '../pages/answers.ts'
+import { isSameSecret } from '../web/constant-time.ts'
 import { expositionType } from './exposition.ts'
 
 export async function metricsRoutes(app: FastifyInstance, hub: Hub): Promise<void> {

@@ -6,10 +6,10 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import { type Forwarded, requestHeaders } from '../headers.ts'
-import { ownText } from '../own-text.ts'
-import { bodyOf } from './exchange.ts'
-import { badRequest, fieldLines } from './field-lines.ts'
+import { ownText } from '../web/detached-string.ts'
+import { badRequest, fieldLines } from './header-lines.ts'
+import { type Forwarded, requestHeaders } from './headers.ts'
+import { bodyOf } from './request.ts'
 
 interface Said extends Forwarded {
   raw: readonly string[]

@@ -4,15 +4,15 @@
  * A server may answer, and go, before it has read all of it. The browser is to hear that answer, so what it still sends is thrown away
  * then, and does not stay in its connection (hub/proxy/early-answer.ts).
  *
- * A body that comes in chunks of one byte, thousands in one read, is joined before (hub/tiny-chunks.ts), and costs its owner what that took.
+ * A body that comes in chunks of one byte, thousands in one read, is joined before (hub/bounds/tiny-chunks.ts), and costs its owner what that took.
  * A connection that waits for its turn with the server is not read: what comes byte by byte would wait byte by byte.
  */
 import type { IncomingMessage } from 'node:http'
-import { slowDown, speedUp } from '../pipelining.ts'
-import { JoiningRequest } from '../tiny-chunks.ts'
-import { Outlet } from './outlet.ts'
-import type { ServerSocket } from './server-socket.ts'
-import { Reader, type Share } from './share.ts'
+import { Outlet } from '../bounds/outlet.ts'
+import { slowDown, speedUp } from '../bounds/pipelining.ts'
+import { Reader, type Share } from '../bounds/share.ts'
+import { JoiningRequest } from '../bounds/tiny-chunks.ts'
+import type { ServerSocket } from './upstream-socket.ts'
 
 export class Upload {
   readonly #request: IncomingMessage

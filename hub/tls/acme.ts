@@ -2,7 +2,7 @@
  * One certificate from an ACME server (RFC 8555), by the package acme-client, which is loaded only where it is needed: it is big.
  *
  * Nothing is repeated in here but what the protocol wants repeated. When to ask again is decided in one place, by how it failed
- * (hub/tls/waits.ts).
+ * (hub/tls/schedule.ts).
  */
 import type { Agent } from 'node:https'
 import type { Authorization, Client, Order } from 'acme-client'

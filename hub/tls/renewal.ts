@@ -1,6 +1,6 @@
 /**
  * Keeps one certificate of an ACME server: has it made, renews it at two thirds of its life, and asks again after a failure, ever more
- * seldom (hub/tls/waits.ts). What it is waiting for is in a file, so that a hub that is restarted over and over asks no more often.
+ * seldom (hub/tls/schedule.ts). What it is waiting for is in a file, so that a hub that is restarted over and over asks no more often.
  *
  * What always holds: one attempt at a time; before an order, it is on the disk when the next one may be made, so that neither a full disk nor
  * a hub that is killed makes certificates by the dozen (Let's Encrypt: five of the same names a week); nothing is asked of the server before each domain was seen to lead here
@@ -12,8 +12,8 @@ import { AcmeError, type AcmeSettings } from './authority.ts'
 import { type Certificate, readCertificate } from './certificate.ts'
 import type { Challenges } from './challenges.ts'
 import { type ChallengeKind, PreflightError, preflight } from './preflight.ts'
+import { type FailureKind, renewalTime, waitAfter } from './schedule.ts'
 import type { Attempts, Store } from './store.ts'
-import { type FailureKind, renewalTime, waitAfter } from './waits.ts'
 
 /** Does one thing after the other, also those of several callers. What it is given must not throw. */
 export type InTurn = (work: () => Promise<void>) => Promise<void>

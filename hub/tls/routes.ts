@@ -3,8 +3,8 @@
  * what is waited for at that moment.
  */
 import type { FastifyInstance } from 'fastify'
-import type { Hub } from '../answers.ts'
-import { noPage } from '../refusals.ts'
+import type { Hub } from '../pages/answers.ts'
+import { noPage } from '../web/refusals.ts'
 import { challengePath } from './challenges.ts'
 
 export async function challengeRoutes(app: FastifyInstance, { tls }: Pick<Hub, 'tls'>): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import type { ProblemError, ProblemText } from '../../problem.ts'
 import type { Certificate } from './certificate.ts'
-import { warningTime } from './waits.ts'
+import { warningTime } from './schedule.ts'
 
 /** `self-signed`: browsers warn of it. */
 export type Source = 'files' | 'letsencrypt' | 'self-signed'

@@ -8,10 +8,10 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { replaceFile } from '../../replace-file.ts'
+import { replaceFile } from '../../machine/replace-file.ts'
 import { type Certificate, readCertificate } from './certificate.ts'
+import { type FailureKind, longestWaitMs } from './schedule.ts'
 import type { KeyAndChain } from './self-signed.ts'
-import { type FailureKind, longestWaitMs } from './waits.ts'
 
 /** What has failed since the last success. */
 export interface Attempts {

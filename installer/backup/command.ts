@@ -1,6 +1,6 @@
 /** `tljh-ts backup`: reads the command line, and says what was made. */
-import { misused, readCommandLine, type Surroundings } from '../../command-line.ts'
-import { openConfigFile } from '../../config/file.ts'
+import { misused, readCommandLine, type Surroundings } from '../../cli/arguments.ts'
+import { openConfigFile } from '../../config/change/in-force.ts'
 import { ProblemError } from '../../problem.ts'
 import { backupFolder, type MadeBackup, makeBackup } from './backup.ts'
 

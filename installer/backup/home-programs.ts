@@ -2,13 +2,14 @@
  * Programs that read or write a home for a backup or a restore, each as its owner (systemd/owner-program.ts), with the limits that the
  * configuration gives that owner. The bus is spoken to when there is something to do.
  */
-import { limitsOf } from '../../config/config.ts'
-import { openConfigFile } from '../../config/file.ts'
-import { isUserName } from '../../config/names.ts'
-import type { Layout } from '../../config/paths.ts'
+
+import { openConfigFile } from '../../config/change/in-force.ts'
+import { limitsOf } from '../../config/meaning/config.ts'
+import { isUserName } from '../../config/users/names.ts'
+import type { Layout } from '../../machine/layout.ts'
 import { SystemBus } from '../../systemd/bus.ts'
-import { clearUnit } from '../../systemd/clearing.ts'
 import { type OwnerProgram, type OwnerProgramPlan, startOwnerProgram } from '../../systemd/owner-program.ts'
+import { clearUnit } from '../../systemd/start-anew.ts'
 import { createUnits, escapeUnitName, type Units, unitName } from '../../systemd/units.ts'
 import { accountPrefix, type BackedUpAccount } from './manifest.ts'
 

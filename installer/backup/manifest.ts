@@ -6,7 +6,7 @@
  * under the one name that it can have. Which groups somebody gets is not decided here (restore-accounts.ts).
  */
 import { basename } from 'node:path'
-import { isUserName, unixName } from '../../config/names.ts'
+import { isUserName, unixName } from '../../config/users/names.ts'
 
 /** To be raised when an older version could not make a hub of it any more. */
 export const backupFormat = 1

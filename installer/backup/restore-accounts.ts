@@ -1,11 +1,11 @@
 /**
- * Accounts of a backup on this machine, as spawner/accounts.ts makes them: with their old number where it is free, so that files which came
+ * Accounts of a backup on this machine, as spawner/accounts/ensure.ts makes them: with their old number where it is free, so that files which came
  * here by another way are theirs again. An account that is there stays as it is.
  */
 import { lstatSync, readFileSync } from 'node:fs'
-import { runCommand } from '../../commands.ts'
-import { keptGroups } from '../../config/formats.ts'
-import { accountComment, adminsGroup, userInComment, usersGroup } from '../../config/names.ts'
+import { keptGroups } from '../../config/schema/formats.ts'
+import { accountComment, adminsGroup, userInComment, usersGroup } from '../../config/users/names.ts'
+import { runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { homeOf } from './homes.ts'
 import { type BackedUpAccount, firstUid } from './manifest.ts'

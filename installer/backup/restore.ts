@@ -3,23 +3,23 @@
  * was read to its end, the plan was shown and somebody has said yes.
  *
  * Each step is such that it can be done again, and the homes that are in place are noted, so the same command completes what was cut off.
- * The hub goes on until all is there, and is then restarted behind its sockets; it takes the database over itself (hub/state.ts,
+ * The hub goes on until all is there, and is then restarted behind its sockets; it takes the database over itself (hub/state/database.ts,
  * `adoptState`).
  */
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { misused, readCommandLine, type Surroundings } from '../../command-line.ts'
-import { applyConfig } from '../../config/apply.ts'
-import { addVersion, type Version, versions } from '../../config/history.ts'
-import { lockConfig } from '../../config/lock.ts'
-import type { Layout } from '../../config/paths.ts'
-import { Interrupted, openTerminal } from '../../config/terminal.ts'
-import { ownVersion } from '../../config/version.ts'
+import { misused, readCommandLine, type Surroundings } from '../../cli/arguments.ts'
+import { Interrupted, openTerminal } from '../../cli/terminal.ts'
+import { applyConfig } from '../../config/change/apply.ts'
+import { addVersion, type Version, versions } from '../../config/change/history.ts'
+import { lockConfig } from '../../config/change/lock.ts'
+import type { Layout } from '../../machine/layout.ts'
+import { replaceFile } from '../../machine/replace-file.ts'
+import { ownVersion } from '../../machine/version.ts'
 import { ProblemError } from '../../problem.ts'
-import { replaceFile } from '../../replace-file.ts'
-import { installPackages } from '../class-packages.ts'
+import { installPackages } from '../environment/class-packages.ts'
 import { ailment } from '../health.ts'
 import { oneAtATime } from '../one-at-a-time.ts'
 import { putAsHub, restoreState } from '../state-copy.ts'

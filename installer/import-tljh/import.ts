@@ -12,14 +12,14 @@ import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { misused, readCommandLine, type Surroundings } from '../../command-line.ts'
-import { runCommand } from '../../commands.ts'
-import { visible } from '../../config/findings.ts'
-import { accountComment, parseUserName, type UserName, unixName, userInComment } from '../../config/names.ts'
-import { codeFolder, type Layout } from '../../config/paths.ts'
-import { Interrupted, openTerminal, type Terminal } from '../../config/terminal.ts'
+import { misused, readCommandLine, type Surroundings } from '../../cli/arguments.ts'
+import { Interrupted, openTerminal, type Terminal } from '../../cli/terminal.ts'
+import { visible } from '../../config/text/findings.ts'
+import { accountComment, parseUserName, type UserName, unixName, userInComment } from '../../config/users/names.ts'
+import { codeFolder, type Layout } from '../../machine/layout.ts'
+import { about, replaceFile } from '../../machine/replace-file.ts'
+import { runCommand } from '../../machine/run-program.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
-import { about, replaceFile } from '../../replace-file.ts'
 import { oneAtATime } from '../one-at-a-time.ts'
 import { type ImportPlan, planImport } from './plan.ts'
 import { isTljh, readOldHub } from './reading.ts'
@@ -250,7 +250,7 @@ async function install(
   return code === 0 ? 0 : 1
 }
 
-/** TLJH’s accounts do not say whose they are. From here on each does, as those that the hub makes (spawner/accounts.ts). */
+/** TLJH’s accounts do not say whose they are. From here on each does, as those that the hub makes (spawner/accounts/ensure.ts). */
 async function noteOwner(user: UserName): Promise<void> {
   const account = unixName(user)
   const { code, stdout } = await runCommand('getent', ['passwd', account])

@@ -3,11 +3,11 @@
  */
 import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Config, readConfig } from '../../config/config.ts'
-import { addItem, contentOf, type Plain, removeItem, unsetKey, valueAt } from '../../config/document.ts'
-import type { Finding } from '../../config/findings.ts'
-import { isUserName, type UserName, unixName } from '../../config/names.ts'
-import { isBcrypt } from '../../config/password-hashes.ts'
+import { type Config, readConfig } from '../../config/meaning/config.ts'
+import { addItem, contentOf, type Plain, removeItem, unsetKey, valueAt } from '../../config/text/edit.ts'
+import type { Finding } from '../../config/text/findings.ts'
+import { isUserName, type UserName, unixName } from '../../config/users/names.ts'
+import { isBcrypt } from '../../config/users/password-hash-formats.ts'
 import { ProblemError } from '../../problem.ts'
 import { type OldHub, type OldUser, shown } from './reading.ts'
 

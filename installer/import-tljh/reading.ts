@@ -4,7 +4,7 @@
  */
 import { existsSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
-import { contentOf, type Plain, valueAt } from '../../config/document.ts'
+import { contentOf, type Plain, valueAt } from '../../config/text/edit.ts'
 import { readStores } from './stores.ts'
 import { namesBelow, packagesBelow, readBelow, readUntrusted, unreadable } from './untrusted.ts'
 

@@ -3,7 +3,7 @@
  * the other a database, and both may be made by somebody who wants to harm us.
  */
 import { readFileSync } from 'node:fs'
-import { runCommand } from '../../commands.ts'
+import { runCommand } from '../../machine/run-program.ts'
 
 type Answer<Found> = { found: Found } | { problem: string }
 

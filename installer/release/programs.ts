@@ -1,5 +1,5 @@
 /** The programs that a release is made with (npm, pip, tar, ssh-keygen, git), and what is said where one of them fails. */
-import { type CommandResult, runCommand } from '../../commands.ts'
+import { type CommandResult, runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 
 /** Packages are fetched, and archives of 200 MB compressed, on small machines too. */

@@ -14,10 +14,10 @@ import type { Arch } from './tools.ts'
 /** Of the checkout, all that an installed version needs or its administrator may want to read. */
 const product = [
   ...[/^[\w-]+\.ts$/, /^package\.json$/, /^(LICENSE|README\.md|CHANGELOG\.md)$/, /^docs\/.+\.md$/],
-  ...[/^(config|hub|spawner|systemd)\//, /^installer\/(?!release\/|install\.sh$)/],
+  ...[/^(cli|config|hub|machine|spawner|systemd)\//, /^installer\/(?!release\/|install\.sh$)/],
 ]
 
-const pageScript = /^hub\/browser\/.+\.ts$/
+const pageScript = /^hub\/pages\/browser\/.+\.ts$/
 
 /** In node_modules, what is for other programmers: types, source maps, and whole folders right below a package. */
 const forProgrammers = {
@@ -45,7 +45,7 @@ export async function productFiles(checkout: string, environment: NodeJS.Process
   return files.filter(file => product.some(pattern => pattern.test(file)) && !gone.has(file)).toSorted()
 }
 
-/** Copies the product's files from the checkout into `folder`; scripts of pages without their types, as hub/assets.ts serves them. */
+/** Copies the product's files from the checkout into `folder`; scripts of pages without their types, as hub/pages/assets.ts serves them. */
 export async function placeProduct(checkout: string, files: readonly string[], folder: string): Promise<void> {
   for (const file of files) {
     const target = join(folder, file)

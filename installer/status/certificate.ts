@@ -3,8 +3,8 @@
  * folder, so it is read with the hub's rights, and nothing in it reaches the terminal but letters.
  */
 import { join } from 'node:path'
-import { runCommand } from '../../commands.ts'
-import type { Layout } from '../../config/paths.ts'
+import type { Layout } from '../../machine/layout.ts'
+import { runCommand } from '../../machine/run-program.ts'
 import { configInForce } from '../health.ts'
 import { hubRights } from '../state-copy.ts'
 import { bad, type Check, good, type StatusLine, warning } from './lines.ts'

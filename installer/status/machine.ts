@@ -1,9 +1,9 @@
 /** Whether the machine itself is fit: memory, disks, clock. */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { countIn, runCommand } from '../../commands.ts'
-import type { Layout } from '../../config/paths.ts'
-import { roomAt, shortageOf, showRoom } from '../../disk.ts'
+import { roomAt, shortageOf, showRoom } from '../../machine/disk.ts'
+import type { Layout } from '../../machine/layout.ts'
+import { countIn, runCommand } from '../../machine/run-program.ts'
 import { bad, type Check, good, type StatusLine, warning } from './lines.ts'
 
 const megabyte = 1024 ** 2

@@ -1,7 +1,5 @@
 /** Whether systemd listens at each of the hub's addresses, and who does where it cannot. */
 import { readFileSync } from 'node:fs'
-import { runCommand } from '../../commands.ts'
-import type { Layout } from '../../config/paths.ts'
 import {
   type Endpoint,
   firstUnprivileged,
@@ -10,7 +8,9 @@ import {
   obstacleTo,
   readEndpoint,
   showEndpoint,
-} from '../../endpoints.ts'
+} from '../../machine/endpoints.ts'
+import type { Layout } from '../../machine/layout.ts'
+import { runCommand } from '../../machine/run-program.ts'
 import {
   cannotListen,
   isListening,

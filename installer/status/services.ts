@@ -1,9 +1,9 @@
 /** Whether systemd runs what it should, and whether hub and spawner answer. */
 import { readFileSync } from 'node:fs'
-import { countIn, runCommand } from '../../commands.ts'
-import { fromHere, placeFromHere } from '../../config/address.ts'
-import type { Layout } from '../../config/paths.ts'
-import { readBytes, showBytes } from '../../config/quantities.ts'
+import { fromHere, placeFromHere } from '../../config/meaning/hub-address.ts'
+import { readBytes, showBytes } from '../../config/schema/quantities.ts'
+import type { Layout } from '../../machine/layout.ts'
+import { countIn, runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { configInForce, get } from '../health.ts'
 import { versionInForce } from '../steps/places.ts'

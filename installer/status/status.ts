@@ -2,8 +2,8 @@
  * `tljh-ts status`: a line for each layer, from the machine to the users' servers, which says whether it is well, and where it is not, why and
  * what to do. It asks, and changes nothing. Exit code 1: something does not work.
  */
-import { misused, readCommandLine, type Surroundings } from '../../command-line.ts'
-import { openTerminal } from '../../config/terminal.ts'
+import { misused, readCommandLine, type Surroundings } from '../../cli/arguments.ts'
+import { openTerminal } from '../../cli/terminal.ts'
 import { certificateChecks } from './certificate.ts'
 import { installationChecks } from './installation.ts'
 import { type Health, runChecks, type StatusLine } from './lines.ts'

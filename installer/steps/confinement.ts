@@ -2,8 +2,8 @@
  * Files of the machine's that bound what users of the hub can do beside their servers, and give its administrators the machine.
  */
 import { existsSync } from 'node:fs'
-import { runCommand } from '../../commands.ts'
-import type { Layout } from '../../config/paths.ts'
+import type { Layout } from '../../machine/layout.ts'
+import { runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import type { Changes } from '../changes.ts'
 

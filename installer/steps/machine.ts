@@ -5,8 +5,8 @@
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { runCommand } from '../../commands.ts'
-import { codeFolder, type Layout, layoutIn } from '../../config/paths.ts'
+import { codeFolder, type Layout, layoutIn } from '../../machine/layout.ts'
+import { runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { unitFolder } from '../units.ts'
 import { versionInForce } from './places.ts'

@@ -3,8 +3,8 @@
  */
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { runCommand } from '../../commands.ts'
-import { lockFile } from '../../lock-file.ts'
+import { lockFile } from '../../machine/lock-file.ts'
+import { runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { releaseIn } from './identity.ts'
 

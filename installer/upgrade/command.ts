@@ -1,7 +1,7 @@
 /** `tljh-ts upgrade` and `tljh-ts rollback`: the command lines, and what is asked and said. */
-import { readCommandLine, type Surroundings } from '../../command-line.ts'
-import type { Layout } from '../../config/paths.ts'
-import { openTerminal, type Terminal } from '../../config/terminal.ts'
+import { readCommandLine, type Surroundings } from '../../cli/arguments.ts'
+import { openTerminal, type Terminal } from '../../cli/terminal.ts'
+import type { Layout } from '../../machine/layout.ts'
 import { ProblemError } from '../../problem.ts'
 import { oneAtATime } from '../one-at-a-time.ts'
 import { layOutOwn, type SwitchOptions, settleUpgrade } from './switch.ts'

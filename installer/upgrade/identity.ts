@@ -3,7 +3,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { codeFolder } from '../../config/paths.ts'
+import { codeFolder } from '../../machine/layout.ts'
 
 export interface Release {
   version: string

@@ -4,9 +4,9 @@
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Layout } from '../../config/paths.ts'
+import type { Layout } from '../../machine/layout.ts'
+import { replaceFile } from '../../machine/replace-file.ts'
 import { ProblemError } from '../../problem.ts'
-import { replaceFile } from '../../replace-file.ts'
 
 export interface Passage {
   kind: 'upgrade' | 'rollback'

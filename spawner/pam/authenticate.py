@@ -107,7 +107,7 @@ def why_not(name, password):
 
 
 def is_ordinary(name):
-    """Whether it is a person's account of the machine: the rule of config/unix-accounts.ts, which is about the same file."""
+    """Whether it is a person's account of the machine: the rule of config/users/machine-accounts.ts, which is about the same file."""
     with open("/etc/passwd", encoding="utf-8", errors="replace") as file:
         entry = next((line.rstrip("\n").split(":") for line in file if line.startswith(f"{name}:")), [])
     if len(entry) != 7 or not re.fullmatch(r"[0-9]+", entry[2]):

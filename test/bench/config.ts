@@ -7,7 +7,7 @@
  */
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { connectSpawner } from '../../spawner/client.ts'
+import { connectSpawner } from '../../spawner/client/client.ts'
 import type { Host } from '../host/host.ts'
 import { bootProduct, checkoutProgram } from '../host/product.ts'
 import { type Benchmark, median } from './measure/benchmark.ts'

@@ -34,7 +34,7 @@ import { peerNames, peerPorts, proxiesLayer, startPeers } from './peers/proxies.
 const USERS = 12
 const WANTED = 10_000
 /**
- * Each takes two descriptors of a proxy, and one address has at most half of the hub's connections (hub/door.ts). Where this machine does not
+ * Each takes two descriptors of a proxy, and one address has at most half of the hub's connections (hub/bounds/door.ts). Where this machine does not
  * give so many, fewer are held, and the rest is reckoned.
  */
 const HELD = Math.min(WANTED, Math.floor((descriptorLimit() - 2_000) / 4))

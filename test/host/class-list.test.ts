@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { type UserName, unixName } from '../../config/names.ts'
+import { type UserName, unixName } from '../../config/users/names.ts'
 import { bootProduct, choosePassword, type Product, TLJH_TS } from './product.ts'
 import { visit } from './visitor.ts'
 

@@ -287,7 +287,7 @@ test('the spawner forgets temporary visitors and nobody else', async t => {
   await product.host.run([...TLJH_TS, 'config', 'set', 'auth.type', '[firstuse, tmp]'])
   assert.equal((await say('/users/val/forget')).body.code, 'USER_NOT_TEMPORARY')
   const socket = join(product.host.rootPath, 'run/tljh/spawner.sock')
-  const { connectSpawner } = await import('../../spawner/client.ts')
+  const { connectSpawner } = await import('../../spawner/client/client.ts')
   const spawner = connectSpawner(socket)
   t.after(() => spawner.close())
   const visitor = 'tmp-abcd1234' as Parameters<typeof spawner.start>[0]

@@ -94,7 +94,7 @@ const classFolder = '/opt/tljh/user'
 
 /** The Python environment of the class in /opt/tljh/user, owned by root, made by uv with the root's own Python. */
 export function classEnvironment(): Layer {
-  const requirements = readFileSync(join(CHECKOUT, 'installer/class-environment.txt'), 'utf8')
+  const requirements = readFileSync(join(CHECKOUT, 'installer/environment/class-environment.txt'), 'utf8')
   return {
     name: 'class',
     inputs: { version: 1, requirements },

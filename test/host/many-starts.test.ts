@@ -5,9 +5,9 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import type { UserName } from '../../config/names.ts'
-import { connectSpawner, type SpawnerClient } from '../../spawner/client.ts'
-import type { Server } from '../../spawner/protocol.ts'
+import type { UserName } from '../../config/users/names.ts'
+import { connectSpawner, type SpawnerClient } from '../../spawner/client/client.ts'
+import type { Server } from '../../spawner/client/protocol.ts'
 import { bootProduct, type Product } from './product.ts'
 
 const orders = 500

@@ -19,8 +19,8 @@ import { join } from 'node:path'
 import { after, afterEach, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { WebSocket, WebSocketServer } from 'ws'
-import type { UserName } from '../../config/names.ts'
-import { createProxy, type Passage } from '../../hub/proxy.ts'
+import type { UserName } from '../../config/users/names.ts'
+import { createProxy, type Passage } from '../../hub/proxy/proxy.ts'
 import { ProblemError } from '../../problem.ts'
 
 /** What is done to a connection that came to a relay, and to the one that it is led on to. */

@@ -1,7 +1,7 @@
 /** A command of the product in a host, refused one write after the other: test/unit/refused-writes.ts. */
 import assert from 'node:assert/strict'
 import { dirname, join } from 'node:path'
-import type { CommandResult } from '../../commands.ts'
+import type { CommandResult } from '../../machine/run-program.ts'
 import { preload, type Refusal, refusalsIn } from '../unit/refused-writes.ts'
 import type { Host } from './host.ts'
 import { TLJH_TS } from './product.ts'

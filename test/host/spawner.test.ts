@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { versionOf } from '../../config/config.ts'
+import { versionOf } from '../../config/meaning/config.ts'
 import { type Classroom, openClassroom } from './classroom.ts'
 
 /** What a hub that was taken over could do: it may open the spawner's socket, and say what it likes. */

@@ -40,7 +40,7 @@ function all(...changes: readonly Change[]): Change {
 const broken = `throw new Error('broken on purpose')`
 /** One more at the end of the list, where new ones belong. */
 const migrating: Change = async folder => {
-  const file = join(folder, 'hub/state.ts')
+  const file = join(folder, 'hub/state/database.ts')
   const text = await readFile(file, 'utf8')
   const end = text.indexOf('\n]\n')
   assert.ok(end > 0)
@@ -92,22 +92,26 @@ suite('an upgrade', () => {
   })
 
   const bad: [what: string, change: Change, why: RegExp][] = [
-    ['whose code does not load', insert('hub/login.ts', '*/', 'import "./no-such.ts"'), /no-such\.ts/],
-    ['whose migration throws', all(migrating, insert('hub/state.ts', 'const seen =', broken)), /broken on purpose/],
+    ['whose code does not load', insert('hub/login/password-login.ts', '*/', 'import "./no-such.ts"'), /no-such\.ts/],
+    [
+      'whose migration throws',
+      all(migrating, insert('hub/state/database.ts', 'const seen =', broken)),
+      /broken on purpose/,
+    ],
     ['whose hub does not start', insert('hub/hub.ts', 'const stopped = new', broken), /tljh-hub.*broken on purpose/s],
     [
       'whose hub is another one',
-      insert('config/version.ts', 'export function', "return '9.9.9'"),
+      insert('machine/version.ts', 'export function', "return '9.9.9'"),
       /it says that it is 9\.9\.9/,
     ],
     [
       'whose hub answers as another one',
-      replaced('hub/entry.ts', "status: 'ok', version", "status: 'ok', version: '9.9.9'"),
+      replaced('hub/login/login-routes.ts', "status: 'ok', version", "status: 'ok', version: '9.9.9'"),
       /the hub says that it is/,
     ],
     [
       'whose spawner does not start',
-      insert('spawner/spawner.ts', 'Promise<void> {', broken),
+      insert('spawner/service/spawner.ts', 'Promise<void> {', broken),
       /tljh-spawner.*on purpose/s,
     ],
     ['that has migrated and fails then', all(migrating, hubFails), /broken on purpose/],

@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { mayEnter, readConfig } from '../../config/config.ts'
-import { parseUserName } from '../../config/names.ts'
+import { mayEnter, readConfig } from '../../config/meaning/config.ts'
+import { parseUserName } from '../../config/users/names.ts'
 
 /** Ten times ten times … a thousand million words, if they were all made. */
 const laughs = Array.from({ length: 10 }, (_, level) =>

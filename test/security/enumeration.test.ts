@@ -4,15 +4,15 @@
  */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { parseConfig } from '../../config/config.ts'
-import { parseUserName } from '../../config/names.ts'
+import { parseConfig } from '../../config/meaning/config.ts'
+import { parseUserName } from '../../config/users/names.ts'
 import { createAuthenticators } from '../../hub/authenticators/authenticators.ts'
-import { createLoginDesk } from '../../hub/login.ts'
-import { createLogins } from '../../hub/logins.ts'
-import { createOneTimeCodes } from '../../hub/one-time-codes.ts'
-import { createPasswords } from '../../hub/passwords.ts'
-import { openState } from '../../hub/state.ts'
-import { createThrottle } from '../../hub/throttle.ts'
+import { createLogins } from '../../hub/credentials/last-logins.ts'
+import { createOneTimeCodes } from '../../hub/credentials/one-time-codes.ts'
+import { createPasswords } from '../../hub/credentials/passwords.ts'
+import { createLoginDesk } from '../../hub/login/password-login.ts'
+import { createThrottle } from '../../hub/login/throttle.ts'
+import { openState } from '../../hub/state/database.ts'
 
 const users = 'users: {allowed: [ann, new, coded], banned: [eve], admin: [tea, tim]}\n'
 

@@ -2,8 +2,9 @@
  * Every route of the hub, found by walking what it registers, and for each a request that is as right as it can be. A route that is added
  * without one fails the tests, so none can be forgotten.
  */
-import type { Hub } from '../../hub/answers.ts'
+
 import { createApp } from '../../hub/app.ts'
+import type { Hub } from '../../hub/pages/answers.ts'
 
 export interface Route {
   method: string

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import fc from 'fast-check'
-import { type AnswerHead, AnswerParser, type Kind } from '../../hub/proxy/answer-parser.ts'
+import { type AnswerHead, AnswerParser, type Kind } from '../../hub/proxy/response-parser.ts'
 
 /** What whoever asked has heard of an answer; texts have one character a byte. */
 interface Heard {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type AuditEntry, createAudit } from '../../systemd/audit.ts'
+import { type AuditEntry, createAudit } from '../../systemd/audit/audit.ts'
 
 const login = (who: string): AuditEntry => ({ kind: 'login', message: `${who} logged in`, who })
 

@@ -3,8 +3,8 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, st
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { layoutIn } from '../../config/paths.ts'
-import { classEnvironment, uvEnvironment } from '../../installer/class-environment.ts'
+import { classEnvironment, uvEnvironment } from '../../installer/environment/class-environment.ts'
+import { layoutIn } from '../../machine/layout.ts'
 
 test('uv is told of the proxies, certificates and indexes that the machine has for pip', () => {
   const told = uvEnvironment(

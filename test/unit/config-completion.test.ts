@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { test } from 'node:test'
-import { completionScript } from '../../config/completion.ts'
+import { completionScript } from '../../config/command/shell-completion.ts'
 
 /** What bash offers at the end of a line. */
 function offered(line: string): string[] {

@@ -5,11 +5,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Ajv } from 'ajv'
-import { limitsOf, parseConfig, readConfig } from '../../config/config.ts'
-import { addItem, setKey } from '../../config/document.ts'
-import { parseUserName } from '../../config/names.ts'
-import { ownWords, schema } from '../../config/schema.ts'
-import { parseItem, parseKey, parseValue } from '../../config/values.ts'
+import { limitsOf, parseConfig, readConfig } from '../../config/meaning/config.ts'
+import { ownWords, schema } from '../../config/schema/schema.ts'
+import { addItem, setKey } from '../../config/text/edit.ts'
+import { parseItem, parseKey, parseValue } from '../../config/text/keys.ts'
+import { parseUserName } from '../../config/users/names.ts'
 
 const ann = parseUserName('ann')
 

@@ -5,8 +5,8 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { checkMachine, type Machine, othersAmong, thisMachine } from '../../config/machine.ts'
-import { readConfigText } from '../../config/text.ts'
+import { checkMachine, type Machine, othersAmong, thisMachine } from '../../config/meaning/machine-checks.ts'
+import { readConfigText } from '../../config/text/read.ts'
 
 const machine: Machine = {
   memoryBytes: 4 * 1024 ** 3,

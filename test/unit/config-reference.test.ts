@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Ajv } from 'ajv'
-import { referenceText } from '../../config/reference.ts'
-import { schema } from '../../config/schema.ts'
-import { allKeys } from '../../config/text.ts'
+import { referenceText } from '../../config/schema/reference.ts'
+import { schema } from '../../config/schema/schema.ts'
+import { allKeys } from '../../config/text/read.ts'
 
 test('the reference page is what the schema says, and names every key', () => {
   const page = readFileSync(join(import.meta.dirname, '../../docs/configuration.md'), 'utf8')

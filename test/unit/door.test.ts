@@ -4,7 +4,7 @@ import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { test } from 'node:test'
-import { createDoor, mostConnections, networkOf } from '../../hub/door.ts'
+import { createDoor, mostConnections, networkOf } from '../../hub/bounds/door.ts'
 
 /** As much of a connection as the door sees. */
 class Connection extends EventEmitter {

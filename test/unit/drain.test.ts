@@ -9,8 +9,8 @@ import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { followConnections } from '../../hub/drain.ts'
 import { readCertificate } from '../../hub/tls/certificate.ts'
 import { createChallenges } from '../../hub/tls/challenges.ts'
-import { createTlsEnd, insideOf } from '../../hub/tls/listener.ts'
 import { selfSigned } from '../../hub/tls/self-signed.ts'
+import { createTlsEnd, insideOf } from '../../hub/tls/tls-listener.ts'
 
 test('whoever has connected and not yet shaken hands when the hub is told to stop is served', async t => {
   const certificate = selfSigned(['hub.test'])

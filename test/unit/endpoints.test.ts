@@ -3,8 +3,9 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { test } from 'node:test'
-import { parseConfig, readConfig } from '../../config/config.ts'
-import { isLoopback, readNetwork } from '../../config/networks.ts'
+import { parseConfig, readConfig } from '../../config/meaning/config.ts'
+import { isLoopback, readNetwork } from '../../config/schema/networks.ts'
+import { otherListeners } from '../../installer/status/ports.ts'
 import {
   type Endpoint,
   isInTheWay,
@@ -15,8 +16,7 @@ import {
   ownAddressesIn,
   readEndpoint,
   showEndpoint,
-} from '../../endpoints.ts'
-import { otherListeners } from '../../installer/status/ports.ts'
+} from '../../machine/endpoints.ts'
 import { isListening, placesOf, readSocketStates } from '../../systemd/hub-sockets.ts'
 
 const at = (text: string): Endpoint => readEndpoint(text) ?? assert.fail(text)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { forAMoment, momentMs } from '../../hub/for-a-moment.ts'
+import { forAMoment, momentMs } from '../../hub/web/brief-memo.ts'
 
 test('in a moment it is asked once; after it, or when it is to be forgotten, again', t => {
   let now = 1000

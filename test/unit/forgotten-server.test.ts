@@ -7,8 +7,8 @@ import { connect, createServer as createListener } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { shortUnixName, type UserName, unixName } from '../../config/names.ts'
-import { createProxy } from '../../hub/proxy.ts'
+import { shortUnixName, type UserName, unixName } from '../../config/users/names.ts'
+import { createProxy } from '../../hub/proxy/proxy.ts'
 
 const owner = 'ann' as UserName
 /** More than the kernel keeps for a browser, and less than the hub lets wait before it reads a server no further. */

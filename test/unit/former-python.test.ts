@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { addedPackages } from '../../installer/former-python.ts'
+import { addedPackages } from '../../installer/environment/former-python.ts'
 
 test('of an environment whose Python has gone, what a teacher added is found, and not what came with it', t => {
   const sitePackages = mkdtempSync(join(tmpdir(), 'tljh-'))

@@ -5,13 +5,13 @@ import type { Server as HttpServer, IncomingHttpHeaders, IncomingMessage } from 
 import { isIP } from 'node:net'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { hubAddress } from '../../config/address.ts'
-import { parseConfig, readConfig } from '../../config/config.ts'
-import { planChange } from '../../config/plan.ts'
-import { addressOf } from '../../hub/access.ts'
-import { isSecure } from '../../hub/cookies.ts'
-import { readAddress, readForwarded } from '../../hub/forwarded.ts'
-import { createFrontProxies } from '../../hub/front-proxies.ts'
+import { planChange } from '../../config/change/plan.ts'
+import { parseConfig, readConfig } from '../../config/meaning/config.ts'
+import { hubAddress } from '../../config/meaning/hub-address.ts'
+import { addressOf } from '../../hub/access/access.ts'
+import { readAddress, readForwarded } from '../../hub/front-proxy/forwarded-headers.ts'
+import { createFrontProxies } from '../../hub/front-proxy/trust.ts'
+import { isSecure } from '../../hub/web/cookies.ts'
 
 const behind = (more = '') => `http: { mode: behind-proxy, address: 127.0.0.1, port: 8080${more} }\n`
 

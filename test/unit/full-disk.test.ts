@@ -21,9 +21,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { openCopy } from '../../config/copy.ts'
-import { codeFolder, layoutIn } from '../../config/paths.ts'
-import { inWords } from '../../disk.ts'
+import { openCopy } from '../../config/command/edit-copy.ts'
 import { selfSigned } from '../../hub/tls/self-signed.ts'
 import { openStore } from '../../hub/tls/store.ts'
 import { measure, readArchive, writeArchive } from '../../installer/backup/archive.ts'
@@ -33,8 +31,10 @@ import { ensureVersion } from '../../installer/steps/places.ts'
 import { beginChanges, endChanges, isInstalled } from '../../installer/steps/services.ts'
 import { unpackRelease } from '../../installer/upgrade/archive.ts'
 import { readJournal, writeJournal } from '../../installer/upgrade/journal.ts'
+import { inWords } from '../../machine/disk.ts'
+import { codeFolder, layoutIn } from '../../machine/layout.ts'
+import { replaceFile, replaceLink } from '../../machine/replace-file.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
-import { replaceFile, replaceLink } from '../../replace-file.ts'
 import { atEachWrite, type Outcome } from './refused-writes.ts'
 
 let folder: string
@@ -295,15 +295,15 @@ test('a configuration that somebody edits is not lost because what it was made f
 const writers =
   /^(?:writeFile|appendFile|write|writev|open|rename|copyFile|cp|symlink|link|truncate|mkdtemp)(?:Sync)?$|^createWriteStream$/
 
-/** Who writes by itself and not by replace-file.ts, why, and what holds each of its writes. */
+/** Who writes by itself and not by machine/replace-file.ts, why, and what holds each of its writes. */
 const exceptions: Record<string, string> = {
-  'replace-file.ts': 'it is what the others use: above',
-  'lock-file.ts': 'an empty file, which stays',
-  'config/lock.ts': 'the file that is locked cannot be replaced, and what it says may be lost',
-  'hub/roster-import.ts':
+  'machine/replace-file.ts': 'it is what the others use: above',
+  'machine/lock-file.ts': 'an empty file, which stays',
+  'config/change/lock.ts': 'the file that is locked cannot be replaced, and what it says may be lost',
+  'hub/admin/user-import.ts':
     'a new file of somebody’s, in a folder where root may have no business: test/host/full-disk.test.ts',
-  'hub/state-reserve.ts': 'room inside of SQLite’s own files: test/unit/state.test.ts',
-  'hub/state.ts': 'a file that SQLite has made takes its place',
+  'hub/state/reserve.ts': 'room inside of SQLite’s own files: test/unit/state.test.ts',
+  'hub/state/database.ts': 'a file that SQLite has made takes its place',
   'installer/changes.ts': 'a journal, to which lines are added: above',
   'installer/compile-cache.ts': 'a folder that Node.js has filled, without which all works',
   'installer/import-tljh/import.ts': 'moves what is TLJH’s: test/host/import-tljh.test.ts',
@@ -318,18 +318,18 @@ const exceptions: Record<string, string> = {
   'installer/backup/restore-plan.ts': 'a stream into a folder that is removed: test/host/backup.test.ts',
   'installer/upgrade/archive.ts': 'a folder that tar(1) has filled takes its place: above',
   'installer/upgrade/releases.ts': 'a file that curl(1) has written takes its place',
-  'spawner/accounts.ts': 'a home that cp(1) has filled takes its place: test/host/full-disk.test.ts',
-  'spawner/departure.ts': 'an archive that its owner has written takes its place: test/host/departure.test.ts',
-  'spawner/home-archive.ts': 'the archive itself, to standard output: test/host/departure.test.ts',
-  'spawner/renaming.ts': 'a home gets another name: test/host/users.test.ts',
+  'spawner/accounts/ensure.ts': 'a home that cp(1) has filled takes its place: test/host/full-disk.test.ts',
+  'spawner/accounts/remove.ts': 'an archive that its owner has written takes its place: test/host/departure.test.ts',
+  'spawner/accounts/home-task-main.ts': 'the archive itself, to standard output: test/host/departure.test.ts',
+  'spawner/accounts/rename.ts': 'a home gets another name: test/host/users.test.ts',
   'systemd/owner-program.ts': 'a folder for sockets in /run',
 }
 
-test('nobody writes files beside replace-file.ts but those that are named here', () => {
+test('nobody writes files beside machine/replace-file.ts but those that are named here', () => {
   const checkout = fileURLToPath(new URL('../../', import.meta.url))
   const product = globSync('**/*.ts', {
     cwd: checkout,
-    exclude: ['node_modules', 'test', 'hub/browser', 'installer/release'],
+    exclude: ['node_modules', 'test', 'hub/pages/browser', 'installer/release'],
   })
   const found = product.filter(file => {
     const text = readFileSync(join(checkout, file), 'utf8')
@@ -338,6 +338,6 @@ test('nobody writes files beside replace-file.ts but those that are named here',
       ([, names = '']) => !names.startsWith('{') || names.match(/\w+/g)?.some(name => writers.test(name)),
     )
   })
-  assert.ok(product.includes('replace-file.ts'))
+  assert.ok(product.includes('machine/replace-file.ts'))
   assert.deepEqual(found.toSorted(), Object.keys(exceptions).toSorted())
 })

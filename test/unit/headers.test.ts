@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { UserName } from '../../config/names.ts'
-import { cookieValues, withoutOwnCookies } from '../../hub/cookies.ts'
-import { requestHeaders, responseHeaders, trailers } from '../../hub/headers.ts'
+import type { UserName } from '../../config/users/names.ts'
+import { requestHeaders, responseHeaders, trailers } from '../../hub/proxy/headers.ts'
+import { cookieValues, withoutOwnCookies } from '../../hub/web/cookies.ts'
 
 const forwarded = {
   user: 'ann@uni.example' as UserName,

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { readConfig } from '../../config/config.ts'
-import { parseUserName } from '../../config/names.ts'
-import { mayComeBy, ordinaryAccount } from '../../config/unix-accounts.ts'
+import { readConfig } from '../../config/meaning/config.ts'
+import { mayComeBy, ordinaryAccount } from '../../config/users/machine-accounts.ts'
+import { parseUserName } from '../../config/users/names.ts'
 import { escaped, filled } from '../../hub/authenticators/ldap.ts'
 
 const good = {

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { type TestContext, test } from 'node:test'
-import { giveMemoryBack } from '../../memory.ts'
+import { giveMemoryBack } from '../../machine/memory.ts'
 
 const MB = 2 ** 20
 
@@ -11,7 +11,7 @@ const MB = 2 ** 20
 async function service(t: TestContext, program: string) {
   const begin = `
     import { setTimeout as delay } from 'node:timers/promises'
-    import { giveMemoryBack } from '${new URL('../../memory.ts', import.meta.url)}'
+    import { giveMemoryBack } from '${new URL('../../machine/memory.ts', import.meta.url)}'
     const said = number => console.log(number)
     const rss = () => process.memoryUsage.rss()
     const work = ms => { for (const end = performance.now() + ms; performance.now() < end; ) {} }

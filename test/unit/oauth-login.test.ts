@@ -7,11 +7,11 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { type Config, parseConfig } from '../../config/config.ts'
+import { type Config, parseConfig } from '../../config/meaning/config.ts'
 import type { ExternalFlow } from '../../hub/authenticators/authenticator.ts'
 import { github } from '../../hub/authenticators/github.ts'
+import { createProviderClients } from '../../hub/authenticators/oauth-client.ts'
 import { openIdConnect } from '../../hub/authenticators/openid-connect.ts'
-import { createProviderClients } from '../../hub/authenticators/provider-client.ts'
 import { execute } from '../host/commands.ts'
 import {
   type Behaviour,

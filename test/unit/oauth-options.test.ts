@@ -1,11 +1,11 @@
 /** What the options of the ways that lead to another site mean, and what is wrong with them. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { authenticatorKinds } from '../../config/authenticators.ts'
-import { parseConfig, readConfig } from '../../config/config.ts'
-import { isSafeAddress } from '../../config/oauth-admission.ts'
+import { isSafeAddress } from '../../config/meaning/auth-oauth.ts'
+import { parseConfig, readConfig } from '../../config/meaning/config.ts'
+import { authenticatorKinds } from '../../config/schema/auth.ts'
+import { type Claims, type OpenIdKind, providerOf } from '../../hub/authenticators/oauth-providers.ts'
 import { mergedClaims } from '../../hub/authenticators/openid-connect.ts'
-import { type Claims, type OpenIdKind, providerOf } from '../../hub/authenticators/providers.ts'
 
 const client = 'client_id: us, client_secret: known to both'
 

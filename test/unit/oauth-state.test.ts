@@ -1,10 +1,10 @@
 /** What the hub keeps of logins at other sites: of those that are under way, and of who is who. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { parseUserName } from '../../config/names.ts'
-import { createDepartures } from '../../hub/departures.ts'
-import { createExternalIdentities } from '../../hub/external-identities.ts'
-import { openState } from '../../hub/state.ts'
+import { parseUserName } from '../../config/users/names.ts'
+import { createExternalIdentities } from '../../hub/credentials/external-identities.ts'
+import { createDepartures } from '../../hub/login/external-state.ts'
+import { openState } from '../../hub/state/database.ts'
 
 const departure = {
   way: 'oidc',

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { isUserName, type UserName } from '../../config/names.ts'
-import { ownCookie } from '../../hub/cookies.ts'
-import { requestHeaders } from '../../hub/headers.ts'
-import { type Arrangement, type Asked, labelOf, placeOf, steer } from '../../hub/origins.ts'
-import type { Session } from '../../hub/sessions.ts'
-import { createVisits, digestOf, newNonce } from '../../hub/visits.ts'
+import { isUserName, type UserName } from '../../config/users/names.ts'
+import { type Arrangement, type Asked, labelOf, placeOf, steer } from '../../hub/access/origins.ts'
+import { createVisits, digestOf, newNonce } from '../../hub/access/passes.ts'
+import type { Session } from '../../hub/access/sessions.ts'
+import { requestHeaders } from '../../hub/proxy/headers.ts'
+import { ownCookie } from '../../hub/web/cookies.ts'
 
 const name = (text: string): UserName => {
   assert.ok(isUserName(text), text)

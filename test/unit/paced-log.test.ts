@@ -1,7 +1,7 @@
 /** What a service writes when somebody makes it write without end. */
 import assert from 'node:assert/strict'
 import { mock, type TestContext, test } from 'node:test'
-import { createPacedLog } from '../../paced-log.ts'
+import { createPacedLog } from '../../machine/paced-log.ts'
 
 function begin(t: TestContext) {
   mock.timers.enable({ apis: ['setTimeout'] })

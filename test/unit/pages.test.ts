@@ -1,12 +1,12 @@
 /** The hub's pages as text: whatever stands in a page, it stays words. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Finding } from '../../config/findings.ts'
-import type { Version } from '../../config/history.ts'
-import { isUserName, type UserName } from '../../config/names.ts'
-import { createPages } from '../../hub/pages.ts'
+import type { Version } from '../../config/change/history.ts'
+import type { Finding } from '../../config/text/findings.ts'
+import { isUserName, type UserName } from '../../config/users/names.ts'
+import { createPages } from '../../hub/pages/pages.ts'
 import type { ProblemText } from '../../problem.ts'
-import type { Server, ServerEnd } from '../../spawner/protocol.ts'
+import type { Server, ServerEnd } from '../../spawner/client/protocol.ts'
 
 /** Breaks out of text, of an attribute with either quote, of a comment and of a template. */
 const hostile = `</title></pre>"'><script>alert(1)</script><img src=x onerror=alert(1)><!-- <%= 1 %> \${1} &lt;`

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { checkMeaning } from '../../config/checks.ts'
-import { mustBeUsable } from '../../config/password-rules.ts'
-import { readConfigText } from '../../config/text.ts'
+import { checkMeaning } from '../../config/meaning/checks.ts'
+import { readConfigText } from '../../config/text/read.ts'
+import { mustBeUsable } from '../../config/users/password-rules.ts'
 
 function verdict(password: string, name = 'ann.lee', title = 'Statistics 1', leastLength = 7): string {
   try {

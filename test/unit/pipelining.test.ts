@@ -6,7 +6,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { type TestContext, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { isIdle, QueuedResponse } from '../../hub/pipelining.ts'
+import { isIdle, QueuedResponse } from '../../hub/bounds/pipelining.ts'
 
 interface Asked {
   client: Socket

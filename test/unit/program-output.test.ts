@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { countIn } from '../../commands.ts'
+import { countIn } from '../../machine/run-program.ts'
 
 test('a number that a program prints is that number, and anything else is none', () => {
   assert.equal(countIn('4096\t/home/ann\n'), 4096)
@@ -23,7 +23,7 @@ test('how much does not fit is said on a line of its own, also where tar was kil
   writeFileSync(join(folder, 'tar'), `#!/bin/sh\nprintf 'tar: ' >&2\nexec cat /dev/urandom 2>/dev/null\n`, {
     mode: 0o755,
   })
-  const program = fileURLToPath(new URL('../../spawner/home-archive.ts', import.meta.url))
+  const program = fileURLToPath(new URL('../../spawner/accounts/home-task-main.ts', import.meta.url))
   const archive = [process.execPath, program, 'archive', relative('/home', folder), '1000']
 
   // A place without other processes of the user's, who is root here.

@@ -6,8 +6,8 @@ import { type AddressInfo, createServer as createListener } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { shortUnixName, type UserName, unixName } from '../../config/names.ts'
-import { createProxy } from '../../hub/proxy.ts'
+import { shortUnixName, type UserName, unixName } from '../../config/users/names.ts'
+import { createProxy } from '../../hub/proxy/proxy.ts'
 
 test('a server that answers with a status that there is not spoils no count', async t => {
   const owner = 'ann' as UserName

@@ -101,7 +101,7 @@ const originalPromises = { ...promises }
 let isShortened = false
 
 function isAlike(call: string, place: string): boolean {
-  if (place.startsWith('replace-file.ts')) return !/write$|^symlink/.test(call)
+  if (place.startsWith('machine/replace-file.ts')) return !/write$|^symlink/.test(call)
   return /^stream (?!write$)|^writeFile(?:Sync)? (?!write$)|^open$/.test(call)
 }
 
@@ -137,7 +137,7 @@ function caller(): string | undefined {
   const outside = frames.findIndex(frame => /^(?:test|node_modules)\//.test(frame))
   const ours = outside < 0 ? frames : frames.slice(0, outside)
   // Two more than the helper that all have in common: enough to tell its callers apart. A program has one for each.
-  const common = ours.findLastIndex((frame, index) => index < 3 && frame.startsWith('replace-file.ts'))
+  const common = ours.findLastIndex((frame, index) => index < 3 && frame.startsWith('machine/replace-file.ts'))
   return ours.length ? ours.slice(0, common + (isShortened && common >= 0 ? 2 : 3)).join(' < ') : undefined
 }
 

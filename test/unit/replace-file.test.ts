@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { openStore } from '../../hub/tls/store.ts'
-import { replaceBy, replaceFile } from '../../replace-file.ts'
+import { replaceBy, replaceFile } from '../../machine/replace-file.ts'
 
 const nobody = 65534
 

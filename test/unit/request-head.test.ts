@@ -4,8 +4,8 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import fc from 'fast-check'
-import type { UserName } from '../../config/names.ts'
-import type { Forwarded } from '../../hub/headers.ts'
+import type { UserName } from '../../config/users/names.ts'
+import type { Forwarded } from '../../hub/proxy/headers.ts'
 import { requestHead } from '../../hub/proxy/request-head.ts'
 
 const ann = { user: 'ann' as UserName, address: '192.0.2.1', protocol: 'http' } as const

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { isUserName, type UserName, unixName } from '../../config/names.ts'
-import { enrol, type Known } from '../../hub/enrolment.ts'
-import { readRoster } from '../../hub/roster.ts'
-import { sheetPage, sheetText } from '../../hub/sheet.ts'
-import { userNameFrom } from '../../hub/transliteration.ts'
+import { isUserName, type UserName, unixName } from '../../config/users/names.ts'
+import { readRoster } from '../../hub/class-list/read.ts'
+import { sheetPage, sheetText } from '../../hub/class-list/sheet.ts'
+import { userNameFrom } from '../../hub/class-list/transliterate.ts'
+import { enrol, type Known } from '../../hub/class-list/user-names.ts'
 import { ProblemError } from '../../problem.ts'
 
 const nobody: Known = { isThere: () => false, isBanned: () => false }

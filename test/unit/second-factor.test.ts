@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { Secret } from 'otpauth'
-import { parseUserName } from '../../config/names.ts'
-import { createArrivals } from '../../hub/arrivals.ts'
-import { createSecondFactors } from '../../hub/second-factor.ts'
-import { openState } from '../../hub/state.ts'
+import { parseUserName } from '../../config/users/names.ts'
+import { createSecondFactors } from '../../hub/credentials/second-factor.ts'
+import { createArrivals } from '../../hub/login/pending-logins.ts'
+import { openState } from '../../hub/state/database.ts'
 
 const ann = parseUserName('ann')
 /** The shared secret of RFC 6238, appendix B. */

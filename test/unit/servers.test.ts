@@ -1,10 +1,10 @@
 /** What the hub knows of servers, from answers and events that reach it in an order of their own. */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { parseUserName } from '../../config/names.ts'
-import { followServers } from '../../hub/servers.ts'
-import type { SpawnerClient } from '../../spawner/client.ts'
-import type { Event, Server } from '../../spawner/protocol.ts'
+import { parseUserName } from '../../config/users/names.ts'
+import type { SpawnerClient } from '../../spawner/client/client.ts'
+import type { Event, Server } from '../../spawner/client/protocol.ts'
+import { followServers } from '../../spawner/client/servers.ts'
 
 const ann = parseUserName('ann')
 const end = { what: 'It could not be started', why: 'the home is a link', fix: 'Remove it', log: [] }

@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { UserName } from '../../config/names.ts'
-import { momentMs } from '../../hub/for-a-moment.ts'
-import { createSessions, sessionAgeSeconds } from '../../hub/sessions.ts'
-import { openState } from '../../hub/state.ts'
+import type { UserName } from '../../config/users/names.ts'
+import { createSessions, sessionAgeSeconds } from '../../hub/access/sessions.ts'
+import { openState } from '../../hub/state/database.ts'
+import { momentMs } from '../../hub/web/brief-memo.ts'
 
 const ann = 'ann' as UserName
 const bob = 'bob' as UserName

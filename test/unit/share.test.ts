@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import { Writable } from 'node:stream'
 import { mock, type TestContext, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { Outlet } from '../../hub/proxy/outlet.ts'
-import { Reader, Share } from '../../hub/proxy/share.ts'
+import { Outlet } from '../../hub/bounds/outlet.ts'
+import { Reader, Share } from '../../hub/bounds/share.ts'
 
 const MB = 1024 * 1024
 const piece = 64 * 1024

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { createSketch } from '../../hub/sketch.ts'
+import { createSketch } from '../../hub/bounds/sketch.ts'
 
 const bucket = { points: 5, everyMs: 30_000 }
 

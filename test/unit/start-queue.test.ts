@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { beforeEach, mock, test } from 'node:test'
-import { createStartQueue, type StartQueue, startBytes, type Wait } from '../../spawner/start-queue.ts'
+import { createStartQueue, type StartQueue, startBytes, type Wait } from '../../spawner/service/start-queue.ts'
 
 const reserve = 256 * 1024 ** 2
 

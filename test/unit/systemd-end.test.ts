@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { describeEnd, type EndedUnit, signalName } from '../../systemd/end.ts'
+import { describeEnd, type EndedUnit, signalName } from '../../spawner/server/how-it-ended.ts'
 import { unitName } from '../../systemd/names.ts'
 
 const name = unitName('tljh-user-ann.service')

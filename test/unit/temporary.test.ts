@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { parseUserName, type UserName } from '../../config/names.ts'
-import { createArrivals } from '../../hub/arrivals.ts'
-import { createLogins } from '../../hub/logins.ts'
-import type { Servers } from '../../hub/servers.ts'
-import { createSessions, sessionAgeSeconds } from '../../hub/sessions.ts'
-import { openState } from '../../hub/state.ts'
-import { createTemporaryAccounts } from '../../hub/temporary.ts'
-import { createVisits } from '../../hub/visits.ts'
+import { parseUserName, type UserName } from '../../config/users/names.ts'
+import { createVisits } from '../../hub/access/passes.ts'
+import { createSessions, sessionAgeSeconds } from '../../hub/access/sessions.ts'
+import { createLogins } from '../../hub/credentials/last-logins.ts'
+import { createArrivals } from '../../hub/login/pending-logins.ts'
+import { createTemporaryAccounts } from '../../hub/login/temporary-users.ts'
+import { openState } from '../../hub/state/database.ts'
+import type { Servers } from '../../spawner/client/servers.ts'
 
 const visitor = parseUserName('tmp-abcd2345')
 const hourMs = 3600_000

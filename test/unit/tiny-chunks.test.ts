@@ -6,7 +6,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
-import { JoiningRequest } from '../../hub/tiny-chunks.ts'
+import { JoiningRequest } from '../../hub/bounds/tiny-chunks.ts'
 
 const head = 'PUT / HTTP/1.1\r\nHost: hub.test\r\nTransfer-Encoding: chunked\r\n\r\n'
 

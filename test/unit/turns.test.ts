@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createTurns } from '../../spawner/turns.ts'
+import { createTurns } from '../../machine/one-after-another.ts'
 
 test('what fails is told to who asked for it, and keeps nobody else from their turn', async () => {
   const inTurn = createTurns()

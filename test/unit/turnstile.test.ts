@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { createTurnstile, mostATurn, mostOfAll, mostOfOwn, type TurnstileOptions } from '../../hub/turnstile.ts'
+import { createTurnstile, mostATurn, mostOfAll, mostOfOwn, type TurnstileOptions } from '../../hub/bounds/turnstile.ts'
 
 interface Connection {
   address: string | undefined

@@ -11,9 +11,9 @@ import { buffer, text } from 'node:stream/consumers'
 import { type TestContext, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
-import { shortUnixName, type UserName, unixName } from '../../config/names.ts'
-import { createProxy } from '../../hub/proxy.ts'
-import { JoiningRequest } from '../../hub/tiny-chunks.ts'
+import { shortUnixName, type UserName, unixName } from '../../config/users/names.ts'
+import { JoiningRequest } from '../../hub/bounds/tiny-chunks.ts'
+import { createProxy } from '../../hub/proxy/proxy.ts'
 
 const tooLarge = 'HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo large'
 const big = Buffer.alloc(16 * 2 ** 20, 'a notebook that is too big, ')

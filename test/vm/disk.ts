@@ -87,7 +87,7 @@ function kernelLayer(): Layer {
 
 /** What uv downloads for the class environment, where the product's installer will look for it. */
 export function downloadsLayer(): Layer {
-  const requirements = readFileSync(join(CHECKOUT, 'installer/class-environment.txt'), 'utf8')
+  const requirements = readFileSync(join(CHECKOUT, 'installer/environment/class-environment.txt'), 'utf8')
   return {
     name: 'downloads',
     inputs: { version: 1, requirements },

@@ -3,9 +3,9 @@
  * spawner run it and the login page answers.
  */
 import { text } from 'node:stream/consumers'
-import { applyConfig } from '../../../config/apply.ts'
-import { installedLayout } from '../../../config/paths.ts'
-import { connectSpawner } from '../../../spawner/client.ts'
+import { applyConfig } from '../../../config/change/apply.ts'
+import { installedLayout } from '../../../machine/layout.ts'
+import { connectSpawner } from '../../../spawner/client/client.ts'
 
 const { configFile, spawnerSocket } = installedLayout
 const change = { text: await text(process.stdin), who: 'bench', how: 'bench' }

@@ -1,0 +1,54 @@
+/**
+ * From 'it is known who that is' to a session: by way of the second factor, where there is one or has to be one.
+ */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { addressOf, ownPath, sessionCookieFor } from '../access/access.ts'
+import { type Session, sessionAgeSeconds } from '../access/sessions.ts'
+import { xsrfCookie } from '../access/xsrf.ts'
+import type { Hub } from '../pages/answers.ts'
+import { isSecure } from '../web/cookies.ts'
+import { type Arrival, arrivalCookie, arrivalSeconds } from './pending-logins.ts'
+
+/** Lets somebody in whose identity is certain, or asks for the second factor first. */
+export function letIn(hub: Hub, request: FastifyRequest, reply: FastifyReply, arrival: Arrival): FastifyReply {
+  const { baseUrl, config, access, secondFactors, arrivals } = hub
+  const { user } = arrival
+  const mustHave = config.current().adminsNeedSecondFactor && access.isAdmin(user)
+  if (!secondFactors.isOn(user) && !mustHave) {
+    startSession(hub, request, reply, arrival)
+    return goOn(hub, reply, arrival)
+  }
+  const options = { path: `${baseUrl}hub/`, httpOnly: true, sameSite: 'lax', maxAge: arrivalSeconds } as const
+  reply.setCookie(arrivalCookie, arrivals.add(arrival), { ...options, secure: isSecure(request.raw) })
+  return reply.redirect(`${baseUrl}hub/second-factor`, 303)
+}
+
+/** Leads to where the person wanted to go. */
+export function goOn({ baseUrl }: Hub, reply: FastifyReply, { next }: Arrival): FastifyReply {
+  return reply.redirect(ownPath(next, baseUrl) || `${baseUrl}hub/`)
+}
+
+/** Starts the session: the answer, whatever it will be, brings its cookie. */
+export function startSession(
+  { baseUrl, access, sessions, logins, audit }: Hub,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { user, way }: Arrival,
+): void {
+  // One that somebody has planted in this browser as well.
+  for (const old of access.sessionsIn(request.raw)) sessions.end(old)
+  const cookie = sessionCookieFor(request.raw, baseUrl)
+  const token = sessions.start(user, way, isSecure(request.raw))
+  reply.setCookie(cookie.name, token, { ...cookie.options, maxAge: sessionAgeSeconds })
+  // It belonged to nobody's session; the next form gets one that belongs to this.
+  reply.clearCookie(xsrfCookie, { path: `${baseUrl}hub/` })
+  logins.add(user, way)
+  const address = addressOf(request.raw)
+  audit.record({ kind: 'login', message: `${user} logged in by ${way} from ${address}`, who: user, address })
+}
+
+/** Ends it as its user wished. */
+export function endSession({ sessions, audit }: Hub, session: Session): void {
+  sessions.end(session)
+  audit.record({ kind: 'logout', message: `${session.user} logged out`, who: session.user })
+}
