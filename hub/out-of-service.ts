@@ -13,12 +13,12 @@ import type { Layout } from '../machine/layout.ts'
 import { ownVersion } from '../machine/version.ts'
 import { ProblemError } from '../problem.ts'
 import { createNotifier } from '../systemd/notify.ts'
-import { isNavigation } from './access/access.ts'
 import { createDoor, mostConnections } from './bounds/door.ts'
 import { createTurnstile, mostWaiting } from './bounds/turnstile.ts'
 import { listen, socketNames } from './listeners.ts'
 import { openState } from './state/database.ts'
 import { createTls } from './tls/tls.ts'
+import { isNavigation } from './web/request.ts'
 
 export interface OutOfServiceOptions {
   layout: Layout

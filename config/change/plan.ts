@@ -3,7 +3,9 @@
  * done, and so that the same plan is what is then done (spawner/service/reconcile.ts).
  */
 import { isDeepStrictEqual } from 'node:util'
-import { type Config, isAdmin, type Limits, limitsOf, mayEnter } from '../meaning/config.ts'
+import type { Config, Limits } from '../meaning/config.ts'
+import { limitsOf } from '../meaning/limits.ts'
+import { isAdmin, mayEnter } from '../meaning/who-may-enter.ts'
 import { showBytes } from '../schema/quantities.ts'
 import type { UserName } from '../users/names.ts'
 

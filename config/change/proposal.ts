@@ -14,11 +14,12 @@ import { checkMachine, type Machine, thisMachine } from '../meaning/machine-chec
 import type { Plain } from '../text/edit.ts'
 import { type Finding, hasErrors, showFinding, sortFindings, visible } from '../text/findings.ts'
 import { readConfigText } from '../text/read.ts'
+import { maskedKeys, maskSecrets } from '../text/show.ts'
 import { applyConfig } from './apply.ts'
 import { newestGood, type Version, versions } from './history.ts'
 import { type Plan, planChange, type RunningServer } from './plan.ts'
 import type { Services } from './services.ts'
-import { maskedKeys, maskSecrets, showPlan } from './show.ts'
+import { showPlan } from './show.ts'
 
 /** What every command works with. */
 export interface Desk {

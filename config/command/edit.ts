@@ -21,7 +21,8 @@ import {
   type Situation,
   survey,
 } from '../change/proposal.ts'
-import { showDiff, showPlan, showTime } from '../change/show.ts'
+import { showPlan, showTime } from '../change/show.ts'
+import { showDiff } from '../text/show.ts'
 import { type Copy, openCopy } from './edit-copy.ts'
 import { type Editor, findEditor, runEditor } from './editors.ts'
 

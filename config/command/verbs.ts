@@ -24,7 +24,7 @@ import {
   type Situation,
   survey,
 } from '../change/proposal.ts'
-import { effective, effectiveText, mask, maskSecrets, showDiff, showLog, showPlan, showTime } from '../change/show.ts'
+import { showLog, showPlan, showTime } from '../change/show.ts'
 import { readConfig, versionOf } from '../meaning/config.ts'
 import { referenceText } from '../schema/reference.ts'
 import { defaultAt, schema, schemaAt } from '../schema/schema.ts'
@@ -32,6 +32,7 @@ import { addItem, contentOf, type Path, removeItem, setKey, unsetKey, valueAt } 
 import { hasErrors } from '../text/findings.ts'
 import { parseItem, parseKey, parseValue } from '../text/keys.ts'
 import { readConfigText } from '../text/read.ts'
+import { effective, effectiveText, mask, maskSecrets, showDiff } from '../text/show.ts'
 
 export interface ShowOptions {
   isEffective: boolean

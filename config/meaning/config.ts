@@ -10,7 +10,7 @@ import { type Bytes, type Cpus, readBytes, readCpus } from '../schema/quantities
 import type { Finding } from '../text/findings.ts'
 import { hasErrors } from '../text/findings.ts'
 import { type ConfigContent, readConfigText } from '../text/read.ts'
-import { isTemporaryName, type UserName } from '../users/names.ts'
+import type { UserName } from '../users/names.ts'
 import { authenticatorsIn, letsStrangersIn, withDefaults } from './auth.ts'
 import { checkMeaning } from './checks.ts'
 
@@ -150,50 +150,6 @@ export function parseConfig(source: string | Uint8Array): Config {
     why: first?.why ?? 'no reason is known',
     fix: first?.fix ?? 'See: sudo tljh-ts config validate',
   })
-}
-
-export function isAdmin(config: Config, user: UserName): boolean {
-  return config.users.admin.has(user) && !config.users.banned.has(user)
-}
-
-/** Whether `user` may log in and have a server: `banned` is stronger than every other list. */
-export function mayEnter(config: Config, user: UserName): boolean {
-  if (config.users.banned.has(user)) return false
-  return isNamed(config, user) || config.auth.kinds.some(kind => admitsStranger(config, user, kind))
-}
-
-/** Whether `user` may enter by that way: a way that is open to strangers opens no other way to them. */
-export function mayEnterBy(config: Config, user: UserName, way: AuthenticatorKind): boolean {
-  if (!mayEnter(config, user) || !config.auth.kinds.includes(way)) return false
-  return isNamed(config, user) ? way !== 'temporary' : admitsStranger(config, user, way)
-}
-
-/** Whether the file names them as somebody who may enter. */
-export function isNamed({ users: { allowed, admin } }: Config, user: UserName): boolean {
-  return allowed.has(user) || admin.has(user)
-}
-
-/** Whether a way lets in that name although the file has it nowhere. The name of a temporary visitor is nobody else's. */
-function admitsStranger({ auth }: Config, user: UserName, way: AuthenticatorKind): boolean {
-  return (way === 'temporary') === isTemporaryName(user) && letsStrangersIn(way, auth.options)
-}
-
-/** A user's own limits are stronger than those of groups, and those than the default; of several groups the most generous. */
-export function limitsOf(config: Config, user: UserName): Limits {
-  const own = config.userLimits.get(user) ?? {}
-  const ofGroups = [...config.groups].flatMap(([group, members]) =>
-    members.has(user) ? [config.groupLimits.get(group) ?? {}] : [],
-  )
-  const pick = <Key extends keyof Limits>(key: Key): Limits[Key] => {
-    if (own[key] !== undefined) return own[key]
-    const values = ofGroups.flatMap(limits => (limits[key] === undefined ? [] : [limits[key]]))
-    return values.length ? values.reduce(moreGenerous) : config.limits[key]
-  }
-  return { memory: pick('memory'), cpu: pick('cpu'), tasks: pick('tasks'), swap: pick('swap') }
-}
-
-function moreGenerous<Value extends number | null>(one: Value, other: Value): Value {
-  return one === null || other === null ? (null as Value) : one > other ? one : other
 }
 
 function meaning(file: ConfigContent, version: string): Config {

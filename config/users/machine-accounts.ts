@@ -6,10 +6,7 @@
  * sandbox could change; accounts of directory services behind nsswitch.conf(5) are none here.
  */
 import { readFileSync, statSync } from 'node:fs'
-import type { Config } from '../meaning/config.ts'
-import type { AuthenticatorKind } from '../schema/auth.ts'
-import type { UserName } from './names.ts'
-import { accountComment } from './names.ts'
+import { accountComment, type UnixName, type UserName } from './names.ts'
 
 /** Somebody's account of the machine, which the hub neither made nor manages. */
 export interface OrdinaryAccount {
@@ -21,25 +18,18 @@ export interface OrdinaryAccount {
 
 /** Below are the system's own, see login.defs(5). */
 const firstUid = 1000
+
 /** The two above mean 'none', see chown(2). */
 const lastUid = 2 ** 32 - 3
+
 /** `nobody`, and what systemd makes up for units, see systemd's UIDS-GIDS. */
 const isMadeUp = (uid: number) => uid >= 61184 && uid <= 65535
 const closedShells = /\/(?:nologin|false|true|sync|shutdown|halt|git-shell)$/
+
 /** Of accounts that the hub made, see spawner/accounts/ensure.ts. */
 const ours = /^(?:jupyter-|tljh-)/
 
-const passwdFile = '/etc/passwd'
-
-/** The account of the machine that a user works in; undefined where it is one of the hub's own making. */
-export function ownAccount(config: Config, user: UserName): OrdinaryAccount | undefined {
-  return config.auth.kinds.includes('pam') ? ordinaryAccount(readFileSync(passwdFile, 'utf8'), user) : undefined
-}
-
-/** Whether `user` can come by that way: who has an account of the machine comes by PAM, and nobody else does. */
-export function mayComeBy(config: Config, user: UserName, way: AuthenticatorKind): boolean {
-  return (way === 'pam') === (ownAccount(config, user) !== undefined)
-}
+export const passwdFile = '/etc/passwd'
 
 /** Homes of people that are not below /home, which servers do not see; but for `ownHome`, and what it lies in. */
 export function homesElsewhere(ownHome: string): string[] {
@@ -67,4 +57,11 @@ function personOf(line: string): Omit<OrdinaryAccount, 'name'> | undefined {
   const canLogIn = home.startsWith('/') && !closedShells.test(shell)
   const isOurs = ours.test(name) || comment.startsWith(accountComment)
   return isOrdinary && canLogIn && !isOurs ? { uid: id, gid: Number(gid), home } : undefined
+}
+
+export interface Account {
+  name: UnixName
+  uid: number
+  gid: number
+  home: string
 }

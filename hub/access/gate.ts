@@ -12,24 +12,15 @@
  */
 import { type IncomingMessage, type RequestListener, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { isUserName, type UserName } from '../../config/users/names.ts'
-import type { Hub } from '../pages/answers.ts'
+import type { UserName } from '../../config/users/names.ts'
+import type { Hub } from '../parts.ts'
 import type { Passage } from '../proxy/proxy.ts'
-import { arrivalPath } from '../server-pages/visit-routes.ts'
 import { cookieValues, isSecure, type OwnCookie, ownCookie, ownCookieName } from '../web/cookies.ts'
-import { ambiguousAddress, crossOrigin, loginNeeded, noPage, notYours, visitNeeded } from '../web/refusals.ts'
-import { addressOf, isNavigation, isSameOrigin } from './access.ts'
-import { type PassPlace, passCookie } from './passes.ts'
+import { crossOrigin, loginNeeded, notYours, visitNeeded } from '../web/refusals.ts'
+import { addressOf, isNavigation, isSameOrigin } from '../web/request.ts'
+import { arrivalPath, type PassPlace, passCookie } from './passes.ts'
 import type { Session } from './sessions.ts'
-
-/** What a request below `user/` asks for. */
-export interface Target {
-  owner: UserName
-  /** From the slash after the name on, without the query; empty for `user/NAME` itself. */
-  rest: string
-  /** With the `?`, or empty. */
-  query: string
-}
+import { methods, readTarget, type Target } from './target.ts'
 
 export interface Gate {
   /** Throws what keeps this request from going there. */
@@ -62,7 +53,6 @@ interface Way {
   live: Duplex | ServerResponse | undefined
 }
 
-export const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
 const known = new Set<string | undefined>(methods)
 
 /** How soon a WebSocket ends whose session has ended elsewhere, as by a new password or a change of the configuration. */
@@ -183,33 +173,5 @@ export function createGate(hub: Hub): Gate {
     sweep,
     carry,
     failureOf: request => failures.get(request),
-  }
-}
-
-/** Throws `NO_PAGE` or `ADDRESS` for what is not, letter by letter, `user/NAME` or something below it. */
-export function readTarget({ url = '' }: Pick<IncomingMessage, 'url'>, baseUrl: string): Target {
-  const mark = url.indexOf('?')
-  const path = mark < 0 ? url : url.slice(0, mark)
-  const query = mark < 0 ? '' : url.slice(mark)
-  const prefix = `${baseUrl}user/`
-  if (!path.startsWith(prefix)) throw noPage()
-  const slash = path.indexOf('/', prefix.length)
-  const owner = slash < 0 ? path.slice(prefix.length) : path.slice(prefix.length, slash)
-  const rest = slash < 0 ? '' : path.slice(slash)
-  if (!isUserName(owner)) throw noPage()
-  if (!isReadable(rest)) throw ambiguousAddress()
-  if (rest.includes('\\') || /(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/i.test(rest) || url.includes('#'))
-    throw ambiguousAddress()
-  return { owner, rest, query }
-}
-
-/** Whether the characters that are written with `%` make a text. */
-function isReadable(path: string): boolean {
-  if (!path.includes('%')) return true
-  try {
-    decodeURIComponent(path)
-    return true
-  } catch {
-    return false
   }
 }

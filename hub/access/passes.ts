@@ -53,6 +53,7 @@ export function nonceCookie(nonceDigest: string): string {
 export const visitMinutes = 60
 const codeLifeMs = 60_000
 const mostCodes = 10_000
+
 /** As many as a browser opens at once that has all its tabs back. Anyone who asks for more pushes out only their own. */
 const mostOfSession = 50
 
@@ -136,3 +137,6 @@ export function createVisits(key: Buffer, now: () => number = () => performance.
     },
   }
 }
+
+/** On a server's origin, where the code is handed in. Jupyter has no such page. */
+export const arrivalPath = '/tljh-enter'

@@ -5,9 +5,9 @@
  * A token belongs to a session (or to nobody's), so one that somebody else was given is of no use to plant. Its key is
  * kept in the state file: a restart of the hub makes no open form stale.
  */
-import { randomBytes } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import { Tokens } from '@fastify/csrf'
+import { secret } from '../state/secrets.ts'
 import { cookieValues } from '../web/cookies.ts'
 import type { Session } from './sessions.ts'
 
@@ -37,13 +37,4 @@ export function createXsrf(db: DatabaseSync): Xsrf {
       return cookieValues(cookieHeader, xsrfCookie).includes(token) && wasMadeFor(token, session)
     },
   }
-}
-
-/** The secret of that name, made when it is first asked for. */
-export function secret(db: DatabaseSync, name: string): Buffer {
-  const find = db.prepare('SELECT value FROM secrets WHERE name = ?')
-  if (!find.get(name)) {
-    db.prepare('INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)').run(name, randomBytes(32))
-  }
-  return Buffer.from(find.get(name)?.value as Uint8Array)
 }

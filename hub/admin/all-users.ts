@@ -2,11 +2,12 @@
  * Everybody who is known to the hub, and what is known of them: what `tljh-ts user list` prints.
  */
 import type { DatabaseSync } from 'node:sqlite'
-import { type Config, mayEnter } from '../../config/meaning/config.ts'
+import { dayOf } from '../../cli/day.ts'
+import { tableText } from '../../cli/table.ts'
+import type { Config } from '../../config/meaning/config.ts'
+import { mayEnter, namedIn } from '../../config/meaning/who-may-enter.ts'
 import { accountComment, isUserName, type UserName, unixName } from '../../config/users/names.ts'
 import type { Server } from '../../spawner/client/protocol.ts'
-import { dayOf } from '../class-list/sheet.ts'
-import { namedIn } from './config-lists.ts'
 
 export interface KnownPerson {
   user: UserName
@@ -94,20 +95,6 @@ export function censusText(people: readonly KnownPerson[]): string {
     person.account ?? '-',
   ])
   return tableText([['NAME', 'MAY ENTER', 'LOGS IN WITH', 'SECOND FACTOR', 'LAST LOGIN', 'SERVER', 'ACCOUNT'], ...rows])
-}
-
-export function tableText(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) =>
-    rows.reduce((widest, row) => Math.max(widest, row[column]?.length ?? 0), 0),
-  )
-  return rows
-    .map(row =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
 }
 
 function standing({ mayEnter, isAdmin, isBanned, groups, signedUp }: KnownPerson): string {

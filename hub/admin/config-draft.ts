@@ -5,11 +5,11 @@
  * person alone: the spawner, who writes the file, checks everything again.
  */
 import { propose, readBytesOf } from '../../config/change/proposal.ts'
-import { showDiff } from '../../config/change/show.ts'
 import { type Config, endpointsOf, parseConfig, versionOf } from '../../config/meaning/config.ts'
 import { thisMachine } from '../../config/meaning/machine-checks.ts'
 import { type Finding, hasErrors } from '../../config/text/findings.ts'
-import type { Hub } from '../pages/answers.ts'
+import { showDiff } from '../../config/text/show.ts'
+import type { Hub } from '../parts.ts'
 
 export interface Draft {
   text: string

@@ -3,7 +3,6 @@
  *
  * A person is named in users.allowed, users.banned, users.admin, in groups, in groups of the machine, and by limits of their own.
  */
-import type { Config } from '../../config/meaning/config.ts'
 import { addItem, contentOf, type Path, removeItem, setKey, unsetKey, valueAt } from '../../config/text/edit.ts'
 import type { UserName } from '../../config/users/names.ts'
 
@@ -41,12 +40,6 @@ export function renamed(text: string, from: UserName, to: UserName): string {
   return limits === undefined
     ? edited
     : unsetKey(setKey(edited, ['limits', 'users', to], limits), ['limits', 'users', from])
-}
-
-/** Everybody whom the file names, and where. */
-export function namedIn({ users, groups, unixGroups, userLimits }: Config): Set<UserName> {
-  const inGroups = [...groups.values(), ...unixGroups.values()].flatMap(members => [...members])
-  return new Set([...users.allowed, ...users.admin, ...users.banned, ...inGroups, ...userLimits.keys()])
 }
 
 function listsIn(text: string): Path[] {

@@ -11,9 +11,10 @@ import { version, versions } from '../../config/change/history.ts'
 import { versionBefore } from '../../config/change/proposal.ts'
 import { versionOf } from '../../config/meaning/config.ts'
 import { ProblemError, type ProblemText } from '../../problem.ts'
-import { ownPath } from '../access/access.ts'
-import { adminSessionOf, checkForm, formToken, type Hub, nextQuery, sendPage } from '../pages/answers.ts'
+import { adminSessionOf, checkForm, formToken, nextQuery, sendPage } from '../pages/answers.ts'
+import type { Hub } from '../parts.ts'
 import { statusOf } from '../web/refusals.ts'
+import { ownPath } from '../web/request.ts'
 import { type Draft, difference, type Examination, examine, readOnDisk, textFromForm } from './config-draft.ts'
 
 /** `open` has no draft: it goes to the page that the password was asked for. */

@@ -2,14 +2,14 @@
  * `tljh-ts user import`: a class list, from the file to the sheet with everybody's code. The table of what will happen comes before anything happens.
  */
 import { closeSync, fchownSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tableText } from '../../cli/table.ts'
 import { hubAddress } from '../../config/meaning/hub-address.ts'
+import { namedIn } from '../../config/meaning/who-may-enter.ts'
 import { visible } from '../../config/text/findings.ts'
 import { ProblemError } from '../../problem.ts'
 import { readRoster } from '../class-list/read.ts'
 import { credentialText, type Slip, sheetPage, sheetText } from '../class-list/sheet.ts'
 import { displayName, type Enrolment, enrol } from '../class-list/user-names.ts'
-import { tableText } from './all-users.ts'
-import { namedIn } from './config-lists.ts'
 import { agreed, nothingChanged, type UserDesk } from './user-verbs.ts'
 import type { CredentialOptions } from './users.ts'
 

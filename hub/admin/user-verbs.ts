@@ -3,6 +3,8 @@
  * Each answers the exit code. What is done with people is in hub/admin/users.ts, and class lists are in hub/admin/user-import.ts.
  */
 import type { DatabaseSync } from 'node:sqlite'
+import { dayOf } from '../../cli/day.ts'
+import { tableText } from '../../cli/table.ts'
 import type { Terminal } from '../../cli/terminal.ts'
 import type { Config } from '../../config/meaning/config.ts'
 import { hubAddress, welcomeLink } from '../../config/meaning/hub-address.ts'
@@ -11,11 +13,12 @@ import { isBcrypt } from '../../config/users/password-hash-formats.ts'
 import { runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import type { Server } from '../../spawner/client/protocol.ts'
-import { credentialText, dayOf } from '../class-list/sheet.ts'
+import { credentialText } from '../class-list/sheet.ts'
+import type { Credential } from '../credentials/credential.ts'
 import { createOneTimeCodes } from '../credentials/one-time-codes.ts'
 import { createPasswords } from '../credentials/passwords.ts'
-import { census, censusText, type KnownPerson, tableText } from './all-users.ts'
-import { type Credential, type CredentialOptions, type Leaving, type People, type Place, unknown } from './users.ts'
+import { census, censusText, type KnownPerson } from './all-users.ts'
+import { type CredentialOptions, type Leaving, type People, type Place, unknown } from './users.ts'
 
 export interface UserDesk {
   people: People

@@ -5,19 +5,22 @@
  * changed in the configuration alone, by the spawner, in the administrator's name; so it stands in its history, and can be taken back there.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { namedIn } from '../../config/meaning/who-may-enter.ts'
 import { parseUserName, type UserName } from '../../config/users/names.ts'
 import { roomAt, shortageOf, showRoom } from '../../machine/disk.ts'
 import { ProblemError, type ProblemText } from '../../problem.ts'
 import type { Session } from '../access/sessions.ts'
 import { readRoster } from '../class-list/read.ts'
 import { displayName, type Enrolment, enrol } from '../class-list/user-names.ts'
+import type { Credential } from '../credentials/credential.ts'
+import { isKnownHere } from '../credentials/known.ts'
 import { usualCodeLifeMs } from '../credentials/one-time-codes.ts'
-import { isKnownHere } from '../login/sign-up-routes.ts'
-import { adminSessionOf, checkForm, formToken, type Hub, sendPage } from '../pages/answers.ts'
-import type { ImportRow, PersonRow } from '../pages/pages.ts'
+import { adminSessionOf, checkForm, formToken, sendPage } from '../pages/answers.ts'
+import type { ImportRow, PersonRow } from '../pages/views.ts'
+import type { Hub } from '../parts.ts'
 import { statusOf } from '../web/refusals.ts'
-import { adminList, allowedList, namedIn, withNames, withoutName } from './config-lists.ts'
-import type { Credential, People } from './users.ts'
+import { adminList, allowedList, withNames, withoutName } from './config-lists.ts'
+import type { People } from './users.ts'
 import { peopleFor, proposeEdit } from './users-via-spawner.ts'
 
 const actions = [

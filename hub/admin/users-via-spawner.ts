@@ -6,7 +6,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import { type UserName, unixName } from '../../config/users/names.ts'
 import { runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
-import type { Hub } from '../pages/answers.ts'
+import type { Hub } from '../parts.ts'
 import { readOnDisk } from './config-draft.ts'
 import { createPeople, type Machine, type People } from './users.ts'
 

@@ -6,14 +6,15 @@
  * whatever fails afterwards, nobody is in who should be out; and the same call again completes what was cut off.
  */
 import type { DatabaseSync } from 'node:sqlite'
-import { type Config, mayEnter } from '../../config/meaning/config.ts'
-import { storingKinds } from '../../config/schema/auth.ts'
+import type { Config } from '../../config/meaning/config.ts'
+import { keepsPasswords, mayEnter, namedIn } from '../../config/meaning/who-may-enter.ts'
 import type { Path } from '../../config/text/edit.ts'
 import type { UserName } from '../../config/users/names.ts'
 import { ProblemError } from '../../problem.ts'
 import type { Departure } from '../../spawner/client/protocol.ts'
 import type { Audit, AuditEntry } from '../../systemd/audit/audit.ts'
 import { createSessions } from '../access/sessions.ts'
+import type { Credential } from '../credentials/credential.ts'
 import { createLogins } from '../credentials/last-logins.ts'
 import { createOneTimeCodes } from '../credentials/one-time-codes.ts'
 import { createPasswords } from '../credentials/passwords.ts'
@@ -25,19 +26,11 @@ import {
   allowedList,
   bannedList,
   membersOf,
-  namedIn,
   renamed,
   withNames,
   withoutName,
   withoutPerson,
 } from './config-lists.ts'
-
-/** How somebody comes in for the first time. */
-export type Credential =
-  | { kind: 'code'; user: UserName; code: string; expires: number }
-  | { kind: 'password'; user: UserName; password: string }
-  /** Nothing was given: they have something already, or come by a way that needs none of ours. */
-  | { kind: 'none'; user: UserName; why: 'password' | 'code' | 'elsewhere' | 'banned' }
 
 export interface CredentialOptions {
   hasPassword: boolean
@@ -298,11 +291,6 @@ export function createPeople({ config, change, withState, machine, audit, who }:
       return { user, problem }
     }
   }
-}
-
-/** Whether codes and passwords of ours open anything. */
-export function keepsPasswords({ auth }: Config): boolean {
-  return auth.kinds.some(kind => storingKinds.includes(kind))
 }
 
 export function unknown(users: readonly UserName[]): ProblemError {

@@ -7,7 +7,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Config } from '../../config/meaning/config.ts'
-import { isNamed } from '../../config/meaning/config.ts'
+import { isNamed } from '../../config/meaning/who-may-enter.ts'
 import {
   bindTemplates,
   directorySections,

@@ -3,7 +3,8 @@
  *
  * It never makes anybody an administrator: those have a password of their own kind (`admin_password`), or the passwords that the hub keeps.
  */
-import { type Config, isAdmin } from '../../config/meaning/config.ts'
+import type { Config } from '../../config/meaning/config.ts'
+import { isAdmin } from '../../config/meaning/who-may-enter.ts'
 import type { Passwords } from '../credentials/passwords.ts'
 import { isSameSecret } from '../web/constant-time.ts'
 import type { PasswordAuthenticator } from './authenticator.ts'

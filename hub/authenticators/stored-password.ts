@@ -4,9 +4,9 @@
  * First use: with `create_users`, somebody whom the file does not name chooses a password by logging in; with `claim_named_users`,
  * somebody whom it names does, as with TLJH. An administrator never does: that account is the machine's.
  */
-import { type Config, isAdmin } from '../../config/meaning/config.ts'
+import type { Config } from '../../config/meaning/config.ts'
+import { isAdmin, namedIn } from '../../config/meaning/who-may-enter.ts'
 import type { UserName } from '../../config/users/names.ts'
-import { namedIn } from '../admin/config-lists.ts'
 import type { Passwords } from '../credentials/passwords.ts'
 import type { PasswordAuthenticator } from './authenticator.ts'
 

@@ -2,8 +2,9 @@
  * The sheet that an instructor prints and cuts: a slip for each person, with what is needed to come in for the first time. One page of HTML
  * that needs nothing else, and the same as text. Pure.
  */
+import { dayOf } from '../../cli/day.ts'
 import { welcomeLink } from '../../config/meaning/hub-address.ts'
-import type { Credential } from '../admin/users.ts'
+import type { Credential } from '../credentials/credential.ts'
 
 export interface Slip {
   /** What the person is called, as the list has it; empty where it is not known. */
@@ -120,9 +121,4 @@ p { margin: .2cm 0 0; font-size: .85em }
 
 function escaped(text: string): string {
   return text.replace(/[&<>"']/g, letter => `&#${letter.charCodeAt(0)};`)
-}
-
-export function dayOf(ms: number): string {
-  const date = new Date(ms)
-  return [date.getFullYear(), date.getMonth() + 1, date.getDate()].map(part => String(part).padStart(2, '0')).join('-')
 }

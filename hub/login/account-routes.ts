@@ -3,11 +3,11 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProblemError, type ProblemText } from '../../problem.ts'
-import { addressOf, ownPath } from '../access/access.ts'
 import type { Session } from '../access/sessions.ts'
-import { checkForm, formToken, type Hub, nextQuery, sendPage, sessionOf } from '../pages/answers.ts'
-import { notRepeated, statusOf } from '../web/refusals.ts'
-import { codeWrong } from './second-factor-routes.ts'
+import { checkForm, formToken, nextQuery, sendPage, sessionOf } from '../pages/answers.ts'
+import type { Hub } from '../parts.ts'
+import { codeWrong, notRepeated, statusOf } from '../web/refusals.ts'
+import { addressOf, ownPath } from '../web/request.ts'
 
 const text = (maxLength: number) => ({ type: 'string', maxLength, default: '' })
 

@@ -7,9 +7,9 @@
  */
 import type { FastifyRequest } from 'fastify'
 import type { AuthenticatorKind } from '../../config/schema/auth.ts'
-import { addressOf } from '../access/access.ts'
 import type { Session } from '../access/sessions.ts'
 import { passwordNeeded, passwordWrong } from '../web/refusals.ts'
+import { addressOf } from '../web/request.ts'
 import type { LoginDesk } from './password-login.ts'
 
 export interface Confirmations {

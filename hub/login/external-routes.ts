@@ -6,19 +6,18 @@
  * come by another way until now.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { isNamed } from '../../config/meaning/config.ts'
+import { isNamed, mayHaveSession } from '../../config/meaning/who-may-enter.ts'
 import type { AuthenticatorKind } from '../../config/schema/auth.ts'
 import { isTemporaryName, isUserName, type UserName } from '../../config/users/names.ts'
 import { ProblemError } from '../../problem.ts'
-import { mayHaveSession, ownPath } from '../access/access.ts'
 import type { ExternalAuthenticator, ExternalIdentity } from '../authenticators/authenticator.ts'
 import { shown } from '../authenticators/oauth-providers.ts'
-import type { Hub } from '../pages/answers.ts'
+import type { Hub } from '../parts.ts'
 import { isSecure } from '../web/cookies.ts'
 import { noPage } from '../web/refusals.ts'
+import { ownPath } from '../web/request.ts'
 import { departureSeconds, isDepartureCookie } from './external-state.ts'
-import { refusedLogin } from './login-routes.ts'
-import { letIn } from './session-start.ts'
+import { letIn, refusedLogin } from './session-start.ts'
 
 const beginQuery = {
   type: 'object',

@@ -8,7 +8,7 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import type { AuthenticatorKind } from '../../config/schema/auth.ts'
-import { secret } from '../access/xsrf.ts'
+import { secret } from '../state/secrets.ts'
 import { cookieValues, type OwnCookie, ownCookie } from '../web/cookies.ts'
 
 export interface Departure {

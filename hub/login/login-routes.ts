@@ -2,16 +2,19 @@
  * The ways in and out: the front door, login and logout.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { signUpIsOpen } from '../../config/meaning/who-may-enter.ts'
 import { storingKinds } from '../../config/schema/auth.ts'
 import { ownVersion } from '../../machine/version.ts'
 import { ProblemError, type ProblemText } from '../../problem.ts'
-import { addressOf, isOwnLink, ownPath, sessionCookieFor } from '../access/access.ts'
+import { sessionCookieFor } from '../access/access.ts'
+import { serverAddress } from '../access/server-address.ts'
 import { xsrfCookie } from '../access/xsrf.ts'
-import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress } from '../pages/answers.ts'
-import type { Doors } from '../pages/pages.ts'
+import { checkForm, formToken, nextQuery, sendPage } from '../pages/answers.ts'
+import type { Doors } from '../pages/views.ts'
+import type { Hub } from '../parts.ts'
 import { notRepeated, statusOf } from '../web/refusals.ts'
-import { endSession, letIn } from './session-start.ts'
-import { signUpIsOpen } from './sign-up-routes.ts'
+import { addressOf, isOwnLink, ownPath } from '../web/request.ts'
+import { endSession, letIn, refusedLogin } from './session-start.ts'
 
 interface LoginForm {
   username: string
@@ -180,15 +183,7 @@ function doorsOf(hub: Hub): Doors {
     hint:
       kinds.includes('first-use') && (creates || claims) ? 'choose' : isShared ? 'shared' : stores ? 'code' : 'none',
     external: hub.authenticators.external().map(({ kind, label }) => ({ kind, label })),
-    signUp: signUpIsOpen(hub),
+    signUp: signUpIsOpen(hub.config.current()),
     temporary: kinds.includes('temporary'),
   }
-}
-
-/** One entry of the audit log: what was typed is cut, and written so that it cannot be taken for anything else. */
-export function refusedLogin({ audit }: Hub, request: FastifyRequest, typed: string, { code }: ProblemError): void {
-  const address = addressOf(request.raw)
-  const who = typed.slice(0, 80)
-  const message = `login refused (${code}) from ${address} for ${JSON.stringify(who)}`
-  audit.record({ kind: 'login-refused', message, who, address, reason: code })
 }

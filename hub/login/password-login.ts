@@ -10,11 +10,10 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ConfigFile } from '../../config/change/in-force.ts'
-import { isNamed, mayEnter } from '../../config/meaning/config.ts'
+import { isNamed, mayEnter, mayHaveSession } from '../../config/meaning/who-may-enter.ts'
 import { type AuthenticatorKind, storingKinds } from '../../config/schema/auth.ts'
 import { isUserName, parseUserName, type UserName } from '../../config/users/names.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
-import { mayHaveSession } from '../access/access.ts'
 import type { Typed } from '../authenticators/authenticator.ts'
 import type { Authenticators } from '../authenticators/authenticators.ts'
 import type { Logins } from '../credentials/last-logins.ts'

@@ -4,12 +4,12 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProblemError, type ProblemText } from '../../problem.ts'
-import { addressOf } from '../access/access.ts'
-import { checkForm, formToken, type Hub, sendPage } from '../pages/answers.ts'
-import { statusOf } from '../web/refusals.ts'
-import { refusedLogin } from './login-routes.ts'
+import { checkForm, formToken, sendPage } from '../pages/answers.ts'
+import type { Hub } from '../parts.ts'
+import { codeWrong, statusOf } from '../web/refusals.ts'
+import { addressOf } from '../web/request.ts'
 import { type Arrival, arrivalCookie } from './pending-logins.ts'
-import { goOn, startSession } from './session-start.ts'
+import { goOn, refusedLogin, startSession } from './session-start.ts'
 
 interface Form {
   _xsrf: string
@@ -70,13 +70,5 @@ export async function secondStepRoutes(app: FastifyInstance, hub: Hub): Promise<
       refusedLogin(hub, request, user, error)
       return show(request, reply, arrival, error, secret)
     }
-  })
-}
-
-export function codeWrong(): ProblemError {
-  return new ProblemError('CODE_WRONG', {
-    what: 'That code is not right',
-    why: 'it is not the one that your device shows now, or it was used already',
-    fix: 'Wait for the next one and type that. If it is never right, the clock of the device is wrong; if the device is lost, type a recovery code',
   })
 }

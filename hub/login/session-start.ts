@@ -2,11 +2,13 @@
  * From 'it is known who that is' to a session: by way of the second factor, where there is one or has to be one.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { addressOf, ownPath, sessionCookieFor } from '../access/access.ts'
+import type { ProblemError } from '../../problem.ts'
+import { sessionCookieFor } from '../access/access.ts'
 import { type Session, sessionAgeSeconds } from '../access/sessions.ts'
 import { xsrfCookie } from '../access/xsrf.ts'
-import type { Hub } from '../pages/answers.ts'
+import type { Hub } from '../parts.ts'
 import { isSecure } from '../web/cookies.ts'
+import { addressOf, ownPath } from '../web/request.ts'
 import { type Arrival, arrivalCookie, arrivalSeconds } from './pending-logins.ts'
 
 /** Lets somebody in whose identity is certain, or asks for the second factor first. */
@@ -51,4 +53,12 @@ export function startSession(
 export function endSession({ sessions, audit }: Hub, session: Session): void {
   sessions.end(session)
   audit.record({ kind: 'logout', message: `${session.user} logged out`, who: session.user })
+}
+
+/** One entry of the audit log: what was typed is cut, and written so that it cannot be taken for anything else. */
+export function refusedLogin({ audit }: Hub, request: FastifyRequest, typed: string, { code }: ProblemError): void {
+  const address = addressOf(request.raw)
+  const who = typed.slice(0, 80)
+  const message = `login refused (${code}) from ${address} for ${JSON.stringify(who)}`
+  audit.record({ kind: 'login-refused', message, who, address, reason: code })
 }

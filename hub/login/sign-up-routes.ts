@@ -6,14 +6,16 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Auth } from '../../config/meaning/config.ts'
+import { namedIn, signUpIsOpen } from '../../config/meaning/who-may-enter.ts'
 import { formats } from '../../config/schema/formats.ts'
 import { isTemporaryName, isUserName, parseUserName, type UserName } from '../../config/users/names.ts'
 import { ProblemError, type ProblemText } from '../../problem.ts'
-import { addressOf, ownPath } from '../access/access.ts'
-import { namedIn } from '../admin/config-lists.ts'
+import { isKnownHere } from '../credentials/known.ts'
 import { legibleLetters } from '../credentials/readable-codes.ts'
-import { checkForm, formToken, type Hub, nextQuery, sendPage } from '../pages/answers.ts'
+import { checkForm, formToken, nextQuery, sendPage } from '../pages/answers.ts'
+import type { Hub } from '../parts.ts'
 import { noPage, notRepeated, statusOf } from '../web/refusals.ts'
+import { addressOf, ownPath } from '../web/request.ts'
 import { letIn } from './session-start.ts'
 
 interface Form {
@@ -51,7 +53,7 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
 
   /** Throws `NO_PAGE` where nobody can sign up. */
   function demandOpen(): void {
-    if (!signUpIsOpen(hub)) throw noPage()
+    if (!signUpIsOpen(hub.config.current())) throw noPage()
   }
 
   function show(request: FastifyRequest, reply: FastifyReply, typed: Partial<Form> = {}, problem?: ProblemText) {
@@ -134,17 +136,6 @@ export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void
 /** Domains that are allowed are nothing without the question. */
 function wantsEmail(options: NonNullable<Auth['options']['NativeAuthenticator']>): boolean {
   return options.ask_email_on_signup === true || (options.allowed_email_domains?.length ?? 0) > 0
-}
-
-/** Whether somebody has come by that name before, by whatever way: then it is theirs. */
-export function isKnownHere({ passwords, logins, identities }: Hub, user: UserName): boolean {
-  return passwords.has(user) || logins.of(user) !== undefined || identities.accountOf(user) !== undefined
-}
-
-/** Whether the login page offers it. */
-export function signUpIsOpen({ config }: Pick<Hub, 'config'>): boolean {
-  const { kinds, options } = config.current().auth
-  return kinds.includes('native') && (options.NativeAuthenticator?.enable_signup ?? true)
 }
 
 function temporaryName(): UserName {

@@ -4,7 +4,8 @@
  */
 import type { FastifyInstance } from 'fastify'
 import { ProblemError } from '../../problem.ts'
-import { adminSessionOf, type Hub } from '../pages/answers.ts'
+import { adminSessionOf } from '../pages/answers.ts'
+import type { Hub } from '../parts.ts'
 import { isSameSecret } from '../web/constant-time.ts'
 import { expositionType } from './exposition.ts'
 

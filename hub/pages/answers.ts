@@ -4,78 +4,15 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import type { DatabaseSync } from 'node:sqlite'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import type { ConfigFile } from '../../config/change/in-force.ts'
-import { isUserName, type UserName } from '../../config/users/names.ts'
-import type { Log } from '../../machine/paced-log.ts'
+import { isUserName } from '../../config/users/names.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
-import type { SpawnerClient } from '../../spawner/client/client.ts'
-import type { Servers } from '../../spawner/client/servers.ts'
-import type { Audit } from '../../systemd/audit/audit.ts'
-import { type Access, isNavigation } from '../access/access.ts'
-import type { Origins } from '../access/origins.ts'
-import type { Visits } from '../access/passes.ts'
-import type { Session, Sessions } from '../access/sessions.ts'
-import { type Xsrf, xsrfCookie } from '../access/xsrf.ts'
-import type { Authenticators } from '../authenticators/authenticators.ts'
-import type { ExternalIdentities } from '../credentials/external-identities.ts'
-import type { Logins } from '../credentials/last-logins.ts'
-import type { OneTimeCodes } from '../credentials/one-time-codes.ts'
-import type { Passwords } from '../credentials/passwords.ts'
-import type { SignUps } from '../credentials/pending-sign-ups.ts'
-import type { SecondFactors } from '../credentials/second-factor.ts'
-import type { FrontProxies } from '../front-proxy/trust.ts'
-import type { Confirmations } from '../login/confirmations.ts'
-import type { Departures } from '../login/external-state.ts'
-import type { LoginDesk } from '../login/password-login.ts'
-import type { Arrivals } from '../login/pending-logins.ts'
-import type { Throttle } from '../login/throttle.ts'
-import type { Metrics } from '../metrics/metrics.ts'
-import type { ReverseProxy } from '../proxy/proxy.ts'
-import type { Tls } from '../tls/tls.ts'
+import type { Session } from '../access/sessions.ts'
+import { xsrfCookie } from '../access/xsrf.ts'
+import type { Hub } from '../parts.ts'
 import { isSecure } from '../web/cookies.ts'
 import { adminsOnly, diskFull, formStale, loginNeeded, statusOf } from '../web/refusals.ts'
-import type { Pages } from './pages.ts'
-
-/** What the routes are made of. */
-export interface Hub {
-  /** Begins and ends with a slash. */
-  baseUrl: string
-  config: ConfigFile
-  /** The path of the file itself. */
-  configFile: string
-  /** Who writes it. */
-  spawner: Pick<SpawnerClient, 'propose' | 'services' | 'archive'>
-  db: DatabaseSync
-  access: Access
-  origins: Origins
-  visits: Visits
-  sessions: Sessions
-  passwords: Passwords
-  codes: OneTimeCodes
-  secondFactors: SecondFactors
-  arrivals: Arrivals
-  /** People who are away at a provider, and who is who there. */
-  departures: Departures
-  identities: ExternalIdentities
-  logins: Logins
-  signUps: SignUps
-  desk: LoginDesk
-  throttle: Throttle
-  confirmations: Confirmations
-  authenticators: Authenticators
-  audit: Audit
-  xsrf: Xsrf
-  servers: Servers
-  proxy: ReverseProxy
-  /** Undefined where the hub speaks plain HTTP. */
-  tls: Tls | undefined
-  frontProxies: FrontProxies
-  metrics: Metrics
-  pages: Pages
-  log: Log
-}
+import { isNavigation } from '../web/request.ts'
 
 /** For the address of a page that leads on to another. */
 export const nextQuery = {
@@ -113,16 +50,6 @@ export function formToken({ xsrf, access, baseUrl }: Hub, request: FastifyReques
 /** Throws `FORM_STALE` where a form was not sent from a page that this browser had of us. */
 export function checkForm({ xsrf, access }: Hub, request: FastifyRequest, token: string): void {
   if (!xsrf.isRight(token, access.sessionOf(request.raw), request.headers.cookie)) throw formStale()
-}
-
-/** Where `visitor` finds what a user's server shows first: a path, or a whole address where that is on another origin. */
-export function serverAddress(
-  { baseUrl, config, origins }: Hub,
-  request: FastifyRequest,
-  owner: UserName,
-  visitor: UserName = owner,
-): string {
-  return `${origins.serverOrigin(request.raw, owner, visitor)}${baseUrl}user/${owner}${config.current().defaultUrl}`
 }
 
 export interface ProblemAnswer {

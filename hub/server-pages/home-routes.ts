@@ -5,12 +5,15 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { isUserName, type UserName } from '../../config/users/names.ts'
 import type { Server } from '../../spawner/client/protocol.ts'
-import { isNavigation, isOwnLink, ownPath } from '../access/access.ts'
-import { type Gate, readTarget } from '../access/gate.ts'
+import type { Gate } from '../access/gate.ts'
+import { serverAddress } from '../access/server-address.ts'
 import type { Session } from '../access/sessions.ts'
-import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress, sessionOf } from '../pages/answers.ts'
+import { readTarget } from '../access/target.ts'
+import { checkForm, formToken, nextQuery, sendPage, sessionOf } from '../pages/answers.ts'
 import { stepWords } from '../pages/pages.ts'
+import type { Hub } from '../parts.ts'
 import { crossOrigin, noPage, notYours, tooManyWatchers } from '../web/refusals.ts'
+import { isNavigation, isOwnLink, ownPath } from '../web/request.ts'
 
 const form = {
   type: 'object',

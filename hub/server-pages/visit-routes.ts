@@ -7,13 +7,15 @@
  * Here, on the hub's own origin, it is decided who may go; the other end is in hub/server-pages/server-routes.ts.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { namedIn } from '../../config/meaning/who-may-enter.ts'
 import { isUserName, type UserName } from '../../config/users/names.ts'
-import { addressOf, ownPath } from '../access/access.ts'
-import { isNonce, visitMinutes } from '../access/passes.ts'
+import { arrivalPath, isNonce, visitMinutes } from '../access/passes.ts'
+import { serverAddress } from '../access/server-address.ts'
 import type { Session } from '../access/sessions.ts'
-import { namedIn } from '../admin/config-lists.ts'
-import { checkForm, formToken, type Hub, nextQuery, sendPage, serverAddress, sessionOf } from '../pages/answers.ts'
+import { checkForm, formToken, nextQuery, sendPage, sessionOf } from '../pages/answers.ts'
+import type { Hub } from '../parts.ts'
 import { enterVoid, noPage, notYours } from '../web/refusals.ts'
+import { addressOf, ownPath } from '../web/request.ts'
 
 const form = {
   type: 'object',
@@ -31,9 +33,6 @@ const enterQuery = {
     next: { type: 'string', maxLength: 8192, default: '' },
   },
 }
-
-/** On a server's origin, where the code is handed in. Jupyter has no such page. */
-export const arrivalPath = '/tljh-enter'
 
 export async function visitRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
   const { baseUrl, access, config, logins, origins, visits, pages, audit } = hub

@@ -3,7 +3,7 @@
  * what is waited for at that moment.
  */
 import type { FastifyInstance } from 'fastify'
-import type { Hub } from '../pages/answers.ts'
+import type { Hub } from '../parts.ts'
 import { noPage } from '../web/refusals.ts'
 import { challengePath } from './challenges.ts'
 

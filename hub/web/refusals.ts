@@ -240,3 +240,11 @@ export function enterVoid(): ProblemError {
     fix: 'Open the server from the hub’s home page. If it happens again, let the browser keep cookies of this site',
   })
 }
+
+export function codeWrong(): ProblemError {
+  return new ProblemError('CODE_WRONG', {
+    what: 'That code is not right',
+    why: 'it is not the one that your device shows now, or it was used already',
+    fix: 'Wait for the next one and type that. If it is never right, the clock of the device is wrong; if the device is lost, type a recovery code',
+  })
+}

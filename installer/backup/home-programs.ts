@@ -4,7 +4,7 @@
  */
 
 import { openConfigFile } from '../../config/change/in-force.ts'
-import { limitsOf } from '../../config/meaning/config.ts'
+import { limitsOf } from '../../config/meaning/limits.ts'
 import { isUserName } from '../../config/users/names.ts'
 import type { Layout } from '../../machine/layout.ts'
 import { SystemBus } from '../../systemd/bus.ts'

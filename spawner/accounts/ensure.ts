@@ -10,7 +10,7 @@
  */
 import { existsSync, type Stats } from 'node:fs'
 import { chmod, lstat, mkdir, rename } from 'node:fs/promises'
-import type { OrdinaryAccount } from '../../config/users/machine-accounts.ts'
+import type { Account, OrdinaryAccount } from '../../config/users/machine-accounts.ts'
 import type { UnixName, UserName } from '../../config/users/names.ts'
 import {
   accountComment,
@@ -24,13 +24,6 @@ import { roomAt } from '../../machine/disk.ts'
 import { createTurns } from '../../machine/one-after-another.ts'
 import { runCommand } from '../../machine/run-program.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
-
-export interface Account {
-  name: UnixName
-  uid: number
-  gid: number
-  home: string
-}
 
 export interface Accounts {
   /**

@@ -5,7 +5,8 @@
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openConfigFile } from '../../config/change/in-force.ts'
-import { limitsOf } from '../../config/meaning/config.ts'
+import { limitsOf } from '../../config/meaning/limits.ts'
+import type { Account } from '../../config/users/machine-accounts.ts'
 import { shortUnixName, type UserName } from '../../config/users/names.ts'
 import type { Layout } from '../../machine/layout.ts'
 import { countIn } from '../../machine/run-program.ts'
@@ -13,7 +14,6 @@ import { ProblemError } from '../../problem.ts'
 import { startOwnerProgram } from '../../systemd/owner-program.ts'
 import type { ClearableUnits } from '../../systemd/start-anew.ts'
 import { escapeUnitName, unitName } from '../../systemd/units.ts'
-import type { Account } from './ensure.ts'
 
 export type Task =
   /** Only says whether the user has processes, as the others do. */

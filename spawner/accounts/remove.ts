@@ -14,6 +14,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { chmod, lstat, mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Account } from '../../config/users/machine-accounts.ts'
 import { type UnixName, type UserName, unixName } from '../../config/users/names.ts'
 import { holdLock, lockFile } from '../../machine/lock-file.ts'
 import { about } from '../../machine/replace-file.ts'
@@ -21,8 +22,8 @@ import { runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { type ClearableUnits, clearUnit } from '../../systemd/start-anew.ts'
 import type { Departure } from '../client/protocol.ts'
-import { serverUnitName } from '../server/plan.ts'
-import { type Account, findAccount } from './ensure.ts'
+import { serverUnitName } from '../server/names.ts'
+import { findAccount } from './ensure.ts'
 import { createHomeTasks, type HomeLayout, mostHours } from './home-task.ts'
 
 export interface Departures {

@@ -12,7 +12,7 @@ import { replaceFile } from '../../machine/replace-file.ts'
 import { runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { type ClearableUnits, clearUnit } from '../../systemd/start-anew.ts'
-import { serverUnitName } from '../server/plan.ts'
+import { serverUnitName } from '../server/names.ts'
 import { findAccount } from './ensure.ts'
 import { removedHome, takeTurn } from './remove.ts'
 

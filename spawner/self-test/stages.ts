@@ -6,7 +6,8 @@
  */
 import { chmodSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { openConfigFile } from '../../config/change/in-force.ts'
-import { type Config, limitsOf } from '../../config/meaning/config.ts'
+import type { Config } from '../../config/meaning/config.ts'
+import { limitsOf } from '../../config/meaning/limits.ts'
 import { homesElsewhere } from '../../config/users/machine-accounts.ts'
 import type { UserName } from '../../config/users/names.ts'
 import { shortUnixName, unixName } from '../../config/users/names.ts'
@@ -27,7 +28,8 @@ import {
 import { createAccounts, umaskOf } from '../accounts/ensure.ts'
 import { createDepartures } from '../accounts/remove.ts'
 import { describeEnd } from '../server/how-it-ended.ts'
-import { planServer, type ServerPlan, serverUnitName, usersJournal } from '../server/plan.ts'
+import { serverUnitName, usersJournal } from '../server/names.ts'
+import { planServer, type ServerPlan } from '../server/plan.ts'
 import { inviteGuest } from './guest.ts'
 import { speakTo } from './jupyter-client.ts'
 

@@ -6,9 +6,11 @@
  * that nobody can fill /run, and without symbolic links (`nosymfollow`), so that the hub, which connects to the socket in
  * it, cannot be led to another socket. Everything is named after the account, whose name is one to one with the user's.
  */
-import { type Config, isAdmin, limitsOf } from '../../config/meaning/config.ts'
-import type { OrdinaryAccount } from '../../config/users/machine-accounts.ts'
-import { isUserName, shortUnixName, type UnixName, type UserName, unixName } from '../../config/users/names.ts'
+import type { Config } from '../../config/meaning/config.ts'
+import { limitsOf } from '../../config/meaning/limits.ts'
+import { isAdmin } from '../../config/meaning/who-may-enter.ts'
+import type { Account, OrdinaryAccount } from '../../config/users/machine-accounts.ts'
+import { shortUnixName, type UserName, unixName } from '../../config/users/names.ts'
 import type { Layout } from '../../machine/layout.ts'
 import { controlGroupOf, ownCgroupPaths } from '../../systemd/cgroup.ts'
 import { closedPaths, confinement, limitProperties, usersSlice } from '../../systemd/confinement.ts'
@@ -19,7 +21,7 @@ import {
   type UnitProperties,
   unitName,
 } from '../../systemd/units.ts'
-import type { Account } from '../accounts/ensure.ts'
+import { description, serverUnitName, usersJournal } from './names.ts'
 
 /** What the plan depends on beside the user. */
 export interface Surroundings {
@@ -43,29 +45,12 @@ export interface ServerPlan {
   mount: AuxiliaryUnit
 }
 
-export const serverUnits = 'tljh-user-*.service'
-/** Of what users' servers write: whoever fills it pushes nothing else out, least of all the audit log. */
-export const usersJournal = 'tljh-users'
-
 const second = 1_000_000
 
 /** A cold disk on a small machine needs most of a minute to read JupyterLab for the first time. */
 const startTimeoutUsec = 120 * second
 /** JupyterLab shuts its kernels down first. What is still there afterwards is killed. Less than in systemd/start-anew.ts. */
 const stopTimeoutUsec = 15 * second
-
-const description = 'Jupyter server of '
-
-export function serverUnitName(account: UnixName): UnitName {
-  return unitName(`tljh-user-${escapeUnitName(shortUnixName(account))}.service`)
-}
-
-/** Whose server a unit is, from the description that only root could give it: a cut name cannot be read back. */
-export function userOfUnit({ name, description: text }: { name: UnitName; description: string }): UserName | undefined {
-  const user = text.slice(description.length)
-  const isOurs = text.startsWith(description) && isUserName(user) && serverUnitName(unixName(user)) === name
-  return isOurs ? user : undefined
-}
 
 export function planServer(user: UserName, account: Account | OrdinaryAccount, surroundings: Surroundings): ServerPlan {
   const { layout, config, hubGid, mountinfo, otherHomes, umask, hasOwnSettings } = surroundings

@@ -6,7 +6,7 @@
  */
 
 import type { ConfigFile } from '../../config/change/in-force.ts'
-import { mayEnter } from '../../config/meaning/config.ts'
+import { mayEnter } from '../../config/meaning/who-may-enter.ts'
 import { isTemporaryName, type UserName } from '../../config/users/names.ts'
 import { ProblemError } from '../../problem.ts'
 import type { Accounts } from '../accounts/ensure.ts'

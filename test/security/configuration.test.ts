@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { mayEnter, readConfig } from '../../config/meaning/config.ts'
+import { readConfig } from '../../config/meaning/config.ts'
+import { mayEnter } from '../../config/meaning/who-may-enter.ts'
 import { parseUserName } from '../../config/users/names.ts'
 
 /** Ten times ten times … a thousand million words, if they were all made. */

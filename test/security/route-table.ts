@@ -4,7 +4,7 @@
  */
 
 import { createApp } from '../../hub/app.ts'
-import type { Hub } from '../../hub/pages/answers.ts'
+import type { Hub } from '../../hub/parts.ts'
 
 export interface Route {
   method: string

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import type { IncomingMessage } from 'node:http'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { isNavigation, isSameOrigin, ownPath } from '../../hub/access/access.ts'
+import { isNavigation, isSameOrigin, ownPath } from '../../hub/web/request.ts'
 
 const asked = (headers: Record<string, string>) => ({ headers }) as unknown as IncomingMessage
 

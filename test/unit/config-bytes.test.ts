@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { maskSecrets } from '../../config/change/show.ts'
 import { readConfig } from '../../config/meaning/config.ts'
 import { showFinding } from '../../config/text/findings.ts'
+import { maskSecrets } from '../../config/text/show.ts'
 
 /** Whatever the file is, it is either a configuration, or there is a sentence about it that a person can act on. */
 function assertSentence(source: string | Uint8Array, name = ''): void {

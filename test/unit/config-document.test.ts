@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { parse, stringify } from 'yaml'
-import { effectiveText, maskSecrets, showDiff } from '../../config/change/show.ts'
 import { readConfig } from '../../config/meaning/config.ts'
 import { addItem, contentOf, type Plain, removeItem, setKey, unsetKey, valueAt } from '../../config/text/edit.ts'
 import { parseItem, parseKey, parseValue } from '../../config/text/keys.ts'
+import { effectiveText, maskSecrets, showDiff } from '../../config/text/show.ts'
 import { ProblemError } from '../../problem.ts'
 
 const path = (key: string) => key.split('.')

@@ -8,10 +8,10 @@ import fc from 'fast-check'
 import { planChange } from '../../config/change/plan.ts'
 import { parseConfig, readConfig } from '../../config/meaning/config.ts'
 import { hubAddress } from '../../config/meaning/hub-address.ts'
-import { addressOf } from '../../hub/access/access.ts'
 import { readAddress, readForwarded } from '../../hub/front-proxy/forwarded-headers.ts'
 import { createFrontProxies } from '../../hub/front-proxy/trust.ts'
 import { isSecure } from '../../hub/web/cookies.ts'
+import { addressOf } from '../../hub/web/request.ts'
 
 const behind = (more = '') => `http: { mode: behind-proxy, address: 127.0.0.1, port: 8080${more} }\n`
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { readConfig } from '../../config/meaning/config.ts'
-import { mayComeBy, ordinaryAccount } from '../../config/users/machine-accounts.ts'
+import { mayComeBy } from '../../config/meaning/who-may-enter.ts'
+import { ordinaryAccount } from '../../config/users/machine-accounts.ts'
 import { parseUserName } from '../../config/users/names.ts'
 import { escaped, filled } from '../../hub/authenticators/ldap.ts'
 
