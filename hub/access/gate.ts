@@ -13,13 +13,16 @@
 import { type IncomingMessage, type RequestListener, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { UserName } from '../../config/users/names.ts'
-import type { Hub } from '../parts.ts'
-import type { Passage } from '../proxy/proxy.ts'
+import type { Servers } from '../../spawner/client/servers.ts'
+import type { Passage, ReverseProxy } from '../proxy/proxy.ts'
 import { cookieValues, isSecure, type OwnCookie, ownCookie, ownCookieName } from '../web/cookies.ts'
 import { crossOrigin, loginNeeded, notYours, visitNeeded } from '../web/refusals.ts'
 import { addressOf, isNavigation, isSameOrigin } from '../web/request.ts'
+import type { Access } from './access.ts'
+import type { Origins } from './origins.ts'
+import type { Visits } from './passes.ts'
 import { arrivalPath, type PassPlace, passCookie } from './passes.ts'
-import type { Session } from './sessions.ts'
+import type { Session, Sessions } from './sessions.ts'
 import { methods, readTarget, type Target } from './target.ts'
 
 export interface Gate {
@@ -58,7 +61,17 @@ const known = new Set<string | undefined>(methods)
 /** How soon a WebSocket ends whose session has ended elsewhere, as by a new password or a change of the configuration. */
 const sweepMs = 5_000
 
-export function createGate(hub: Hub): Gate {
+interface GateNeeds {
+  baseUrl: string
+  access: Access
+  origins: Origins
+  visits: Visits
+  sessions: Sessions
+  servers: Servers
+  proxy: ReverseProxy
+}
+
+export function createGate(hub: GateNeeds): Gate {
   const { baseUrl, access, origins, visits, servers, proxy } = hub
   const prefix = `${baseUrl}user/`
 

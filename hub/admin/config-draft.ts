@@ -4,12 +4,14 @@
  * It is checked and planned by the same code as `tljh-ts config edit` (config/change/proposal.ts). What the hub says here is for the
  * person alone: the spawner, who writes the file, checks everything again.
  */
+
+import type { ConfigFile } from '../../config/change/in-force.ts'
 import { propose, readBytesOf } from '../../config/change/proposal.ts'
 import { type Config, endpointsOf, parseConfig, versionOf } from '../../config/meaning/config.ts'
 import { thisMachine } from '../../config/meaning/machine-checks.ts'
 import { type Finding, hasErrors } from '../../config/text/findings.ts'
 import { showDiff } from '../../config/text/show.ts'
-import type { Hub } from '../parts.ts'
+import type { SpawnerClient } from '../../spawner/client/client.ts'
 
 export interface Draft {
   text: string
@@ -36,16 +38,21 @@ export interface Examination {
   isStale: boolean
 }
 
-type Around = Pick<Hub, 'config' | 'configFile' | 'spawner'>
+export interface ExaminationNeeds {
+  config: ConfigFile
+  /** The path of the file itself. */
+  configFile: string
+  spawner: Pick<SpawnerClient, 'services'>
+}
 
 /** Throws `CONFIG_UNREADABLE`. */
-export function readOnDisk({ configFile }: Pick<Hub, 'configFile'>): Examination['onDisk'] {
+export function readOnDisk({ configFile }: Pick<ExaminationNeeds, 'configFile'>): Examination['onDisk'] {
   const bytes = readBytesOf(configFile)
   return { text: bytes.toString('utf8'), version: versionOf(bytes) }
 }
 
 /** Throws `CONFIG_UNREADABLE`. */
-export async function examine(draft: Draft, around: Around): Promise<Examination> {
+export async function examine(draft: Draft, around: ExaminationNeeds): Promise<Examination> {
   const onDisk = readOnDisk(around)
   const { services } = around.spawner
   const running = await services.status().then(

@@ -10,11 +10,16 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { version, versions } from '../../config/change/history.ts'
 import { versionBefore } from '../../config/change/proposal.ts'
 import { versionOf } from '../../config/meaning/config.ts'
+import type { Log } from '../../machine/paced-log.ts'
 import { ProblemError, type ProblemText } from '../../problem.ts'
+import type { SpawnerClient } from '../../spawner/client/client.ts'
+import type { Confirmations } from '../login/confirmations.ts'
+import type { FormNeeds } from '../pages/answers.ts'
 import { adminSessionOf, checkForm, formToken, nextQuery, sendPage } from '../pages/answers.ts'
-import type { Hub } from '../parts.ts'
+import type { Pages } from '../pages/pages.ts'
 import { statusOf } from '../web/refusals.ts'
 import { ownPath } from '../web/request.ts'
+import type { ExaminationNeeds } from './config-draft.ts'
 import { type Draft, difference, type Examination, examine, readOnDisk, textFromForm } from './config-draft.ts'
 
 /** `open` has no draft: it goes to the page that the password was asked for. */
@@ -57,7 +62,15 @@ const fromQuery = { type: 'object', properties: { from: { type: 'integer', minim
 /** So long a move of the hub may be refused for; afterwards the page is sent, or it would never arrive. */
 const moveMs = 1_000
 
-export async function configurationRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
+interface Needs extends FormNeeds, ExaminationNeeds {
+  confirmations: Confirmations
+  /** Who writes it. */
+  spawner: Pick<SpawnerClient, 'propose' | 'services'>
+  pages: Pages
+  log: Log
+}
+
+export async function configurationRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
   const { baseUrl, confirmations, config, configFile, spawner, pages, log } = hub
   const address = `${baseUrl}hub/admin/config`
 

@@ -8,19 +8,34 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { namedIn } from '../../config/meaning/who-may-enter.ts'
 import { parseUserName, type UserName } from '../../config/users/names.ts'
 import { roomAt, shortageOf, showRoom } from '../../machine/disk.ts'
+import type { Log } from '../../machine/paced-log.ts'
 import { ProblemError, type ProblemText } from '../../problem.ts'
+import type { Servers } from '../../spawner/client/servers.ts'
+import type { Origins } from '../access/origins.ts'
 import type { Session } from '../access/sessions.ts'
 import { readRoster } from '../class-list/read.ts'
 import { displayName, type Enrolment, enrol } from '../class-list/user-names.ts'
 import type { Credential } from '../credentials/credential.ts'
+import type { ExternalIdentities } from '../credentials/external-identities.ts'
+import type { KnownNeeds } from '../credentials/known.ts'
 import { isKnownHere } from '../credentials/known.ts'
+import type { Logins } from '../credentials/last-logins.ts'
+import type { OneTimeCodes } from '../credentials/one-time-codes.ts'
 import { usualCodeLifeMs } from '../credentials/one-time-codes.ts'
+import type { Passwords } from '../credentials/passwords.ts'
+import type { SignUps } from '../credentials/pending-sign-ups.ts'
+import type { SecondFactors } from '../credentials/second-factor.ts'
+import type { FrontProxies } from '../front-proxy/trust.ts'
+import type { Confirmations } from '../login/confirmations.ts'
+import type { FormNeeds } from '../pages/answers.ts'
 import { adminSessionOf, checkForm, formToken, sendPage } from '../pages/answers.ts'
+import type { Pages } from '../pages/pages.ts'
 import type { ImportRow, PersonRow } from '../pages/views.ts'
-import type { Hub } from '../parts.ts'
+import type { Tls } from '../tls/tls.ts'
 import { statusOf } from '../web/refusals.ts'
 import { adminList, allowedList, withNames, withoutName } from './config-lists.ts'
 import type { People } from './users.ts'
+import type { ProposalNeeds } from './users-via-spawner.ts'
 import { peopleFor, proposeEdit } from './users-via-spawner.ts'
 
 const actions = [
@@ -84,7 +99,24 @@ const importForm = {
 /** A home takes longer than a person waits; then it goes on without the page. */
 const archivePatienceMs = 20_000
 
-export async function adminRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
+interface Needs extends FormNeeds, KnownNeeds, ProposalNeeds {
+  origins: Origins
+  passwords: Passwords
+  codes: OneTimeCodes
+  secondFactors: SecondFactors
+  identities: ExternalIdentities
+  logins: Logins
+  signUps: SignUps
+  confirmations: Confirmations
+  servers: Servers
+  /** Undefined where the hub speaks plain HTTP. */
+  tls: Tls | undefined
+  frontProxies: FrontProxies
+  pages: Pages
+  log: Log
+}
+
+export async function adminRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
   const { baseUrl, config, confirmations, servers, signUps, pages, audit } = hub
   const address = `${baseUrl}hub/admin`
 
@@ -269,7 +301,7 @@ function importRow({ person, user, kind, note }: Enrolment): ImportRow {
   return { line: person.line, who: displayName(person), user, kind, note }
 }
 
-function rows(hub: Hub, admin: UserName): PersonRow[] {
+function rows(hub: Needs, admin: UserName): PersonRow[] {
   const { access, config, passwords, codes, secondFactors, logins, servers } = hub
   const inForce = config.current()
   const seen = logins.all()
@@ -334,7 +366,7 @@ function isSomebody(user: UserName): ProblemError {
 }
 
 /** Of the disk that the database is on. */
-function diskTrouble({ db }: Hub): ProblemText | undefined {
+function diskTrouble({ db }: Needs): ProblemText | undefined {
   const room = roomAt(db.location() ?? '/')
   const shortage = shortageOf(room)
   if (!shortage) return undefined

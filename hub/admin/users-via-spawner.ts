@@ -3,14 +3,26 @@
  * administrator's name, and of the machine it has the spawner's verbs and nothing else.
  */
 import type { DatabaseSync } from 'node:sqlite'
+import type { ConfigFile } from '../../config/change/in-force.ts'
 import { type UserName, unixName } from '../../config/users/names.ts'
 import { runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
-import type { Hub } from '../parts.ts'
+import type { SpawnerClient } from '../../spawner/client/client.ts'
+import type { Audit } from '../../systemd/audit/audit.ts'
 import { readOnDisk } from './config-draft.ts'
 import { createPeople, type Machine, type People } from './users.ts'
 
-export function peopleFor(hub: Hub, admin: UserName): People {
+export interface ProposalNeeds {
+  config: ConfigFile
+  /** The path of the file itself. */
+  configFile: string
+  /** Who writes it. */
+  spawner: Pick<SpawnerClient, 'propose' | 'services' | 'archive'>
+  db: DatabaseSync
+  audit: Audit
+}
+
+export function peopleFor(hub: ProposalNeeds, admin: UserName): People {
   const { config, db, spawner, audit } = hub
   return createPeople({
     config: config.current,
@@ -24,7 +36,7 @@ export function peopleFor(hub: Hub, admin: UserName): People {
 
 /** Edits the file as it is now. Throws what the spawner refuses it for. */
 export async function proposeEdit(
-  hub: Hub,
+  hub: Pick<ProposalNeeds, 'configFile' | 'spawner'>,
   admin: UserName,
   how: string,
   edit: (text: string) => string,
@@ -34,7 +46,7 @@ export async function proposeEdit(
   if (text !== before) await hub.spawner.propose({ admin, text, baseVersion, isAtOnce: false, how })
 }
 
-function machineBehind(spawner: Hub['spawner']): Machine {
+function machineBehind(spawner: ProposalNeeds['spawner']): Machine {
   return {
     archive: user => spawner.archive(user),
     remove: () =>

@@ -2,12 +2,19 @@
  * A person's own account: the password, the second factor, the sessions elsewhere; and the page that asks for the password again.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { ConfigFile } from '../../config/change/in-force.ts'
 import { ProblemError, type ProblemText } from '../../problem.ts'
-import type { Session } from '../access/sessions.ts'
+import type { Audit } from '../../systemd/audit/audit.ts'
+import type { Session, Sessions } from '../access/sessions.ts'
+import type { Passwords } from '../credentials/passwords.ts'
+import type { SecondFactors } from '../credentials/second-factor.ts'
+import type { FormNeeds } from '../pages/answers.ts'
 import { checkForm, formToken, nextQuery, sendPage, sessionOf } from '../pages/answers.ts'
-import type { Hub } from '../parts.ts'
+import type { Pages } from '../pages/pages.ts'
 import { codeWrong, notRepeated, statusOf } from '../web/refusals.ts'
 import { addressOf, ownPath } from '../web/request.ts'
+import type { Confirmations } from './confirmations.ts'
+import type { Throttle } from './throttle.ts'
 
 const text = (maxLength: number) => ({ type: 'string', maxLength, default: '' })
 
@@ -34,7 +41,18 @@ interface Form {
   next: string
 }
 
-export async function accountRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
+interface Needs extends FormNeeds {
+  config: ConfigFile
+  sessions: Sessions
+  passwords: Passwords
+  secondFactors: SecondFactors
+  confirmations: Confirmations
+  throttle: Throttle
+  pages: Pages
+  audit: Audit
+}
+
+export async function accountRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
   const { baseUrl, access, sessions, passwords, secondFactors, confirmations, throttle, config, pages, audit } = hub
   const address = `${baseUrl}hub/account`
 

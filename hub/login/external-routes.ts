@@ -9,14 +9,20 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { isNamed, mayHaveSession } from '../../config/meaning/who-may-enter.ts'
 import type { AuthenticatorKind } from '../../config/schema/auth.ts'
 import { isTemporaryName, isUserName, type UserName } from '../../config/users/names.ts'
+import type { Log } from '../../machine/paced-log.ts'
 import { ProblemError } from '../../problem.ts'
 import type { ExternalAuthenticator, ExternalIdentity } from '../authenticators/authenticator.ts'
+import type { Authenticators } from '../authenticators/authenticators.ts'
 import { shown } from '../authenticators/oauth-providers.ts'
-import type { Hub } from '../parts.ts'
+import type { ExternalIdentities } from '../credentials/external-identities.ts'
+import type { OneTimeCodes } from '../credentials/one-time-codes.ts'
+import type { Passwords } from '../credentials/passwords.ts'
 import { isSecure } from '../web/cookies.ts'
 import { noPage } from '../web/refusals.ts'
 import { ownPath } from '../web/request.ts'
+import type { Departures } from './external-state.ts'
 import { departureSeconds, isDepartureCookie } from './external-state.ts'
+import type { LoginNeeds } from './session-start.ts'
 import { letIn, refusedLogin } from './session-start.ts'
 
 const beginQuery = {
@@ -34,7 +40,16 @@ const callbackQuery = { type: 'object', properties: { state: { type: 'string', m
 /** More tabs than that are not logging in at once; and each adds to what the browser sends. */
 const mostDepartures = 8
 
-export async function externalLoginRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
+interface Needs extends LoginNeeds {
+  authenticators: Authenticators
+  departures: Departures
+  identities: ExternalIdentities
+  passwords: Passwords
+  codes: OneTimeCodes
+  log: Log
+}
+
+export async function externalLoginRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
   const { baseUrl, authenticators, departures } = hub
   const wayOf = (kind: string) => authenticators.external().find(way => way.kind === kind)
 
@@ -81,7 +96,7 @@ interface Return {
   next: string
 }
 
-async function arrive(hub: Hub, request: FastifyRequest, reply: FastifyReply, { way, returned, kept, next }: Return) {
+async function arrive(hub: Needs, request: FastifyRequest, reply: FastifyReply, { way, returned, kept, next }: Return) {
   let identity: ExternalIdentity | undefined
   try {
     identity = await way.complete(returned, kept)
@@ -98,7 +113,7 @@ async function arrive(hub: Hub, request: FastifyRequest, reply: FastifyReply, { 
  * `AUTH_NOT_ALLOWED`, `AUTH_OTHER_IDENTITY`, `AUTH_OTHER_WAY`.
  */
 function userFor(
-  hub: Hub,
+  hub: Needs,
   way: ExternalAuthenticator,
   identity: ExternalIdentity,
   present: UserName | undefined,
@@ -132,7 +147,7 @@ function nameOf(way: ExternalAuthenticator, { name, claim }: ExternalIdentity): 
  * Whether the name is somebody's who comes, or is about to come, by another way: also by one that the file names no more, because whoever is called so
  * elsewhere is a stranger to that account until an administrator says otherwise.
  */
-function comesOtherwise({ logins, passwords, codes }: Hub, user: UserName, kind: AuthenticatorKind): boolean {
+function comesOtherwise({ logins, passwords, codes }: Needs, user: UserName, kind: AuthenticatorKind): boolean {
   const last = logins.of(user)?.way
   return (last !== undefined && last !== kind) || passwords.has(user) || codes.expiryOf(user) !== undefined
 }
@@ -147,7 +162,7 @@ function callbackOf(way: ExternalAuthenticator, request: FastifyRequest, baseUrl
 }
 
 /** Throws the problem, once it stands in the logs. */
-function refuse(hub: Hub, request: FastifyRequest, who: string, problem: ProblemError): never {
+function refuse(hub: Needs, request: FastifyRequest, who: string, problem: ProblemError): never {
   refusedLogin(hub, request, who, problem)
   const { code, cause } = problem
   if (cause !== undefined) hub.log(`${code}: ${problem.why}`, code)

@@ -6,14 +6,20 @@ import { signUpIsOpen } from '../../config/meaning/who-may-enter.ts'
 import { storingKinds } from '../../config/schema/auth.ts'
 import { ownVersion } from '../../machine/version.ts'
 import { ProblemError, type ProblemText } from '../../problem.ts'
+import type { Servers } from '../../spawner/client/servers.ts'
 import { sessionCookieFor } from '../access/access.ts'
+import type { ServerAddressNeeds } from '../access/server-address.ts'
 import { serverAddress } from '../access/server-address.ts'
 import { xsrfCookie } from '../access/xsrf.ts'
+import type { Authenticators } from '../authenticators/authenticators.ts'
+import type { FormNeeds } from '../pages/answers.ts'
 import { checkForm, formToken, nextQuery, sendPage } from '../pages/answers.ts'
+import type { Pages } from '../pages/pages.ts'
 import type { Doors } from '../pages/views.ts'
-import type { Hub } from '../parts.ts'
 import { notRepeated, statusOf } from '../web/refusals.ts'
 import { addressOf, isOwnLink, ownPath } from '../web/request.ts'
+import type { LoginDesk } from './password-login.ts'
+import type { LoginNeeds } from './session-start.ts'
 import { endSession, letIn, refusedLogin } from './session-start.ts'
 
 interface LoginForm {
@@ -61,7 +67,14 @@ const welcomeQuery = {
   },
 }
 
-export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
+interface Needs extends FormNeeds, LoginNeeds, ServerAddressNeeds {
+  desk: LoginDesk
+  authenticators: Authenticators
+  servers: Servers
+  pages: Pages
+}
+
+export async function entryRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
   const { baseUrl, access, sessions, desk, servers, pages, audit } = hub
 
   function loginPage(request: FastifyRequest, reply: FastifyReply, typed: Partial<LoginForm>, problem?: ProblemText) {
@@ -173,7 +186,7 @@ export async function entryRoutes(app: FastifyInstance, hub: Hub): Promise<void>
   })
 }
 
-function doorsOf(hub: Hub): Doors {
+function doorsOf(hub: Needs): Doors {
   const { kinds, options } = hub.config.current().auth
   const { create_users: creates = false, claim_named_users: claims = false } = options.FirstUseAuthenticator ?? {}
   const isShared = kinds.includes('dummy') || kinds.includes('shared-password')

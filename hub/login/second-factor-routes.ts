@@ -4,12 +4,15 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProblemError, type ProblemText } from '../../problem.ts'
+import type { FormNeeds } from '../pages/answers.ts'
 import { checkForm, formToken, sendPage } from '../pages/answers.ts'
-import type { Hub } from '../parts.ts'
+import type { Pages } from '../pages/pages.ts'
 import { codeWrong, statusOf } from '../web/refusals.ts'
 import { addressOf } from '../web/request.ts'
 import { type Arrival, arrivalCookie } from './pending-logins.ts'
+import type { LoginNeeds } from './session-start.ts'
 import { goOn, refusedLogin, startSession } from './session-start.ts'
+import type { Throttle } from './throttle.ts'
 
 interface Form {
   _xsrf: string
@@ -27,7 +30,12 @@ const form = {
   },
 }
 
-export async function secondStepRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
+interface Needs extends FormNeeds, LoginNeeds {
+  throttle: Throttle
+  pages: Pages
+}
+
+export async function secondStepRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
   const { baseUrl, secondFactors, arrivals, throttle, pages, audit } = hub
   const address = `${baseUrl}hub/second-factor`
 

@@ -2,17 +2,35 @@
  * From 'it is known who that is' to a session: by way of the second factor, where there is one or has to be one.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { ConfigFile } from '../../config/change/in-force.ts'
 import type { ProblemError } from '../../problem.ts'
+import type { Audit } from '../../systemd/audit/audit.ts'
+import type { Access } from '../access/access.ts'
 import { sessionCookieFor } from '../access/access.ts'
+import type { Sessions } from '../access/sessions.ts'
 import { type Session, sessionAgeSeconds } from '../access/sessions.ts'
 import { xsrfCookie } from '../access/xsrf.ts'
-import type { Hub } from '../parts.ts'
+import type { Logins } from '../credentials/last-logins.ts'
+import type { SecondFactors } from '../credentials/second-factor.ts'
 import { isSecure } from '../web/cookies.ts'
 import { addressOf, ownPath } from '../web/request.ts'
+import type { Arrivals } from './pending-logins.ts'
 import { type Arrival, arrivalCookie, arrivalSeconds } from './pending-logins.ts'
 
+/** What a session is started with. */
+export interface LoginNeeds {
+  baseUrl: string
+  config: ConfigFile
+  access: Access
+  sessions: Sessions
+  secondFactors: SecondFactors
+  arrivals: Arrivals
+  logins: Logins
+  audit: Audit
+}
+
 /** Lets somebody in whose identity is certain, or asks for the second factor first. */
-export function letIn(hub: Hub, request: FastifyRequest, reply: FastifyReply, arrival: Arrival): FastifyReply {
+export function letIn(hub: LoginNeeds, request: FastifyRequest, reply: FastifyReply, arrival: Arrival): FastifyReply {
   const { baseUrl, config, access, secondFactors, arrivals } = hub
   const { user } = arrival
   const mustHave = config.current().adminsNeedSecondFactor && access.isAdmin(user)
@@ -26,13 +44,19 @@ export function letIn(hub: Hub, request: FastifyRequest, reply: FastifyReply, ar
 }
 
 /** Leads to where the person wanted to go. */
-export function goOn({ baseUrl }: Hub, reply: FastifyReply, { next }: Arrival): FastifyReply {
+export function goOn({ baseUrl }: Pick<LoginNeeds, 'baseUrl'>, reply: FastifyReply, { next }: Arrival): FastifyReply {
   return reply.redirect(ownPath(next, baseUrl) || `${baseUrl}hub/`)
 }
 
 /** Starts the session: the answer, whatever it will be, brings its cookie. */
 export function startSession(
-  { baseUrl, access, sessions, logins, audit }: Hub,
+  {
+    baseUrl,
+    access,
+    sessions,
+    logins,
+    audit,
+  }: Pick<LoginNeeds, 'baseUrl' | 'access' | 'sessions' | 'logins' | 'audit'>,
   request: FastifyRequest,
   reply: FastifyReply,
   { user, way }: Arrival,
@@ -50,13 +74,18 @@ export function startSession(
 }
 
 /** Ends it as its user wished. */
-export function endSession({ sessions, audit }: Hub, session: Session): void {
+export function endSession({ sessions, audit }: Pick<LoginNeeds, 'sessions' | 'audit'>, session: Session): void {
   sessions.end(session)
   audit.record({ kind: 'logout', message: `${session.user} logged out`, who: session.user })
 }
 
 /** One entry of the audit log: what was typed is cut, and written so that it cannot be taken for anything else. */
-export function refusedLogin({ audit }: Hub, request: FastifyRequest, typed: string, { code }: ProblemError): void {
+export function refusedLogin(
+  { audit }: Pick<LoginNeeds, 'audit'>,
+  request: FastifyRequest,
+  typed: string,
+  { code }: ProblemError,
+): void {
   const address = addressOf(request.raw)
   const who = typed.slice(0, 80)
   const message = `login refused (${code}) from ${address} for ${JSON.stringify(who)}`

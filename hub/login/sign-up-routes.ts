@@ -10,13 +10,20 @@ import { namedIn, signUpIsOpen } from '../../config/meaning/who-may-enter.ts'
 import { formats } from '../../config/schema/formats.ts'
 import { isTemporaryName, isUserName, parseUserName, type UserName } from '../../config/users/names.ts'
 import { ProblemError, type ProblemText } from '../../problem.ts'
+import type { KnownNeeds } from '../credentials/known.ts'
 import { isKnownHere } from '../credentials/known.ts'
+import type { Logins } from '../credentials/last-logins.ts'
+import type { Passwords } from '../credentials/passwords.ts'
+import type { SignUps } from '../credentials/pending-sign-ups.ts'
 import { legibleLetters } from '../credentials/readable-codes.ts'
+import type { FormNeeds } from '../pages/answers.ts'
 import { checkForm, formToken, nextQuery, sendPage } from '../pages/answers.ts'
-import type { Hub } from '../parts.ts'
+import type { Pages } from '../pages/pages.ts'
 import { noPage, notRepeated, statusOf } from '../web/refusals.ts'
 import { addressOf, ownPath } from '../web/request.ts'
+import type { LoginNeeds } from './session-start.ts'
 import { letIn } from './session-start.ts'
+import type { Throttle } from './throttle.ts'
 
 interface Form {
   _xsrf: string
@@ -45,7 +52,15 @@ const form = {
 
 const temporaryForm = { type: 'object', properties: { _xsrf: text(256), next: text(4096) } }
 
-export async function signUpRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
+interface Needs extends FormNeeds, LoginNeeds, KnownNeeds {
+  passwords: Passwords
+  logins: Logins
+  signUps: SignUps
+  throttle: Throttle
+  pages: Pages
+}
+
+export async function signUpRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
   const { baseUrl, access, config, passwords, signUps, throttle, pages, audit } = hub
   const address = `${baseUrl}hub/signup`
 

@@ -3,13 +3,22 @@
  * (`Authorization: Bearer`, or `token` as JupyterHub's clients write it).
  */
 import type { FastifyInstance } from 'fastify'
+import type { ConfigFile } from '../../config/change/in-force.ts'
 import { ProblemError } from '../../problem.ts'
+import type { Access } from '../access/access.ts'
 import { adminSessionOf } from '../pages/answers.ts'
-import type { Hub } from '../parts.ts'
 import { isSameSecret } from '../web/constant-time.ts'
 import { expositionType } from './exposition.ts'
+import type { Metrics } from './metrics.ts'
 
-export async function metricsRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
+interface Needs {
+  baseUrl: string
+  config: ConfigFile
+  access: Access
+  metrics: Metrics
+}
+
+export async function metricsRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
   const { baseUrl, config, metrics } = hub
   app.get(`${baseUrl}hub/metrics`, (request, reply) => {
     const token = tokenIn(request.headers.authorization)

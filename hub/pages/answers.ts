@@ -6,13 +6,16 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { isUserName } from '../../config/users/names.ts'
+import type { Log } from '../../machine/paced-log.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
+import type { Access } from '../access/access.ts'
 import type { Session } from '../access/sessions.ts'
+import type { Xsrf } from '../access/xsrf.ts'
 import { xsrfCookie } from '../access/xsrf.ts'
-import type { Hub } from '../parts.ts'
 import { isSecure } from '../web/cookies.ts'
 import { adminsOnly, diskFull, formStale, loginNeeded, statusOf } from '../web/refusals.ts'
 import { isNavigation } from '../web/request.ts'
+import type { Pages } from './pages.ts'
 
 /** For the address of a page that leads on to another. */
 export const nextQuery = {
@@ -25,22 +28,29 @@ export function sendPage(reply: FastifyReply, html: string, status = 200): Fasti
   return reply.code(status).type(pageType).header('cache-control', 'no-store').send(html)
 }
 
+/** What a form is made of, and checked by. */
+export interface FormNeeds {
+  baseUrl: string
+  access: Access
+  xsrf: Xsrf
+}
+
 /** Who asks. Throws `LOGIN_NEEDED`. */
-export function sessionOf({ access }: Hub, { raw }: FastifyRequest): Session {
+export function sessionOf({ access }: Pick<FormNeeds, 'access'>, { raw }: FastifyRequest): Session {
   const session = access.sessionOf(raw)
   if (session) return session
   throw loginNeeded()
 }
 
 /** Which administrator asks. Throws `LOGIN_NEEDED`, `ADMINS_ONLY`. */
-export function adminSessionOf(hub: Hub, request: FastifyRequest): Session {
+export function adminSessionOf(hub: Pick<FormNeeds, 'access'>, request: FastifyRequest): Session {
   const session = sessionOf(hub, request)
   if (hub.access.isAdmin(session.user)) return session
   throw adminsOnly(session.user)
 }
 
 /** The token for a form on the page that is being made; sets the cookie that goes with it. */
-export function formToken({ xsrf, access, baseUrl }: Hub, request: FastifyRequest, reply: FastifyReply): string {
+export function formToken({ xsrf, access, baseUrl }: FormNeeds, request: FastifyRequest, reply: FastifyReply): string {
   const { token, isNew } = xsrf.tokenFor(access.sessionOf(request.raw), request.headers.cookie)
   const secure = isSecure(request.raw)
   if (isNew) reply.setCookie(xsrfCookie, token, { path: `${baseUrl}hub/`, httpOnly: true, sameSite: 'lax', secure })
@@ -48,7 +58,7 @@ export function formToken({ xsrf, access, baseUrl }: Hub, request: FastifyReques
 }
 
 /** Throws `FORM_STALE` where a form was not sent from a page that this browser had of us. */
-export function checkForm({ xsrf, access }: Hub, request: FastifyRequest, token: string): void {
+export function checkForm({ xsrf, access }: FormNeeds, request: FastifyRequest, token: string): void {
   if (!xsrf.isRight(token, access.sessionOf(request.raw), request.headers.cookie)) throw formStale()
 }
 
@@ -63,8 +73,16 @@ const longestPath = 300
 
 const pageType = 'text/html; charset=utf-8'
 
+/** What an answer to a failed request is made of. */
+export interface ProblemNeeds {
+  baseUrl: string
+  access: Access
+  pages: Pages
+  log: Log
+}
+
 /** What to answer to a request that failed. Logs what is not the asker's doing. */
-export function problemAnswer(hub: Hub, error: unknown, request: IncomingMessage): ProblemAnswer {
+export function problemAnswer(hub: ProblemNeeds, error: unknown, request: IncomingMessage): ProblemAnswer {
   const user = hub.access.sessionOf(request)?.user
   const { status, problem, logId } = explain(error, user !== undefined && hub.access.isAdmin(user))
   if (status >= 500) {
@@ -84,7 +102,7 @@ export function problemAnswer(hub: Hub, error: unknown, request: IncomingMessage
 }
 
 /** Whose doing it is that something fails: the owner of the server that was asked, or nobody in particular. */
-function subjectOf({ baseUrl }: Hub, { url = '' }: IncomingMessage, { code }: ProblemError): string {
+function subjectOf({ baseUrl }: ProblemNeeds, { url = '' }: IncomingMessage, { code }: ProblemError): string {
   const prefix = `${baseUrl}user/`
   const owner = url.startsWith(prefix) ? url.slice(prefix.length).replace(/[/?#].*/s, '') : ''
   return isUserName(owner) ? owner : code

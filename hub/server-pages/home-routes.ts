@@ -4,14 +4,18 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { isUserName, type UserName } from '../../config/users/names.ts'
+import type { Log } from '../../machine/paced-log.ts'
 import type { Server } from '../../spawner/client/protocol.ts'
+import type { Servers } from '../../spawner/client/servers.ts'
 import type { Gate } from '../access/gate.ts'
+import type { ServerAddressNeeds } from '../access/server-address.ts'
 import { serverAddress } from '../access/server-address.ts'
 import type { Session } from '../access/sessions.ts'
 import { readTarget } from '../access/target.ts'
+import type { FormNeeds } from '../pages/answers.ts'
 import { checkForm, formToken, nextQuery, sendPage, sessionOf } from '../pages/answers.ts'
+import type { Pages } from '../pages/pages.ts'
 import { stepWords } from '../pages/pages.ts'
-import type { Hub } from '../parts.ts'
 import { crossOrigin, noPage, notYours, tooManyWatchers } from '../web/refusals.ts'
 import { isNavigation, isOwnLink, ownPath } from '../web/request.ts'
 
@@ -37,7 +41,13 @@ const justLoggedInMs = 60_000
 /** Pages of one person that watch a start, at a time. Each tab has one. */
 const mostWatchers = 32
 
-export async function spawnRoutes(app: FastifyInstance, { hub, gate }: { hub: Hub; gate: Gate }): Promise<void> {
+interface Needs extends FormNeeds, ServerAddressNeeds {
+  servers: Servers
+  pages: Pages
+  log: Log
+}
+
+export async function spawnRoutes(app: FastifyInstance, { hub, gate }: { hub: Needs; gate: Gate }): Promise<void> {
   const { baseUrl, access, config, origins, servers, pages, log } = hub
 
   const watchers = new Map<UserName, number>()

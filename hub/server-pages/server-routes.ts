@@ -6,14 +6,20 @@ import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { UserName } from '../../config/users/names.ts'
+import type { Servers } from '../../spawner/client/servers.ts'
+import type { Audit } from '../../systemd/audit/audit.ts'
 import type { Gate } from '../access/gate.ts'
+import type { Origins } from '../access/origins.ts'
+import type { Visits } from '../access/passes.ts'
 import { arrivalPath, digestOf, newNonce, nonceCookie, type PassPlace, passCookie } from '../access/passes.ts'
+import type { Sessions } from '../access/sessions.ts'
 import { type Session, sessionAgeSeconds } from '../access/sessions.ts'
 import { methods, readTarget, type Target } from '../access/target.ts'
 import { isBusy, occupy } from '../bounds/pipelining.ts'
 import { endSession } from '../login/session-start.ts'
+import type { FormNeeds, ProblemNeeds } from '../pages/answers.ts'
 import { formToken, problemAnswer, sendPage } from '../pages/answers.ts'
-import type { Hub } from '../parts.ts'
+import type { ReverseProxy } from '../proxy/proxy.ts'
 import { cookieValues } from '../web/cookies.ts'
 import { enterVoid, noPage, notRunning } from '../web/refusals.ts'
 import { isFromHere, isNavigation, isOwnLink } from '../web/request.ts'
@@ -21,7 +27,16 @@ import { isFromHere, isNavigation, isOwnLink } from '../web/request.ts'
 /** Time to log in and to read the note on the way. */
 const nonceSeconds = 900
 
-export async function userServerRoutes(app: FastifyInstance, { hub, gate }: { hub: Hub; gate: Gate }): Promise<void> {
+interface Needs extends FormNeeds, ProblemNeeds {
+  origins: Origins
+  visits: Visits
+  sessions: Sessions
+  servers: Servers
+  proxy: ReverseProxy
+  audit: Audit
+}
+
+export async function userServerRoutes(app: FastifyInstance, { hub, gate }: { hub: Needs; gate: Gate }): Promise<void> {
   const { baseUrl, access, origins, visits, servers, proxy, pages } = hub
   const { admit, passPlaceOf, cookieFor, mayGoOn, passage, follow, sweep } = gate
 

@@ -9,11 +9,16 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { namedIn } from '../../config/meaning/who-may-enter.ts'
 import { isUserName, type UserName } from '../../config/users/names.ts'
+import type { Audit } from '../../systemd/audit/audit.ts'
+import type { Visits } from '../access/passes.ts'
 import { arrivalPath, isNonce, visitMinutes } from '../access/passes.ts'
+import type { ServerAddressNeeds } from '../access/server-address.ts'
 import { serverAddress } from '../access/server-address.ts'
 import type { Session } from '../access/sessions.ts'
+import type { Logins } from '../credentials/last-logins.ts'
+import type { FormNeeds } from '../pages/answers.ts'
 import { checkForm, formToken, nextQuery, sendPage, sessionOf } from '../pages/answers.ts'
-import type { Hub } from '../parts.ts'
+import type { Pages } from '../pages/pages.ts'
 import { enterVoid, noPage, notYours } from '../web/refusals.ts'
 import { addressOf, ownPath } from '../web/request.ts'
 
@@ -34,7 +39,14 @@ const enterQuery = {
   },
 }
 
-export async function visitRoutes(app: FastifyInstance, hub: Hub): Promise<void> {
+interface Needs extends FormNeeds, ServerAddressNeeds {
+  visits: Visits
+  logins: Logins
+  pages: Pages
+  audit: Audit
+}
+
+export async function visitRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
   const { baseUrl, access, config, logins, origins, visits, pages, audit } = hub
 
   /** Who wants to go where. Throws `LOGIN_NEEDED`, and `NOT_YOURS` for a name that nobody has as well. */

@@ -3,11 +3,16 @@
  * what is waited for at that moment.
  */
 import type { FastifyInstance } from 'fastify'
-import type { Hub } from '../parts.ts'
 import { noPage } from '../web/refusals.ts'
 import { challengePath } from './challenges.ts'
+import type { Tls } from './tls.ts'
 
-export async function challengeRoutes(app: FastifyInstance, { tls }: Pick<Hub, 'tls'>): Promise<void> {
+interface Needs {
+  /** Undefined where the hub speaks plain HTTP. */
+  tls: Tls | undefined
+}
+
+export async function challengeRoutes(app: FastifyInstance, { tls }: Needs): Promise<void> {
   app.get<{ Params: { token: string } }>(`${challengePath}:token`, (request, reply) => {
     const answer = tls?.challenges.answerTo(request.params.token)
     if (answer === undefined) throw noPage()
