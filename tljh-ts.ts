@@ -64,7 +64,7 @@ const commands: Record<string, (args: string[]) => Promise<number | undefined>> 
   'import-tljh': async args => (await import('./installer/import-tljh/import.ts')).runImportTljh(args, surroundings),
   status: async args => (await import('./installer/status/status.ts')).runStatus(args, surroundings),
   'self-test': async args => (await import('./spawner/self-test/command.ts')).runSelfTest(args, surroundings),
-  /** For the compile cache (installer/compile-cache.ts): reads a service's code, and does nothing with it. */
+  /** For the compile cache (installer/installation/compile-cache.ts): reads a service's code, and does nothing with it. */
   async load([service]) {
     await (service === 'hub' ? import('./hub/all-modules.ts') : import('./spawner/service/spawner.ts'))
     return undefined

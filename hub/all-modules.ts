@@ -1,7 +1,7 @@
 /**
  * All code of ours that the hub's process ever runs: what it starts with, and what it loads when somebody needs it.
  *
- * Whoever must know it beforehand loads this: the compile cache (installer/compile-cache.ts), because a module that is not in it brings
+ * Whoever must know it beforehand loads this: the compile cache (installer/installation/compile-cache.ts), because a module that is not in it brings
  * Node.js's program that takes types out into the hub, 20 MB that it never gives back; and `check-version`, because a version
  * with a module that cannot be read is not to be put in force.
  */

@@ -14,10 +14,11 @@ import { type Config, parseConfig } from '../config/meaning/config.ts'
 import { hubAddress } from '../config/meaning/hub-address.ts'
 import type { Layout } from '../machine/layout.ts'
 import { ProblemError } from '../problem.ts'
-import { type Changes, openChanges } from './changes.ts'
-import { ensureCompileCache } from './compile-cache.ts'
 import { classEnvironment } from './environment/class-environment.ts'
-import { oneAtATime } from './one-at-a-time.ts'
+import { type Changes, openChanges } from './installation/changes.ts'
+import { ensureCompileCache } from './installation/compile-cache.ts'
+import { oneAtATime } from './installation/one-at-a-time.ts'
+import { ensureUnits } from './installation/units.ts'
 import { type ProgressPage, showProgressPage } from './progress-page.ts'
 import { runSteps, type Step } from './step-list.ts'
 import { ensureConfig, ownEndpoints, wantedConfig } from './steps/configuration.ts'
@@ -34,7 +35,6 @@ import {
   type NamedAdmin,
   selfTest,
 } from './steps/services.ts'
-import { ensureUnits } from './units.ts'
 import { settleUpgrade } from './upgrade/switch.ts'
 
 export interface InstallOptions {

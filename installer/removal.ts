@@ -16,11 +16,11 @@ import type { Layout } from '../machine/layout.ts'
 import { replaceBy, replaceFile } from '../machine/replace-file.ts'
 import { type CommandResult, runCommand } from '../machine/run-program.ts'
 import { ProblemError } from '../problem.ts'
-import type { Change, Changes } from './changes.ts'
 import { notesOf } from './environment/class-environment.ts'
+import type { Change, Changes } from './installation/changes.ts'
+import { allUnits } from './installation/units.ts'
 import { reloadSshd } from './steps/confinement.ts'
 import { cacheFolder } from './steps/places.ts'
-import { allUnits } from './units.ts'
 
 export interface Removal {
   layout: Layout

@@ -3,7 +3,7 @@
  * output is none.
  *
  * Each step looks first and makes what is missing, so the list may be run again over an installation, and after a run that was cut
- * off. What a step changes outside of our own folder it notes first (installer/changes.ts), which is how it is undone.
+ * off. What a step changes outside of our own folder it notes first (installer/installation/changes.ts), which is how it is undone.
  */
 import type { Streams } from '../cli/terminal.ts'
 import { fullAt } from '../machine/disk.ts'

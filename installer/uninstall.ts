@@ -21,12 +21,12 @@ import type { Layout } from '../machine/layout.ts'
 import { replaceFile } from '../machine/replace-file.ts'
 import { runCommand } from '../machine/run-program.ts'
 import { ProblemError } from '../problem.ts'
-import { type Change, openChanges } from './changes.ts'
 import { frozenPackages } from './environment/class-packages.ts'
-import { oneAtATime } from './one-at-a-time.ts'
+import { type Change, openChanges } from './installation/changes.ts'
+import { oneAtATime } from './installation/one-at-a-time.ts'
+import { dropInFolders, unitFolder } from './installation/units.ts'
 import { goesEarly, nameOf, ownFolders, type Removed, remove, type UserAccount, wrapper } from './removal.ts'
 import { cacheFolder, groups, hubAccount } from './steps/places.ts'
-import { dropInFolders, unitFolder } from './units.ts'
 
 const usage = `Usage: tljh-ts uninstall [--purge] [--dry-run] [--yes]
 

@@ -62,7 +62,7 @@ const migrations = [
 export const schemaVersion = migrations.length
 
 /**
- * Puts the file in force that going back to an older version left beside (installer/upgrade/state-copy.ts): at the start of the hub, because then
+ * Puts the file in force that going back to an older version left beside (installer/installation/state-copy.ts): at the start of the hub, because then
  * nobody else has the database open, and systemd may start the hub at any moment. What was written ahead belongs to the file that goes.
  */
 export function adoptState(file: string): void {

@@ -20,7 +20,7 @@ import { codeFolder, type Layout } from '../../machine/layout.ts'
 import { about, replaceFile } from '../../machine/replace-file.ts'
 import { runCommand } from '../../machine/run-program.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
-import { oneAtATime } from '../one-at-a-time.ts'
+import { oneAtATime } from '../installation/one-at-a-time.ts'
 import { type ImportPlan, planImport } from './plan.ts'
 import { isTljh, readOldHub } from './reading.ts'
 

@@ -5,8 +5,8 @@
 import { join } from 'node:path'
 import type { Layout } from '../../machine/layout.ts'
 import { runCommand } from '../../machine/run-program.ts'
-import { configInForce } from '../health.ts'
-import { hubRights } from '../state-copy.ts'
+import { configInForce } from '../installation/health.ts'
+import { hubRights } from '../installation/state-copy.ts'
 import { bad, type Check, good, type StatusLine, warning } from './lines.ts'
 
 interface Told {

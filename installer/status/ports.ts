@@ -19,7 +19,7 @@ import {
   placesOf,
   socketStates,
 } from '../../systemd/hub-sockets.ts'
-import { configInForce } from '../health.ts'
+import { configInForce } from '../installation/health.ts'
 import { bad, type Check, good, type StatusLine, warning } from './lines.ts'
 
 const firstPortFile = '/proc/sys/net/ipv4/ip_unprivileged_port_start'

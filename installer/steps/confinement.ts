@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs'
 import type { Layout } from '../../machine/layout.ts'
 import { runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
-import type { Changes } from '../changes.ts'
+import type { Changes } from '../installation/changes.ts'
 
 const sudoersFile = '/etc/sudoers.d/jupyterhub-admins'
 const sudoersOf = ({

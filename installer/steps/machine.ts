@@ -8,7 +8,7 @@ import { basename, dirname, join } from 'node:path'
 import { codeFolder, type Layout, layoutIn } from '../../machine/layout.ts'
 import { runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
-import { unitFolder } from '../units.ts'
+import { unitFolder } from '../installation/units.ts'
 import { versionInForce } from './places.ts'
 import { isInstalled } from './services.ts'
 

@@ -9,7 +9,7 @@ import { codeFolder, type Layout } from '../../machine/layout.ts'
 import { replaceLink } from '../../machine/replace-file.ts'
 import { runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
-import type { Changes } from '../changes.ts'
+import type { Changes } from '../installation/changes.ts'
 
 export const hubAccount = 'tljh-hub'
 export const groups = [hubAccount, usersGroup, adminsGroup]

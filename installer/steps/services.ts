@@ -12,8 +12,8 @@ import type { Layout } from '../../machine/layout.ts'
 import { replaceFile } from '../../machine/replace-file.ts'
 import { type CommandResult, runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
-import { get } from '../health.ts'
-import { programIn, runningUnits, startServices } from '../units.ts'
+import { get } from '../installation/health.ts'
+import { programIn, runningUnits, startServices } from '../installation/units.ts'
 
 export interface NamedAdmin {
   name: UserName

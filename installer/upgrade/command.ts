@@ -3,7 +3,7 @@ import { readCommandLine, type Surroundings } from '../../cli/arguments.ts'
 import { openTerminal, type Terminal } from '../../cli/terminal.ts'
 import type { Layout } from '../../machine/layout.ts'
 import { ProblemError } from '../../problem.ts'
-import { oneAtATime } from '../one-at-a-time.ts'
+import { oneAtATime } from '../installation/one-at-a-time.ts'
 import { layOutOwn, type SwitchOptions, settleUpgrade } from './switch.ts'
 import { ownVersion, planRollback, planUpgrade, prepareUpgrade, rollBack, upgrade } from './upgrade.ts'
 

@@ -1,6 +1,6 @@
 /**
  * What a student prepares in the own home, or does at the right moment, for root to stumble over: root makes, closes, renames, archives
- * and removes homes (spawner/accounts/ensure.ts, renaming.ts, departure.ts). Nothing outside of the home may change or be read by that. More of
+ * and removes homes (spawner/accounts). Nothing outside of the home may change or be read by that. More of
  * it, for archives: test/host/departure.test.ts.
  */
 import assert from 'node:assert/strict'

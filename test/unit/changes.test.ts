@@ -16,7 +16,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
-import { type Changes, openChanges } from '../../installer/changes.ts'
+import { type Changes, openChanges } from '../../installer/installation/changes.ts'
 
 let folder: string
 let journal: string
@@ -124,7 +124,7 @@ test('wherever a kill tears the last line off, what was changed can be undone, a
 test('what does not fit into the journal whole is not changed', async () => {
   await openChanges(journal).writeFile(at('first'), 'ours\n', 0o644)
   const program = `
-    const { openChanges } = await import(${JSON.stringify(import.meta.resolve('../../installer/changes.ts'))})
+    const { openChanges } = await import(${JSON.stringify(import.meta.resolve('../../installer/installation/changes.ts'))})
     await openChanges(${JSON.stringify(journal)}).writeFile(${JSON.stringify(at('second'))}, 'ours', 0o644)
       .catch(({ code }) => console.log(code))`
   // A limit stands for a full disk: the kernel writes as much as there is room for, and then nothing.

@@ -26,7 +26,7 @@ import { selfSigned } from '../../hub/tls/self-signed.ts'
 import { openStore } from '../../hub/tls/store.ts'
 import { measure, readArchive, writeArchive } from '../../installer/backup/archive.ts'
 import { backupFormat, type Manifest } from '../../installer/backup/manifest.ts'
-import { openChanges } from '../../installer/changes.ts'
+import { openChanges } from '../../installer/installation/changes.ts'
 import { ensureVersion } from '../../installer/steps/places.ts'
 import { beginChanges, endChanges, isInstalled } from '../../installer/steps/services.ts'
 import { unpackRelease } from '../../installer/upgrade/archive.ts'
@@ -304,12 +304,12 @@ const exceptions: Record<string, string> = {
     'a new file of somebody’s, in a folder where root may have no business: test/host/full-disk.test.ts',
   'hub/state/reserve.ts': 'room inside of SQLite’s own files: test/unit/state.test.ts',
   'hub/state/database.ts': 'a file that SQLite has made takes its place',
-  'installer/changes.ts': 'a journal, to which lines are added: above',
-  'installer/compile-cache.ts': 'a folder that Node.js has filled, without which all works',
+  'installer/installation/changes.ts': 'a journal, to which lines are added: above',
+  'installer/installation/compile-cache.ts': 'a folder that Node.js has filled, without which all works',
   'installer/import-tljh/import.ts': 'moves what is TLJH’s: test/host/import-tljh.test.ts',
   'installer/import-tljh/untrusted.ts': 'only reads',
   'installer/removal.ts': 'a copy of what somebody has edited, by replaceBy',
-  'installer/state-copy.ts': 'a copy of what may be large: test/host/backup.test.ts',
+  'installer/installation/state-copy.ts': 'a copy of what may be large: test/host/backup.test.ts',
   'installer/backup/archive.ts': 'a stream into a folder that is removed: test/host/backup.test.ts',
   'installer/backup/backup.ts': 'files in a folder that is removed: test/host/backup.test.ts',
   'installer/backup/homes.ts': 'the same',

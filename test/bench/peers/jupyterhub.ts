@@ -86,7 +86,7 @@ export async function bootSideBySide(
   { cleanup, report }: Pick<Course, 'cleanup' | 'report'>,
 ): Promise<{ product: Product; peerHub: JupyterHub }> {
   const config = `${claiming}users:\n  allowed: [${users.join(', ')}]\nlimits: { memory: 1G }\n`
-  // Not the checkout: its code is not prepared (installer/compile-cache.ts).
+  // Not the checkout: its code is not prepared (installer/installation/compile-cache.ts).
   const release = cleanup.use(await makeRelease())
   const product = cleanup.use(await bootProduct({ config, release, report }))
   const limits = { Slice: 'tljh-users.slice', MemoryMax: String(2 ** 30) }

@@ -6,10 +6,10 @@
  */
 import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseConfig } from '../config/meaning/config.ts'
-import { codeFolder, type Layout, layoutIn } from '../machine/layout.ts'
-import { type CommandResult, runCommand } from '../machine/run-program.ts'
-import { ProblemError } from '../problem.ts'
+import { parseConfig } from '../../config/meaning/config.ts'
+import { codeFolder, type Layout, layoutIn } from '../../machine/layout.ts'
+import { type CommandResult, runCommand } from '../../machine/run-program.ts'
+import { ProblemError } from '../../problem.ts'
 import {
   furtherSockets,
   guardPorts,
@@ -18,11 +18,11 @@ import {
   portHolder,
   settleSockets,
   unitsWithDropIns,
-} from '../systemd/hub-sockets.ts'
+} from '../../systemd/hub-sockets.ts'
 import type { Changes } from './changes.ts'
 
 export const unitFolder = '/etc/systemd/system'
-const source = join(import.meta.dirname, 'units')
+const source = join(import.meta.dirname, '../units')
 
 export const sockets = [mainSocket, 'tljh-spawner.socket', 'tljh-pam.socket']
 const spawnerService = 'tljh-spawner.service'

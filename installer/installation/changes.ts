@@ -23,9 +23,9 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { replaceFile, replaceLink } from '../machine/replace-file.ts'
-import { runCommand } from '../machine/run-program.ts'
-import { isDiskFull, ProblemError } from '../problem.ts'
+import { replaceFile, replaceLink } from '../../machine/replace-file.ts'
+import { runCommand } from '../../machine/run-program.ts'
+import { isDiskFull, ProblemError } from '../../problem.ts'
 
 /** What was at a path; `null`: nothing. Content is in base64. */
 export type Former = { link: string } | { content: string; mode: number; uid: number; gid: number } | null

@@ -7,8 +7,8 @@
  */
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { codeFolder, type Layout } from '../machine/layout.ts'
-import { runCommand } from '../machine/run-program.ts'
+import { codeFolder, type Layout } from '../../machine/layout.ts'
+import { runCommand } from '../../machine/run-program.ts'
 
 const services = ['hub', 'spawner'] as const
 
@@ -66,7 +66,7 @@ const programFile = join(codeFolder, 'tljh-ts.ts')
 
 /** Of Node.js, as the unit has them: V8 takes no code that was made with others. */
 function optionsOf(service: string): string[] {
-  const unit = readFileSync(join(import.meta.dirname, `units/tljh-${service}.service`), 'utf8')
+  const unit = readFileSync(join(import.meta.dirname, `../units/tljh-${service}.service`), 'utf8')
   const line = /^ExecStart=(.*)$/m.exec(unit)?.[1] ?? ''
   return line.split(' ').filter(word => word.startsWith('--'))
 }

@@ -14,9 +14,9 @@ import { chown, mkdtemp, open, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { pipeline } from 'node:stream/promises'
-import type { Layout } from '../machine/layout.ts'
-import { runCommand } from '../machine/run-program.ts'
-import { ProblemError } from '../problem.ts'
+import type { Layout } from '../../machine/layout.ts'
+import { runCommand } from '../../machine/run-program.ts'
+import { ProblemError } from '../../problem.ts'
 
 const owner = 'tljh-hub'
 /** A database of a thousand users has some megabytes. A pipe in its place says nothing for ever. */

@@ -1,6 +1,6 @@
 /** One installation, or its undoing, at a time. */
-import { holdLock, lockFile } from '../machine/lock-file.ts'
-import { ProblemError } from '../problem.ts'
+import { holdLock, lockFile } from '../../machine/lock-file.ts'
+import { ProblemError } from '../../problem.ts'
 
 /** In /run, which is there on every machine, and stays when our own folder goes. */
 const installFile = '/run/tljh-ts-install.lock'

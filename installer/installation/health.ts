@@ -6,12 +6,12 @@ import { readFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
-import { newestGood } from '../config/change/history.ts'
-import { type Config, parseConfig } from '../config/meaning/config.ts'
-import { type FromHere, fromHere } from '../config/meaning/hub-address.ts'
-import type { Layout } from '../machine/layout.ts'
-import { runCommand } from '../machine/run-program.ts'
-import { ProblemError } from '../problem.ts'
+import { newestGood } from '../../config/change/history.ts'
+import { type Config, parseConfig } from '../../config/meaning/config.ts'
+import { type FromHere, fromHere } from '../../config/meaning/hub-address.ts'
+import type { Layout } from '../../machine/layout.ts'
+import { runCommand } from '../../machine/run-program.ts'
+import { ProblemError } from '../../problem.ts'
 
 /** As spawner/client/protocol.ts has it. */
 interface Server {
