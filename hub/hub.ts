@@ -9,7 +9,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { openConfigFile } from '../config/change/in-force.ts'
-import { isAdmin, mayHaveSession } from '../config/meaning/who-may-enter.ts'
+import { isAdmin, mayKeepSession } from '../config/meaning/who-may-enter.ts'
 import type { UserName } from '../config/users/names.ts'
 import type { Layout } from '../machine/layout.ts'
 import { giveMemoryBack } from '../machine/memory.ts'
@@ -100,7 +100,7 @@ export async function runHub(
     tls?.refresh()
     const lacksFactor = (user: UserName) =>
       inForce.adminsNeedSecondFactor && isAdmin(inForce, user) && !secondFactors.isOn(user)
-    sessions.keepOnly((user, way) => mayHaveSession(inForce, user, way) && !lacksFactor(user))
+    sessions.keepOnly((user, way) => mayKeepSession(inForce, user, way) && !lacksFactor(user))
     lastTelling = lastTelling.then(() => spawner.runs(inForce.version)).catch(error => log(String(error)))
   })
   const origins = createOrigins(config.current, baseUrl, visitPort, tls)

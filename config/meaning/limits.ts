@@ -1,3 +1,4 @@
+/** Which limits count for a user. */
 import type { UserName } from '../users/names.ts'
 import type { Config, Limits } from './config.ts'
 

@@ -1,3 +1,15 @@
+/**
+ * Who may enter, and by which authenticator: the one place that says so.
+ *
+ *   isAdmin          is an administrator (pages of administrators, sudo in the own server)
+ *   isNamed          stands in the file as somebody who may enter
+ *   mayEnter         may log in and have a server, by whatever authenticator (spawner, `tljh-ts user`)
+ *   mayEnterBy       may log in by that authenticator (each login)
+ *   mayComeBy        the account behind the name is one for that authenticator: accounts of the machine belong to PAM
+ *   mayKeepSession   whoever came by that authenticator is still in (each request, and each change of the file)
+ *   admitsStranger   that authenticator lets in a name which the file does not have
+ *   namedIn          every name that the file has, for whatever reason
+ */
 import { readFileSync } from 'node:fs'
 import { type AuthenticatorKind, storingKinds } from '../schema/auth.ts'
 import { type OrdinaryAccount, ordinaryAccount, passwdFile } from '../users/machine-accounts.ts'
@@ -42,7 +54,7 @@ export function mayComeBy(config: Config, user: UserName, way: AuthenticatorKind
 }
 
 /** Whether somebody who came in by that way may still be in: the name may enter, and the way is still one. */
-export function mayHaveSession(config: Config, user: UserName, way: AuthenticatorKind): boolean {
+export function mayKeepSession(config: Config, user: UserName, way: AuthenticatorKind): boolean {
   return mayEnterBy(config, user, way) && mayComeBy(config, user, way)
 }
 

@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { ConfigFile } from '../../config/change/in-force.ts'
-import { isAdmin, mayHaveSession } from '../../config/meaning/who-may-enter.ts'
+import { isAdmin, mayKeepSession } from '../../config/meaning/who-may-enter.ts'
 import type { UserName } from '../../config/users/names.ts'
 import { cookieValues, isSecure, type OwnCookie, ownCookie, ownCookieName } from '../web/cookies.ts'
 import type { Origins } from './origins.ts'
@@ -33,7 +33,7 @@ export interface Access {
 }
 
 export function createAccess(config: ConfigFile, sessions: Sessions, origins: Origins): Access {
-  const counts = ({ user, way }: Session) => mayHaveSession(config.current(), user, way)
+  const counts = ({ user, way }: Session) => mayKeepSession(config.current(), user, way)
 
   function sessionsOf(request: IncomingMessage, tokens: readonly string[]): Session[] {
     const { kind } = origins.placeOf(request)

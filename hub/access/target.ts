@@ -1,3 +1,4 @@
+/** What the address of a request below `user/` means. It is read letter by letter, and what could be read in two ways is refused. */
 import type { IncomingMessage } from 'node:http'
 import { isUserName, type UserName } from '../../config/users/names.ts'
 import { ambiguousAddress, noPage } from '../web/refusals.ts'

@@ -6,7 +6,7 @@
  * come by another way until now.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { isNamed, mayHaveSession } from '../../config/meaning/who-may-enter.ts'
+import { isNamed, mayKeepSession } from '../../config/meaning/who-may-enter.ts'
 import type { AuthenticatorKind } from '../../config/schema/auth.ts'
 import { isTemporaryName, isUserName, type UserName } from '../../config/users/names.ts'
 import type { Log } from '../../machine/paced-log.ts'
@@ -125,7 +125,7 @@ function userFor(
   // Such a name is an account that is deleted when its visit ends.
   if (isTemporaryName(user)) throw notAllowed(way, identity, user)
   const isWelcome = identity.isWelcome || isNamed(inForce, user)
-  if (!mayHaveSession(inForce, user, way.kind) || !isWelcome) throw notAllowed(way, identity, user)
+  if (!mayKeepSession(inForce, user, way.kind) || !isWelcome) throw notAllowed(way, identity, user)
   if (known) return known
   if (identities.accountOf(user)) throw otherIdentity(way, user)
   if (present !== user && comesOtherwise(hub, user, way.kind)) throw otherWay(way, user, hub.baseUrl)

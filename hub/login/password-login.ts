@@ -10,7 +10,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { ConfigFile } from '../../config/change/in-force.ts'
-import { isNamed, mayEnter, mayHaveSession } from '../../config/meaning/who-may-enter.ts'
+import { isNamed, mayEnter, mayKeepSession } from '../../config/meaning/who-may-enter.ts'
 import { type AuthenticatorKind, storingKinds } from '../../config/schema/auth.ts'
 import { isUserName, parseUserName, type UserName } from '../../config/users/names.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
@@ -93,7 +93,7 @@ export function createLoginDesk({
   function storingWay(user: UserName): AuthenticatorKind | undefined {
     return config
       .current()
-      .auth.kinds.find(kind => storingKinds.includes(kind) && mayHaveSession(config.current(), user, kind))
+      .auth.kinds.find(kind => storingKinds.includes(kind) && mayKeepSession(config.current(), user, kind))
   }
 
   function isCodeOf(user: UserName | undefined, text: string): boolean {
@@ -133,10 +133,10 @@ export function createLoginDesk({
     const ways = authenticators.forPasswords()
     // A way by which the name may not come must not even store a password for it.
     const comingBy = (way: AuthenticatorKind) =>
-      user && mayHaveSession(config.current(), user, way) ? user : undefined
+      user && mayKeepSession(config.current(), user, way) ? user : undefined
     const asked = ways.map(async (way): Promise<Login> => {
       const found = await way.authenticate(typed, comingBy(way.kind))
-      if (found && mayHaveSession(config.current(), found, way.kind))
+      if (found && mayKeepSession(config.current(), found, way.kind))
         return { kind: 'user', user: found, way: way.kind }
       throw saysNo
     })

@@ -1,3 +1,4 @@
+/** What each page shows: the values that its template is given. */
 import type { Version } from '../../config/change/history.ts'
 import type { AuthenticatorKind } from '../../config/schema/auth.ts'
 import type { Finding } from '../../config/text/findings.ts'

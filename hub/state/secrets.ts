@@ -1,3 +1,4 @@
+/** Secrets of this installation, which live in the database. */
 import { randomBytes } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 

@@ -1,3 +1,4 @@
+/** What a request says of itself: from where, and by what kind of page it was sent. */
 import type { IncomingMessage } from 'node:http'
 import { peerOf, toldInFront } from '../front-proxy/trust.ts'
 

@@ -1,3 +1,4 @@
+/** What the units of users’ servers are called, and whose a unit is. */
 import { isUserName, shortUnixName, type UnixName, type UserName, unixName } from '../../config/users/names.ts'
 import { escapeUnitName, type UnitName, unitName } from '../../systemd/names.ts'
 
