@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
 import { readCommandLine, type Surroundings } from '../cli/arguments.ts'
-import { parseConfig, readConfig } from '../config/meaning/config.ts'
+import { configIn, readConfig } from '../config/meaning/config.ts'
 import { codeFolder } from '../machine/layout.ts'
 import { ownVersion } from '../machine/version.ts'
 import { loadAssets } from './pages/assets.ts'
@@ -49,10 +49,10 @@ export async function runCheckVersion(args: readonly string[], { layout, streams
 
 /** Throws what is wrong with the configuration, as this version sees it. */
 function warningsOf(configFile: string): string[] {
-  const source = readFileSync(configFile)
-  parseConfig(source)
-  return readConfig(source)
-    .findings.filter(({ severity }) => severity === 'warning')
+  const reading = readConfig(readFileSync(configFile))
+  configIn(reading)
+  return reading.findings
+    .filter(({ severity }) => severity === 'warning')
     .map(({ what, why, fix }) => `${what}: ${why}. ${fix}`)
 }
 

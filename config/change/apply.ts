@@ -14,13 +14,15 @@ import { request as httpsRequest } from 'node:https'
 import { setTimeout as delay } from 'node:timers/promises'
 import { replaceFile } from '../../machine/replace-file.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
-import { type Config, parseConfig, readConfig, versionOf } from '../meaning/config.ts'
+import { type Config, readConfig, versionOf } from '../meaning/config.ts'
 import { fromHere } from '../meaning/hub-address.ts'
 import { addVersion, prune, removeVersion, type Version, versions } from './history.ts'
 import type { Services } from './services.ts'
 
 export interface Change {
   text: string
+  /** What the text means. */
+  config: Config
   /** The administrator, or the account that called the command. */
   who: string
   /** What is done, such as `edit`, for the history. */
@@ -42,11 +44,11 @@ const pauseMs = 25
 
 /**
  * Applies a valid text; the caller holds the lock (config/change/lock.ts) and has shown the plan. Answers the version in force.
- * Throws `CONFIG_INVALID`, `CONFIG_NOT_WRITTEN` or `CONFIG_NOT_APPLIED`, and then the one before is in force.
+ * Throws `CONFIG_NOT_WRITTEN` or `CONFIG_NOT_APPLIED`, and then the one before is in force.
  */
 export async function applyConfig(change: Change, options: ApplyOptions): Promise<Version> {
   const { configFile, services, checksPage = true, timeoutMs = 15_000 } = options
-  const config = parseConfig(change.text)
+  const { config } = change
   const before = readIfThere(configFile)
   const isNew = before === undefined || versionOf(before) !== config.version
   const known = versions(configFile).at(-1)?.number
@@ -153,7 +155,7 @@ async function putBack(
 }
 
 /** The version with that text, which is added where the newest is another. */
-function inHistory(configFile: string, { who, how, text }: Omit<Change, 'isAtOnce'>): Version {
+function inHistory(configFile: string, { who, how, text }: Omit<Change, 'isAtOnce' | 'config'>): Version {
   const newest = versions(configFile).at(-1)
   if (newest?.text === text) return newest
   return addVersion(configFile, { time: Date.now(), who, how, text })

@@ -9,11 +9,11 @@
 import { readFileSync } from 'node:fs'
 import type { Terminal } from '../../cli/terminal.ts'
 import { ProblemError } from '../../problem.ts'
-import { type Config, endpointsOf, parseConfig, readConfig } from '../meaning/config.ts'
+import { type Config, configIn, endpointsOf, parseConfig, type Reading, readConfig } from '../meaning/config.ts'
 import { checkMachine, type Machine, thisMachine } from '../meaning/machine-checks.ts'
 import type { Plain } from '../text/edit.ts'
 import { type Finding, hasErrors, showFinding, sortFindings, visible } from '../text/findings.ts'
-import { readConfigText } from '../text/read.ts'
+import type { ConfigText } from '../text/read.ts'
 import { maskedKeys, maskSecrets } from '../text/show.ts'
 import { applyConfig } from './apply.ts'
 import { newestGood, type Version, versions } from './history.ts'
@@ -38,6 +38,7 @@ export interface Situation {
   /** Of the file on disk; empty where there is none. */
   bytes: Buffer
   text: string
+  onDisk: Reading
   inForce: Config
   running: readonly RunningServer[]
   /** Undefined where they do not answer. */
@@ -47,6 +48,8 @@ export interface Situation {
 
 export interface Proposal {
   text: string
+  /** Undefined where the text alone has an error, whatever the machine is like. */
+  config: Config | undefined
   /** Of the text, with the errors first. */
   findings: Finding[]
   /** Undefined where a finding is an error. */
@@ -56,16 +59,16 @@ export interface Proposal {
 export async function survey({ configFile, services, terminal }: Desk): Promise<Situation> {
   const bytes = readBytesOf(configFile)
   const text = bytes.toString('utf8')
-  const onDisk = bytes.length ? readConfig(bytes).config : undefined
-  const inForce = onDisk ?? newestGood(configFile) ?? parseConfig('')
+  const onDisk = readConfig(bytes)
+  const inForce = (bytes.length ? onDisk.config : undefined) ?? newestGood(configFile) ?? parseConfig('')
   const machine = thisMachine(configFile, endpointsOf(inForce))
   try {
     const running = (await services?.status())?.running ?? []
-    return { bytes, text, inForce, running, services, machine }
+    return { bytes, text, onDisk, inForce, running, services, machine }
   } catch (error) {
     if (!(error instanceof ProblemError)) throw error
     terminal.complain(`note: the services do not answer (${error.why}), so a change counts when they run again`)
-    return { bytes, text, inForce, running: [], services: undefined, machine }
+    return { bytes, text, onDisk, inForce, running: [], services: undefined, machine }
   }
 }
 
@@ -82,29 +85,26 @@ export function mustBeThere({ bytes }: Situation, { configFile }: Desk): void {
   })
 }
 
-/** Checks a text, here and now, and says what it would do. Nothing is changed. */
+/** Checks a text, here and now, and says what it would do. Nothing is changed. `reading` is of that text, where somebody has read it before. */
 export function propose(
   source: string | Uint8Array,
-  { inForce, running, machine }: Situation,
+  { inForce, running, machine }: Pick<Situation, 'inForce' | 'running' | 'machine'>,
   { isAtOnce }: Pick<Desk, 'isAtOnce'>,
+  reading: Reading = readConfig(source),
 ): Proposal {
   const text = typeof source === 'string' ? source : Buffer.from(source).toString('utf8')
-  const { config, findings } = readConfig(source)
-  const own = [...emptyFindings(source), ...maskFindings(source)]
-  if (config) own.push(...checkMachine(readConfigText(source), machine))
-  if (!config || hasErrors(own)) return { text, findings: sortFindings([...findings, ...own]), plan: undefined }
-  return {
-    text,
-    findings: sortFindings([...findings, ...own]),
-    plan: planChange(inForce, config, running, { isAtOnce }),
-  }
+  const { read, config } = reading
+  const own = [...emptyFindings(read), ...maskFindings(read), ...(config ? checkMachine(read, machine) : [])]
+  const findings = sortFindings([...reading.findings, ...own])
+  const plan = config && !hasErrors(own) ? planChange(inForce, config, running, { isAtOnce }) : undefined
+  return { text, config, findings, plan }
 }
 
 /** What is empty is most often the output of something that failed, and the services do not take it (config/change/in-force.ts). */
-function emptyFindings(source: string | Uint8Array): Finding[] {
-  if (source.length) return []
+function emptyFindings({ text, findings, finding }: ConfigText): Finding[] {
+  if (text !== '' || findings.length > 0) return []
   return [
-    readConfigText(source).finding('error', [], {
+    finding('error', [], {
       what: 'The file is empty',
       why: 'that is most often a mistake, and would lock everybody out',
       fix: 'Write {} for a configuration in which nothing is set',
@@ -113,8 +113,7 @@ function emptyFindings(source: string | Uint8Array): Finding[] {
 }
 
 /** What was printed with its secrets masked must not come back as if the mask were the secret. */
-function maskFindings(source: string | Uint8Array): Finding[] {
-  const { content, finding } = readConfigText(source)
+function maskFindings({ content, finding }: ConfigText): Finding[] {
   return maskedKeys(content as Plain).map(key =>
     finding('error', key.split('.'), {
       what: `${key} is a mask, not the secret`,
@@ -136,7 +135,7 @@ export function printFindings(findings: readonly Finding[], text: string, file: 
 
 /** Prints the warnings that the text before did not have, and what the change does. */
 export function printProposal({ findings, plan, text }: Proposal, situation: Situation, desk: Desk): void {
-  const known = new Set(readConfig(situation.bytes).findings.map(({ what }) => what))
+  const known = new Set(situation.onDisk.findings.map(({ what }) => what))
   const added = findings.filter(({ what }) => !known.has(what))
   printFindings(added, text, desk.configFile, desk.terminal)
   if (plan && !desk.isJson) desk.terminal.print(showPlan(plan))
@@ -146,8 +145,9 @@ export function printProposal({ findings, plan, text }: Proposal, situation: Sit
 export async function carryOut(proposal: Proposal, how: string, situation: Situation, desk: Desk): Promise<number> {
   const { configFile, who, terminal, isAtOnce, isJson } = desk
   const { text, plan } = proposal
+  const config = configIn(proposal)
   const added = await applyConfig(
-    { text, who, how: shortened(how), isAtOnce },
+    { text, config, who, how: shortened(how), isAtOnce },
     { configFile, services: situation.services },
   )
   const back = versionBefore(versions(configFile), added)
@@ -194,7 +194,7 @@ export function refuse({ findings, text }: Proposal, file: string, { terminal, i
  * before. Throws `CONFIG_INVALID`.
  */
 export function refuseKey({ findings }: Proposal, key: string, situation: Situation): never {
-  const before = readConfig(situation.bytes).findings
+  const before = situation.onDisk.findings
   const errors = findings.filter(({ severity }) => severity === 'error')
   const mine = errors.find(({ what }) => !before.some(known => known.what === what))
   const worst = mine ?? errors[0]

@@ -125,7 +125,8 @@ export async function validate(desk: Desk, file: string | undefined): Promise<nu
   const name = nameOfFile(file ?? desk.configFile)
   const bytes = await readGiven(file ?? desk.configFile, desk)
   const situation = await survey({ ...desk, services: undefined })
-  const { findings } = propose(bytes, situation, desk)
+  const known = bytes.equals(situation.bytes) ? situation.onDisk : undefined
+  const { findings } = propose(bytes, situation, desk, known)
   const isValid = !hasErrors(findings)
   if (isJson) terminal.print(JSON.stringify({ valid: isValid, findings }, null, 2))
   else printFindings(findings, bytes.toString('utf8'), name, terminal)
@@ -254,7 +255,7 @@ export async function reload(desk: Desk): Promise<number> {
   const good = newest && readConfig(newest.text).config
   // The services look at the file by themselves; what they did before it was edited is in the newest version.
   const before = good ? { ...situation, inForce: good } : situation
-  const proposal = propose(situation.bytes, before, desk)
+  const proposal = propose(situation.bytes, before, desk, situation.onDisk)
   if (!proposal.plan) return refuse(proposal, configFile, desk)
   if (newest?.text === situation.text && (await isTaken(situation))) {
     return nothingToDo(`version ${newest.number} is the file on disk, and is in force`, desk)

@@ -9,7 +9,7 @@ import { frontSocket, type Network, readNetwork, readOrigin, usualSocketGroup } 
 import { type Bytes, type Cpus, readBytes, readCpus } from '../schema/quantities.ts'
 import type { Finding } from '../text/findings.ts'
 import { hasErrors } from '../text/findings.ts'
-import { type ConfigContent, readConfigText } from '../text/read.ts'
+import { type ConfigContent, type ConfigText, readConfigText } from '../text/read.ts'
 import type { UserName } from '../users/names.ts'
 import { authenticatorsIn, letsStrangersIn, withDefaults } from './auth.ts'
 import { checkMeaning } from './checks.ts'
@@ -127,12 +127,20 @@ const defaultTasks = 1000
 /** For systemd, the journal and the hub itself. */
 const defaultReserve = (256 * 1024 ** 2) as Bytes
 
-/** Reads any bytes. `config` is there where no finding is an error. */
-export function readConfig(source: string | Uint8Array): { config: Config | undefined; findings: Finding[] } {
+/** What a text is, as YAML and as a configuration. To make one is the only way through YAML and schema, and costs milliseconds. */
+export interface Reading {
+  read: ConfigText
+  /** Undefined where a finding is an error. */
+  config: Config | undefined
+  findings: Finding[]
+}
+
+/** Reads any bytes. */
+export function readConfig(source: string | Uint8Array): Reading {
   const read = readConfigText(source)
   const findings = [...read.findings]
   if (!hasErrors(findings)) findings.push(...checkMeaning(read))
-  return { config: hasErrors(findings) ? undefined : meaning(read.content, versionOf(source)), findings }
+  return { read, config: hasErrors(findings) ? undefined : meaning(read.content, versionOf(source)), findings }
 }
 
 /** Names the content of a file: what hub and spawner say that they run. */
@@ -142,7 +150,11 @@ export function versionOf(source: string | Uint8Array): string {
 
 /** Reads a configuration that must be valid. Throws `CONFIG_INVALID`, which names the first thing that is wrong. */
 export function parseConfig(source: string | Uint8Array): Config {
-  const { config, findings } = readConfig(source)
+  return configIn(readConfig(source))
+}
+
+/** Throws `CONFIG_INVALID`, which names the first thing that is wrong. */
+export function configIn({ config, findings }: Pick<Reading, 'config' | 'findings'>): Config {
   if (config) return config
   const first = findings.find(finding => finding.severity === 'error')
   throw new ProblemError('CONFIG_INVALID', {

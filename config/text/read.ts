@@ -6,7 +6,7 @@
  */
 import { Ajv, type ErrorObject } from 'ajv'
 import { closest, distance } from 'fastest-levenshtein'
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
+import { Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml'
 import { formats } from '../schema/formats.ts'
 import { type ConfigFileContent, ownWords, type SchemaNode, schema, schemaAt } from '../schema/schema.ts'
 import type { Finding } from './findings.ts'
@@ -67,9 +67,11 @@ export function readConfigText(source: string | Uint8Array): ConfigText {
   const lines = new LineCounter()
   const text = decode(source)
   const unusable = (what: string, why: string, fix: string, line = 1, column = 1): ConfigText => {
-    const empty = readConfigText('')
-    const finding: Finding = { severity: 'error', key: '', line, column, what, why, fix }
-    return { ...empty, text: text ?? '', findings: [finding] }
+    const finding: ConfigText['finding'] = (severity, path, words) => {
+      return { severity, key: path.join('.'), line, column, ...words }
+    }
+    const findings = [finding('error', [], { what, why, fix })]
+    return { text: text ?? '', document: new Document({}), content: {}, findings, finding }
   }
   if (text === undefined) {
     return unusable('The file is not text', 'it is not UTF-8', 'Save it as UTF-8, as every editor can')

@@ -7,7 +7,7 @@
 
 import type { ConfigFile } from '../../config/change/in-force.ts'
 import { propose, readBytesOf } from '../../config/change/proposal.ts'
-import { type Config, endpointsOf, parseConfig, versionOf } from '../../config/meaning/config.ts'
+import { type Config, endpointsOf, versionOf } from '../../config/meaning/config.ts'
 import { thisMachine } from '../../config/meaning/machine-checks.ts'
 import { type Finding, hasErrors } from '../../config/text/findings.ts'
 import { showDiff } from '../../config/text/show.ts'
@@ -68,8 +68,8 @@ export async function examine(draft: Draft, around: ExaminationNeeds): Promise<E
     services,
     machine: thisMachine(around.configFile, endpointsOf(inForce)),
   }
-  const { findings, plan } = propose(draft.text, situation, draft)
-  const isMoving = plan !== undefined && (plan.addressChanges || plan.baseUrlChanges)
+  const { config, findings, plan } = propose(draft.text, situation, draft)
+  const isMoving = plan?.addressChanges || plan?.baseUrlChanges
   return {
     onDisk,
     findings,
@@ -77,7 +77,7 @@ export async function examine(draft: Draft, around: ExaminationNeeds): Promise<E
     diff: difference(onDisk.text, draft.text),
     plan: plan ? [...plan.lines, ...(running ? [] : [unknownServers])] : [],
     hasLater: plan !== undefined && plan.limitsLater.length > 0,
-    moves: isMoving ? newPlace(parseConfig(draft.text)) : undefined,
+    moves: config && isMoving ? newPlace(config) : undefined,
     isStale: onDisk.version !== draft.baseVersion,
   }
 }

@@ -44,6 +44,7 @@ export interface RestorePlan {
   folder: string
   progress: Progress
   configText: string
+  config: Config
   accounts: AccountPlan[]
   /** Those that are still to be put back. */
   homes: BackedUpHome[]
@@ -73,7 +74,7 @@ export async function planRestore(layout: Layout, file: string, hasHomes: boolea
   const accounts = planAccounts(manifest.accounts, config.unixGroups.keys(), progress.accounts)
   const packages = textOf(join(folder, 'content/environment/requirements.lock'))
   const hasOtherPackages = packages !== undefined && packages !== (await frozenPackages(layout))
-  const plan = { file, manifest, folder, progress, configText, accounts, homes, archives, hasOtherPackages }
+  const plan = { file, manifest, folder, progress, configText, config, accounts, homes, archives, hasOtherPackages }
   return { ...plan, lines: [...linesFor(plan, layout, config, hasHomes)].map(printable) }
 }
 

@@ -172,23 +172,23 @@ function note(plan: RestorePlan, news: Partial<Progress>): void {
 }
 
 /** The versions of the backup come behind those that are here, each once, and the last of them into force. */
-async function putConfig({ folder, configText, file }: RestorePlan, { layout, who }: Doing): Promise<void> {
+async function putConfig({ folder, configText, config, file }: RestorePlan, { layout, who }: Doing): Promise<void> {
   const { configFile } = layout
   const how = `restore ${file}`
   await using _lock = await lockConfig(configFile, { who, how: `tljh-ts ${how}` })
-  const config = join(folder, 'content/config')
+  const saved = join(folder, 'content/config')
   const here = versions(configFile)
   const isHere = (one: Version) => here.some(({ time, text }) => time === one.time && text === one.text)
-  for (const { number: _number, ...version } of versions(join(config, 'config.yaml')).filter(one => !isHere(one))) {
+  for (const { number: _number, ...version } of versions(join(saved, 'config.yaml')).filter(one => !isHere(one))) {
     addVersion(configFile, version)
   }
-  await applyConfig({ text: configText, who, how }, { configFile, services: undefined })
-  for (const name of await filesIn(config)) {
+  await applyConfig({ text: configText, config, who, how }, { configFile, services: undefined })
+  for (const name of await filesIn(saved)) {
     const isOurs = name === 'config.yaml' || name.startsWith('history/')
     if (isOurs) continue
     const target = join(dirname(configFile), name)
     mkdirSync(dirname(target), { recursive: true, mode: 0o750 })
-    replaceFile(target, readFileSync(join(config, name)))
+    replaceFile(target, readFileSync(join(saved, name)))
   }
 }
 

@@ -3,7 +3,6 @@ import { readFileSync, realpathSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { endpointsOf, parseConfig, readConfig, versionOf } from '../../config/meaning/config.ts'
 import { checkMachine, thisMachine } from '../../config/meaning/machine-checks.ts'
-import { readConfigText } from '../../config/text/read.ts'
 import type { Layout } from '../../machine/layout.ts'
 import { runCommand } from '../../machine/run-program.ts'
 import { lastBackup } from '../backup/backup.ts'
@@ -60,10 +59,8 @@ async function lookAtConfiguration(layout: Layout): Promise<StatusLine> {
     )
   }
   const bytes = readFileSync(file)
-  const { config, findings } = readConfig(bytes)
-  const all = config
-    ? [...findings, ...checkMachine(readConfigText(bytes), thisMachine(file, endpointsOf(config)))]
-    : findings
+  const { read, config, findings } = readConfig(bytes)
+  const all = config ? [...findings, ...checkMachine(read, thisMachine(file, endpointsOf(config)))] : findings
   const error = all.find(({ severity }) => severity === 'error')
   if (error) {
     const what = config ? 'does not fit this machine' : 'is not valid, so the last good one is in force'

@@ -15,7 +15,6 @@ import { checkMachine, thisMachine } from '../../config/meaning/machine-checks.t
 import { frontSocket } from '../../config/schema/networks.ts'
 import { addItem } from '../../config/text/edit.ts'
 import { type Finding, hasErrors, sortFindings } from '../../config/text/findings.ts'
-import { readConfigText } from '../../config/text/read.ts'
 import type { UserName } from '../../config/users/names.ts'
 import { type Endpoint, obstacleTo } from '../../machine/endpoints.ts'
 import type { Layout } from '../../machine/layout.ts'
@@ -89,7 +88,10 @@ export async function ensureConfig(text: string, { configFile }: Layout): Promis
   const isClosed = before !== undefined && closeToOthers(configFile)
   if (before === text) return isClosed
   await using _lock = await lockConfig(configFile, { who: 'root', how: 'tljh-ts install' })
-  await applyConfig({ text, who: 'root', how: 'install' }, { configFile, services: undefined })
+  await applyConfig(
+    { text, config: parseConfig(text), who: 'root', how: 'install' },
+    { configFile, services: undefined },
+  )
   return true
 }
 
@@ -110,10 +112,10 @@ function withAdmins(text: string, admins: readonly UserName[]): string {
 }
 
 function check(text: string, name: string, configFile: string, own: readonly Endpoint[], terminal: Terminal): void {
-  const { config, findings } = readConfig(text)
+  const { read, config, findings } = readConfig(text)
   // Where it does not listen yet, nobody may; a port that is the default is in no file.
   const machine = thisMachine(configFile, own)
-  const found: Finding[] = [...findings, ...(config ? checkMachine(readConfigText(text), machine) : [])]
+  const found: Finding[] = [...findings, ...(config ? checkMachine(read, machine) : [])]
   if (!hasErrors(found)) {
     const taken = config && endpointsOf(config).find(wanted => obstacleTo(wanted, machine.others))
     if (taken !== undefined) throw isTaken(taken.port)

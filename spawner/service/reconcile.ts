@@ -13,7 +13,7 @@ import type { ConfigFile } from '../../config/change/in-force.ts'
 import { lockConfig } from '../../config/change/lock.ts'
 import { type Plan, planChange } from '../../config/change/plan.ts'
 import type { Proposal } from '../../config/change/services.ts'
-import { type Config, versionOf } from '../../config/meaning/config.ts'
+import { type Config, parseConfig, versionOf } from '../../config/meaning/config.ts'
 import { isAdmin, mayEnter } from '../../config/meaning/who-may-enter.ts'
 import type { UserName } from '../../config/users/names.ts'
 import { createTurns } from '../../machine/one-after-another.ts'
@@ -120,7 +120,7 @@ export function createLive({ configFile, config, servers, accounts, audit, log }
       await using _lock = await lockConfig(configFile, { who: admin, how })
       const onDisk = existsSync(configFile) ? readFileSync(configFile) : ''
       if (versionOf(onDisk) !== baseVersion) throw changedMeanwhile()
-      const change = { text, who: admin, how, isAtOnce }
+      const change = { text, config: parseConfig(text), who: admin, how, isAtOnce }
       const services = { status: this.status, reload: this.reload }
       const { number } = await applyConfig(change, { configFile, services, checksPage: false })
       log(`${admin} brought version ${number} of the configuration into force`)

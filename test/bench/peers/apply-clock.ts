@@ -4,11 +4,13 @@
  */
 import { text } from 'node:stream/consumers'
 import { applyConfig } from '../../../config/change/apply.ts'
+import { parseConfig } from '../../../config/meaning/config.ts'
 import { installedLayout } from '../../../machine/layout.ts'
 import { connectSpawner } from '../../../spawner/client/client.ts'
 
 const { configFile, spawnerSocket } = installedLayout
-const change = { text: await text(process.stdin), who: 'bench', how: 'bench' }
+const written = await text(process.stdin)
+const change = { text: written, config: parseConfig(written), who: 'bench', how: 'bench' }
 const { services } = connectSpawner(spawnerSocket)
 const start = performance.now()
 await applyConfig(change, { configFile, services })
