@@ -10,14 +10,13 @@ import type { Config } from '../../config/meaning/config.ts'
 import { hubAddress, welcomeLink } from '../../config/meaning/hub-address.ts'
 import { parseUserName, type UserName } from '../../config/users/names.ts'
 import { isBcrypt } from '../../config/users/password-hash-formats.ts'
-import { runCommand } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import type { Server } from '../../spawner/client/protocol.ts'
 import { credentialText } from '../class-list/sheet.ts'
+import { allUsers, type KnownUser } from '../credentials/all-users.ts'
 import type { Credential } from '../credentials/credential.ts'
 import { createOneTimeCodes } from '../credentials/one-time-codes.ts'
 import { createPasswords } from '../credentials/passwords.ts'
-import { census, censusText, type KnownPerson } from './all-users.ts'
 import { type CredentialOptions, type Leaving, type People, type Place, unknown } from './users.ts'
 
 export interface UserDesk {
@@ -33,7 +32,7 @@ export async function list(desk: UserDesk): Promise<number> {
   const people = await everybody(desk)
   if (desk.isJson) desk.terminal.print(JSON.stringify(people.map(forJson), null, 2))
   else
-    desk.terminal.print(people.length ? censusText(people) : 'Nobody yet. Let somebody in: sudo tljh-ts user add NAME')
+    desk.terminal.print(people.length ? usersText(people) : 'Nobody yet. Let somebody in: sudo tljh-ts user add NAME')
   return 0
 }
 
@@ -167,7 +166,7 @@ export async function depart(desk: UserDesk, selection: Selection, options: Depa
   return failed.length ? 1 : 0
 }
 
-async function selected(desk: UserDesk, known: readonly KnownPerson[], selection: Selection): Promise<UserName[]> {
+async function selected(desk: UserDesk, known: readonly KnownUser[], selection: Selection): Promise<UserName[]> {
   const { names, group, idleDays, isAll = false } = selection
   const ways = [names.length > 0, group !== undefined, idleDays !== undefined, isAll].filter(Boolean).length
   if (ways !== 1)
@@ -192,10 +191,34 @@ async function selected(desk: UserDesk, known: readonly KnownPerson[], selection
     .map(({ user }) => user)
 }
 
-async function everybody({ config, withState, servers }: UserDesk): Promise<KnownPerson[]> {
+async function everybody({ config, withState, servers }: UserDesk): Promise<KnownUser[]> {
   const running = await servers()
-  const { stdout: passwd } = await runCommand('getent', ['passwd'])
-  return withState(db => census({ config: config(), db, servers: running, passwd }))
+  return withState(db => allUsers({ config: config(), db }, running))
+}
+
+/** For a terminal. */
+function usersText(people: readonly KnownUser[]): string {
+  const rows = people.map(person => [
+    person.user,
+    standing(person),
+    person.password === 'code'
+      ? `code until ${dayOf(person.codeExpires ?? 0)}`
+      : person.password === 'set'
+        ? 'password'
+        : '-',
+    person.hasSecondFactor ? 'yes' : '-',
+    person.lastLogin === null ? 'never' : dayOf(person.lastLogin),
+    person.server,
+    person.account ?? '-',
+  ])
+  return tableText([['NAME', 'MAY ENTER', 'LOGS IN WITH', 'SECOND FACTOR', 'LAST LOGIN', 'SERVER', 'ACCOUNT'], ...rows])
+}
+
+function standing({ mayEnter, isAdmin, isBanned, groups, signedUp }: KnownUser): string {
+  if (isBanned) return 'no: banned'
+  if (signedUp !== null && !mayEnter) return `no: signed up ${dayOf(signedUp)}`
+  if (!mayEnter) return 'no'
+  return [isAdmin ? 'administrator' : 'yes', ...groups].join(', ')
 }
 
 async function printCredentials(desk: UserDesk, credentials: readonly Credential[]): Promise<number> {
@@ -219,7 +242,7 @@ async function printCredentials(desk: UserDesk, credentials: readonly Credential
   return 0
 }
 
-function departureText(users: readonly UserName[], known: readonly KnownPerson[], hasArchive: boolean): string {
+function departureText(users: readonly UserName[], known: readonly KnownUser[], hasArchive: boolean): string {
   const rows = users.map(user => {
     const person = known.find(one => one.user === user)
     const seen = person?.lastSeen ? dayOf(person.lastSeen) : 'unknown'
@@ -253,7 +276,7 @@ function usersNamed(names: readonly string[]): UserName[] {
   return [...new Set(names.map(parseUserName))]
 }
 
-function forJson(person: KnownPerson) {
+function forJson(person: KnownUser) {
   const { codeExpires, lastLogin, lastSeen, signedUp } = person
   return {
     ...person,

@@ -15,16 +15,10 @@ import type { Origins } from '../access/origins.ts'
 import type { Session } from '../access/sessions.ts'
 import { readRoster } from '../class-list/read.ts'
 import { displayName, type Enrolment, enrol } from '../class-list/user-names.ts'
+import { allUsers, isSomebody } from '../credentials/all-users.ts'
 import type { Credential } from '../credentials/credential.ts'
-import type { ExternalIdentities } from '../credentials/external-identities.ts'
-import type { KnownNeeds } from '../credentials/known.ts'
-import { isKnownHere } from '../credentials/known.ts'
-import type { Logins } from '../credentials/last-logins.ts'
-import type { OneTimeCodes } from '../credentials/one-time-codes.ts'
 import { usualCodeLifeMs } from '../credentials/one-time-codes.ts'
-import type { Passwords } from '../credentials/passwords.ts'
 import type { SignUps } from '../credentials/pending-sign-ups.ts'
-import type { SecondFactors } from '../credentials/second-factor.ts'
 import type { FrontProxies } from '../front-proxy/trust.ts'
 import type { Confirmations } from '../login/confirmations.ts'
 import type { FormNeeds } from '../pages/answers.ts'
@@ -99,13 +93,8 @@ const importForm = {
 /** A home takes longer than a person waits; then it goes on without the page. */
 const archivePatienceMs = 20_000
 
-interface Needs extends FormNeeds, KnownNeeds, ProposalNeeds {
+interface Needs extends FormNeeds, ProposalNeeds {
   origins: Origins
-  passwords: Passwords
-  codes: OneTimeCodes
-  secondFactors: SecondFactors
-  identities: ExternalIdentities
-  logins: Logins
   signUps: SignUps
   confirmations: Confirmations
   servers: Servers
@@ -232,9 +221,9 @@ export async function adminRoutes(app: FastifyInstance, hub: Needs): Promise<voi
   /** The name is let in first: should that fail, the password counts for nothing. */
   async function approve(user: UserName, admin: UserName): Promise<void> {
     if (!signUps.waiting().some(one => one.user === user)) throw notWaiting(user)
-    if (namedIn(config.current()).has(user) || isKnownHere(hub, user)) throw isSomebody(user)
+    if (isSomebody({ config: config.current(), db: hub.db }, user)) throw nameTaken(user)
     await proposeEdit(hub, admin, `approve ${user} in the browser`, text => withNames(text, allowedList, [user]))
-    if (!signUps.accept(user)) throw isSomebody(user)
+    if (!signUps.accept(user)) throw nameTaken(user)
     audit.record({ kind: 'sign-up', message: `${admin} approved ${user}`, who: admin, whom: user })
   }
 
@@ -301,23 +290,12 @@ function importRow({ person, user, kind, note }: Enrolment): ImportRow {
   return { line: person.line, who: displayName(person), user, kind, note }
 }
 
-function rows(hub: Needs, admin: UserName): PersonRow[] {
-  const { access, config, passwords, codes, secondFactors, logins, servers } = hub
-  const inForce = config.current()
-  const seen = logins.all()
-  const names = new Set([...namedIn(inForce), ...seen.keys()])
-  return [...names].toSorted().map(user => ({
-    user,
-    isAdmin: inForce.users.admin.has(user),
-    isBanned: inForce.users.banned.has(user),
-    isNamed: inForce.users.allowed.has(user) || inForce.users.admin.has(user),
-    groups: [...inForce.groups].flatMap(([group, members]) => (members.has(user) ? [group] : [])),
-    lastLogin: seen.get(user)?.at,
-    hasPassword: passwords.has(user),
-    codeExpires: codes.expiryOf(user),
-    hasSecondFactor: secondFactors.isOn(user),
-    server: servers.get(user).kind,
-    mayVisit: user !== admin && access.mayUse(admin, user),
+function rows({ access, config, db, servers }: Needs, admin: UserName): PersonRow[] {
+  return allUsers({ config: config.current(), db }, servers.all()).map(known => ({
+    ...known,
+    // Throws while nothing has been heard of any.
+    server: servers.get(known.user).kind,
+    mayVisit: known.user !== admin && access.mayUse(admin, known.user),
   }))
 }
 
@@ -357,7 +335,7 @@ function notWaiting(user: UserName): ProblemError {
 }
 
 /** Or whoever signed up under the name of somebody whom the file means would get that place. */
-function isSomebody(user: UserName): ProblemError {
+function nameTaken(user: UserName): ProblemError {
   return new ProblemError('SIGN_UP_TAKEN', {
     what: 'Nothing was changed',
     why: `there is somebody called ${user} already, and that need not be who signed up`,

@@ -7,20 +7,21 @@
  */
 import type { DatabaseSync } from 'node:sqlite'
 import type { Config } from '../../config/meaning/config.ts'
-import { keepsPasswords, mayEnter, namedIn } from '../../config/meaning/who-may-enter.ts'
+import { keepsPasswords, mayEnter } from '../../config/meaning/who-may-enter.ts'
 import type { Path } from '../../config/text/edit.ts'
 import type { UserName } from '../../config/users/names.ts'
 import { ProblemError } from '../../problem.ts'
 import type { Departure } from '../../spawner/client/protocol.ts'
 import type { Audit, AuditEntry } from '../../systemd/audit/audit.ts'
 import { createSessions } from '../access/sessions.ts'
+import { isSomebody } from '../credentials/all-users.ts'
 import type { Credential } from '../credentials/credential.ts'
 import { createLogins } from '../credentials/last-logins.ts'
 import { createOneTimeCodes } from '../credentials/one-time-codes.ts'
 import { createPasswords } from '../credentials/passwords.ts'
 import { legibleGroups } from '../credentials/readable-codes.ts'
 import { createSecondFactors } from '../credentials/second-factor.ts'
-import { forgetPerson, isInState, renamePerson } from '../state/user-rows.ts'
+import { forgetPerson, isInState, isWaiting, renamePerson } from '../state/user-rows.ts'
 import {
   adminList,
   allowedList,
@@ -138,8 +139,8 @@ export function createPeople({ config, change, withState, machine, audit, who }:
   }
 
   async function isStranger(user: UserName): Promise<boolean> {
-    if (namedIn(config()).has(user) || (await machine.isKnown(user))) return false
-    return !(await withState(db => isInState(db, user)))
+    if (await machine.isKnown(user)) return false
+    return withState(db => !isSomebody({ config: config(), db }, user) && !isWaiting(db, user))
   }
 
   return {

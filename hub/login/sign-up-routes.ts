@@ -4,15 +4,14 @@
  * What always holds: signing up never touches an account that is there, and reads the same whether the name is taken, waits, or is free (so that nobody
  * learns who has an account), but for what is wrong with what was typed. With `open_signup` it cannot: there, somebody who is told nothing would wait for ever.
  */
+import type { DatabaseSync } from 'node:sqlite'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Auth } from '../../config/meaning/config.ts'
-import { namedIn, signUpIsOpen } from '../../config/meaning/who-may-enter.ts'
+import { signUpIsOpen } from '../../config/meaning/who-may-enter.ts'
 import { formats } from '../../config/schema/formats.ts'
 import { isTemporaryName, isUserName, parseUserName, type UserName } from '../../config/users/names.ts'
 import { ProblemError, type ProblemText } from '../../problem.ts'
-import type { KnownNeeds } from '../credentials/known.ts'
-import { isKnownHere } from '../credentials/known.ts'
-import type { Logins } from '../credentials/last-logins.ts'
+import { isSomebody } from '../credentials/all-users.ts'
 import type { Passwords } from '../credentials/passwords.ts'
 import type { SignUps } from '../credentials/pending-sign-ups.ts'
 import { legibleLetters } from '../credentials/readable-codes.ts'
@@ -52,16 +51,16 @@ const form = {
 
 const temporaryForm = { type: 'object', properties: { _xsrf: text(256), next: text(4096) } }
 
-interface Needs extends FormNeeds, LoginNeeds, KnownNeeds {
+interface Needs extends FormNeeds, LoginNeeds {
+  db: DatabaseSync
   passwords: Passwords
-  logins: Logins
   signUps: SignUps
   throttle: Throttle
   pages: Pages
 }
 
 export async function signUpRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
-  const { baseUrl, access, config, passwords, signUps, throttle, pages, audit } = hub
+  const { baseUrl, access, config, db, passwords, signUps, throttle, pages, audit } = hub
   const address = `${baseUrl}hub/signup`
 
   const options = () => config.current().auth.options.NativeAuthenticator ?? {}
@@ -117,8 +116,7 @@ export async function signUpRoutes(app: FastifyInstance, hub: Needs): Promise<vo
   /** Whether the file says who that is, or somebody has been here by that name. */
   function isTaken(user: UserName): boolean {
     if (isTemporaryName(user)) return true
-    const inForce = config.current()
-    return isKnownHere(hub, user) || inForce.users.banned.has(user) || namedIn(inForce).has(user)
+    return isSomebody({ config: config.current(), db }, user)
   }
 
   async function check({

@@ -5,6 +5,7 @@ import type { Finding } from '../../config/text/findings.ts'
 import type { UserName } from '../../config/users/names.ts'
 import type { ProblemText } from '../../problem.ts'
 import type { Server } from '../../spawner/client/protocol.ts'
+import type { KnownUser } from '../credentials/all-users.ts'
 import type { Credential } from '../credentials/credential.ts'
 import type { SignUp } from '../credentials/pending-sign-ups.ts'
 import type { Proposal } from '../credentials/second-factor.ts'
@@ -98,20 +99,7 @@ export interface AccountView {
   xsrf: string
 }
 
-export interface PersonRow {
-  user: UserName
-  isAdmin: boolean
-  isBanned: boolean
-  /** Whether users.allowed or users.admin has the name. */
-  isNamed: boolean
-  groups: readonly string[]
-  /** Milliseconds since 1970. */
-  lastLogin: number | undefined
-  hasPassword: boolean
-  /** Of a one-time code that still counts, in milliseconds since 1970. */
-  codeExpires: number | undefined
-  hasSecondFactor: boolean
-  server: Server['kind']
+export interface PersonRow extends KnownUser {
   /** Whether whoever looks at the page may open that server. */
   mayVisit: boolean
 }
@@ -186,6 +174,8 @@ export interface HomeView {
   isAdmin: boolean
   /** The user's own. */
   server: Server
+  /** Where it opens. */
+  address: string
   /** For administrators: why the configuration on disk is not in force. */
   configProblem?: ProblemText | undefined
   xsrf: string

@@ -70,7 +70,17 @@ export async function spawnRoutes(app: FastifyInstance, { hub, gate }: { hub: Ne
     const isAdmin = access.isAdmin(user)
     const configProblem = isAdmin ? config.problem() : undefined
     const xsrf = formToken(hub, request, reply)
-    return sendPage(reply, pages.home({ user, isAdmin, server: servers.get(user), configProblem, xsrf }))
+    return sendPage(
+      reply,
+      pages.home({
+        user,
+        isAdmin,
+        server: servers.get(user),
+        address: serverAddress(hub, request, user),
+        configProblem,
+        xsrf,
+      }),
+    )
   })
 
   /** Whether the person wants a start: comes from our pages, by the address bar, or from the login, which may be another site's. */

@@ -6,8 +6,8 @@
  *
  * Here, on the hub's own origin, it is decided who may go; the other end is in hub/server-pages/server-routes.ts.
  */
+import type { DatabaseSync } from 'node:sqlite'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { namedIn } from '../../config/meaning/who-may-enter.ts'
 import { isUserName, type UserName } from '../../config/users/names.ts'
 import type { Audit } from '../../systemd/audit/audit.ts'
 import type { Visits } from '../access/passes.ts'
@@ -15,7 +15,7 @@ import { arrivalPath, isNonce, visitMinutes } from '../access/passes.ts'
 import type { ServerAddressNeeds } from '../access/server-address.ts'
 import { serverAddress } from '../access/server-address.ts'
 import type { Session } from '../access/sessions.ts'
-import type { Logins } from '../credentials/last-logins.ts'
+import { isSomebody } from '../credentials/all-users.ts'
 import type { FormNeeds } from '../pages/answers.ts'
 import { checkForm, formToken, nextQuery, sendPage, sessionOf } from '../pages/answers.ts'
 import type { Pages } from '../pages/pages.ts'
@@ -41,13 +41,13 @@ const enterQuery = {
 
 interface Needs extends FormNeeds, ServerAddressNeeds {
   visits: Visits
-  logins: Logins
+  db: DatabaseSync
   pages: Pages
   audit: Audit
 }
 
 export async function visitRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
-  const { baseUrl, access, config, logins, origins, visits, pages, audit } = hub
+  const { baseUrl, access, config, db, origins, visits, pages, audit } = hub
 
   /** Who wants to go where. Throws `LOGIN_NEEDED`, and `NOT_YOURS` for a name that nobody has as well. */
   function goingTo(request: FastifyRequest, name: string): { session: Session; owner: UserName } {
@@ -71,7 +71,7 @@ export async function visitRoutes(app: FastifyInstance, hub: Needs): Promise<voi
       const { user } = session
       const next = ownPath(request.query.next, baseUrl)
       if (user === owner) return reply.redirect(destination(request, { session, owner }, next))
-      if (!namedIn(config.current()).has(owner) && !logins.of(owner)) throw noPage()
+      if (!isSomebody({ config: config.current(), db }, owner)) throw noPage()
       const { userDomains, visitPort } = origins.arrangement()
       const place = userDomains ? 'server' : visitPort === undefined ? 'shared' : 'visits'
       const xsrf = formToken(hub, request, reply)

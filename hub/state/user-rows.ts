@@ -5,9 +5,32 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { UserName } from '../../config/users/names.ts'
 import { atOnce } from './database.ts'
 
-/** Whether any table has something of them but that they are logged in. */
+/** Who waits for approval is nobody yet. */
+const waiting = 'sign_ups'
+
+/** Whether any table has something of theirs. */
 export function isInState(db: DatabaseSync, user: UserName): boolean {
-  return tables(db).some(table => db.prepare(`SELECT 1 FROM ${table} WHERE user = ?`).get(user) !== undefined)
+  return tables(db)
+    .filter(table => table !== waiting)
+    .some(table => db.prepare(`SELECT 1 FROM ${table} WHERE user = ?`).get(user) !== undefined)
+}
+
+/** Whether somebody of that name waits for approval. */
+export function isWaiting(db: DatabaseSync, user: UserName): boolean {
+  return db.prepare(`SELECT 1 FROM ${waiting} WHERE user = ?`).get(user) !== undefined
+}
+
+/** Whom any table has something of. */
+export function usersInState(db: DatabaseSync): Set<string> {
+  const some = tables(db)
+    .filter(table => table !== waiting)
+    .map(table => `SELECT user FROM ${table}`)
+  return new Set(
+    db
+      .prepare(some.join(' UNION '))
+      .all()
+      .map(({ user }) => String(user)),
+  )
 }
 
 export function forgetPerson(db: DatabaseSync, user: UserName): void {

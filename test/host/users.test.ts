@@ -182,3 +182,23 @@ test('what was done is in the audit log, with who did it', async () => {
     assert.ok(has(event, whom), `${event} ${whom}`)
   }
 })
+
+test('the page of people has the same people as the command, whatever they are known by', async () => {
+  const { host } = product
+  // One whom the file has forgotten, and whose account and password are there.
+  await user('add', 'gone')
+  await welcome('left')
+  await (await comeIn('left')).startServer()
+  await host.run([...TLJH_TS, 'config', 'remove-item', 'users.allowed', 'left'])
+  const listed = (JSON.parse(await user('list', '--json')) as { user: string }[]).map(one => one.user)
+  assert.ok(listed.includes('left') && listed.includes('gone'))
+  const admin = visit(product.url)
+  await admin.logIn(product.admin, product.adminPassword)
+  const { body } = await admin.request('/hub/admin')
+  const everybody = body.slice(body.indexOf('Everybody'))
+  assert.deepEqual(
+    [...everybody.matchAll(/<th scope="row">([^<]+)</g)].map(([, name]) => name),
+    listed,
+  )
+  assert.equal((await admin.request('/hub/visit/nobody-at-all')).status, 404)
+})

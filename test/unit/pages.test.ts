@@ -61,12 +61,16 @@ const peopleView = {
       isAdmin: false,
       isBanned: false,
       isNamed: true,
+      mayEnter: true,
       groups: [hostile],
       lastLogin: now - 60_000,
-      hasPassword: false,
+      lastSeen: now - 60_000,
+      password: 'code',
       codeExpires: now,
       hasSecondFactor: true,
       server: 'ready',
+      signedUp: null,
+      account: hostile,
       mayVisit: true,
     },
   ],
@@ -210,7 +214,7 @@ const everyPage: Record<string, string> = {
   'config, version': pages.configVersion({ user: ann, shown: version, isInForce: true, before: version, diff }),
   ...Object.fromEntries(
     states.flatMap(server => [
-      [`home, ${server.kind}`, pages.home({ user: ann, isAdmin: true, server, xsrf })],
+      [`home, ${server.kind}`, pages.home({ user: ann, isAdmin: true, server, address: '/user/ann/lab', xsrf })],
       [`spawn-pending, ${server.kind}`, pages.spawnPending({ user: ann, owner: ann, server, xsrf, next: hostile })],
       [
         `spawn-pending of another, ${server.kind}`,
@@ -303,7 +307,13 @@ test('only administrators are led to the configuration', () => {
 
 test('the lines of a log come one below the other', () => {
   const end = { what: 'It ended', why: 'a reason', fix: 'a way', log: ['first', 'second <b>'] }
-  const html = pages.home({ user: ann, isAdmin: false, server: { kind: 'failed', user: ann, at: now, end }, xsrf })
+  const html = pages.home({
+    user: ann,
+    isAdmin: false,
+    server: { kind: 'failed', user: ann, at: now, end },
+    address: '',
+    xsrf,
+  })
   assert.match(html, /<pre[^>]*>first\nsecond &lt;b&gt;<\/pre>/)
 })
 
