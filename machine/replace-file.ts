@@ -1,6 +1,6 @@
 /**
  * Putting a file, or a link, in another's place so that, whatever happens meanwhile, one of the two is there, whole. All of our code that
- * writes files with a name that counts does it by this; the exceptions are listed, each with its reason, in test/unit/full-disk.test.ts.
+ * writes files with a name that counts does it by this; the exceptions are listed, each with its reason, in test/unit/machine/full-disk.test.ts.
  *
  * What always holds:
  *   1. What is there is not touched before the new one is whole and on the disk, beside it.

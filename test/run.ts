@@ -1,5 +1,5 @@
 /**
- * `npm test`: all tests, or those in the files and folders that are named (`npm test -- test/host/host.test.ts`).
+ * `npm test`: all tests, or those in the files and folders that are named (`npm test -- test/host/harness/host.test.ts`).
  *
  * Hosts are Debian 13. Tests of what differs from one Debian to the next run on Debian 12 once more, where all are run.
  * `TLJH_TEST_SUITE=bookworm npm test` runs all of them, or those that are named, on Debian 12 alone.
@@ -12,11 +12,11 @@ import { relative, resolve } from 'node:path'
 import { finished } from 'node:stream/promises'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
-import { CHECKOUT, isSuiteChosen, type Suite, testSuite } from './host/cache.ts'
-import { defaultLayers, removeLeftovers } from './host/host.ts'
-import { image } from './host/image.ts'
-import { handleStop } from './host/stop.ts'
-import { vmDisk } from './vm/disk.ts'
+import { defaultLayers, removeLeftovers } from './harness/host/host.ts'
+import { handleStop } from './harness/host/stop-signal.ts'
+import { CHECKOUT, isSuiteChosen, type Suite, testSuite } from './harness/image/cache.ts'
+import { image } from './harness/image/image.ts'
+import { vmDisk } from './harness/vm/disk.ts'
 
 /** A test starts hosts, servers and browsers, each of which has a time limit of its own; this is for what hangs all the same. */
 const TEST_TIMEOUT_MS = 20 * 60_000
@@ -43,9 +43,9 @@ interface Batch {
 const OLDER_SUITE: Suite = 'bookworm'
 /** What depends on systemd, PAM, Python, apt or the programs of Debian more than on our code. */
 const ON_OLDER_SUITE = [
-  ...['install', 'upgrade', 'backup', 'limits', 'isolation', 'pam', 'restart'].map(name => `host/${name}`),
-  'systemd/units',
-].map(name => resolve(CHECKOUT, `test/${name}.test.ts`))
+  ...['install/install', 'install/upgrade', 'install/backup', 'servers/limits', 'servers/isolation', 'login/pam'],
+  ...['service/restart', 'systemd/units'],
+].map(name => resolve(CHECKOUT, `test/host/${name}.test.ts`))
 
 /** Its tests do nothing but wait, so they cost the others nothing. */
 const PATIENCE_FOLDER = `${resolve(CHECKOUT, 'test/patience')}/`
@@ -137,7 +137,9 @@ function testFiles(names: readonly string[]): string[] {
   return names.flatMap(name => {
     const path = resolve(name)
     if (!existsSync(path)) {
-      console.error(`There is no file or folder ${path}. Name tests by their paths, such as test/host/host.test.ts.`)
+      console.error(
+        `There is no file or folder ${path}. Name tests by their paths, such as test/host/harness/host.test.ts.`,
+      )
       process.exit(1)
     }
     return statSync(path).isDirectory() ? filesBelow(path) : [path]

@@ -13,7 +13,7 @@ import { readdirSync } from 'node:fs'
 import { basename } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { handleStop } from '../host/stop.ts'
+import { handleStop } from '../harness/host/stop-signal.ts'
 import type { Benchmark, Findings } from './measure/benchmark.ts'
 import { jsonReport, textReport } from './measure/report.ts'
 

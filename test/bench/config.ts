@@ -8,8 +8,8 @@
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { connectSpawner } from '../../spawner/client/client.ts'
-import type { Host } from '../host/host.ts'
-import { bootProduct, checkoutProgram } from '../host/product.ts'
+import type { Host } from '../harness/host/host.ts'
+import { bootProduct, checkoutProgram } from '../harness/product/product.ts'
 import { type Benchmark, median } from './measure/benchmark.ts'
 import { bootJupyterHub, type JupyterHub } from './peers/jupyterhub.ts'
 

@@ -6,13 +6,13 @@
  * The peer's number is its documentation's, not measured: it downloads what it installs, from registries whose speed says nothing of it.
  */
 import { performance } from 'node:perf_hooks'
-import { bootHost } from '../host/host.ts'
-import { startKernel } from '../host/kernel.ts'
-import { debian, opensshClient } from '../host/layers.ts'
-import { choosePassword } from '../host/product.ts'
-import { type ReleaseSite, serveReleases } from '../host/release.ts'
-import { visit } from '../host/visitor.ts'
-import { downloadsLayer } from '../vm/disk.ts'
+import { bootHost } from '../harness/host/host.ts'
+import { debian, opensshClient } from '../harness/image/layers.ts'
+import { startKernel } from '../harness/people/kernel.ts'
+import { visit } from '../harness/people/visitor.ts'
+import { choosePassword } from '../harness/product/product.ts'
+import { type ReleaseSite, serveReleases } from '../harness/product/release-site.ts'
+import { downloadsLayer } from '../harness/vm/disk.ts'
 import { type Benchmark, median } from './measure/benchmark.ts'
 
 const GOAL_S = 120

@@ -8,7 +8,7 @@
  * The peer is the same hub with the same class in peace. Five rounds of a minute are the five minutes of the goal.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { execute } from '../host/commands.ts'
+import { execute } from '../harness/host/run-program.ts'
 import { type Benchmark, median, percentile99 } from './measure/benchmark.ts'
 import { footprint } from './measure/footprint.ts'
 import { besiege, bootBesieged, restartsOf, workAllTheWhile } from './measure/siege.ts'

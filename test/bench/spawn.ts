@@ -9,9 +9,9 @@
  * JupyterHub the OAuth between hub and server).
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { claiming } from '../host/classroom.ts'
-import type { Host } from '../host/host.ts'
-import { bootProduct, type Product } from '../host/product.ts'
+import type { Host } from '../harness/host/host.ts'
+import { claiming } from '../harness/product/classroom.ts'
+import { bootProduct, type Product } from '../harness/product/product.ts'
 import { type Benchmark, median } from './measure/benchmark.ts'
 import { student } from './measure/student.ts'
 import { BY_HAND_UNIT, type Recipe, readRecipe, startByHand, stopByHand } from './peers/by-hand.ts'

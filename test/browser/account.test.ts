@@ -3,9 +3,9 @@ import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { Secret, TOTP } from 'otpauth'
 import type { Page } from 'playwright-core'
-import { bootProduct } from '../host/product.ts'
-import { inspect, openBrowser } from './browser.ts'
-import { fillInLogin, password } from './people.ts'
+import { inspect, openBrowser } from '../harness/people/browser.ts'
+import { fillInLogin, password } from '../harness/people/page-actions.ts'
+import { bootProduct } from '../harness/product/product.ts'
 
 const config = `users:
   allowed: [ann, bob]

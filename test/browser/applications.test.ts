@@ -1,13 +1,13 @@
 /** Applications that students start in their servers, at `/user/NAME/proxy/PORT/`: a real Streamlit, in a real browser. */
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { claiming, studentPassword } from '../host/classroom.ts'
-import { defaultLayers } from '../host/host.ts'
-import { classPackages } from '../host/layers.ts'
-import { bootProduct } from '../host/product.ts'
-import { type Visitor, visit } from '../host/visitor.ts'
-import { openBrowser, screenshot } from './browser.ts'
-import { arriveInLab, fillInLogin } from './people.ts'
+import { defaultLayers } from '../harness/host/host.ts'
+import { classPackages } from '../harness/image/layers.ts'
+import { openBrowser, screenshot } from '../harness/people/browser.ts'
+import { arriveInLab, fillInLogin } from '../harness/people/page-actions.ts'
+import { type Visitor, visit } from '../harness/people/visitor.ts'
+import { claiming, studentPassword } from '../harness/product/classroom.ts'
+import { bootProduct } from '../harness/product/product.ts'
 
 const packages = ['jupyter-server-proxy>=4.6,<5', 'streamlit>=1.50,<2']
 const product = await bootProduct({

@@ -3,16 +3,16 @@ import assert from 'node:assert/strict'
 import { createInterface } from 'node:readline'
 import { after, afterEach, test } from 'node:test'
 import type { Page } from 'playwright-core'
-import { claiming } from '../host/classroom.ts'
-import { bootProduct, checkoutProgram } from '../host/product.ts'
-import { openBrowser } from './browser.ts'
-import { arriveInLab, fillInLogin, newNotebook, runCell } from './people.ts'
-import { makeGate, onStart } from './starts.ts'
+import { openBrowser } from '../harness/people/browser.ts'
+import { makeGate, onStart } from '../harness/people/held-starts.ts'
+import { arriveInLab, fillInLogin, newNotebook, runCell } from '../harness/people/page-actions.ts'
+import { claiming } from '../harness/product/classroom.ts'
+import { bootProduct, checkoutProgram } from '../harness/product/product.ts'
 
 const port = 8090
 const product = await bootProduct({ config: `users:\n  allowed: [ann, bob]\n${claiming}` })
 const { host } = product
-const line = await host.start([...checkoutProgram('test/host/bad-line.ts'), String(port), '80'])
+const line = await host.start([...checkoutProgram('test/harness/peers/bad-connection.ts'), String(port), '80'])
 const answers = createInterface({ input: line.stdout })[Symbol.asyncIterator]()
 assert.equal((await answers.next()).value, 'listening')
 const browser = await openBrowser({ host, url: `${product.url}:${port}` })

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import type { Page } from 'playwright-core'
-import { claiming } from '../host/classroom.ts'
-import { bootProduct } from '../host/product.ts'
-import { inspect, openBrowser, type Person, screenshot } from './browser.ts'
-import { arriveInLab, fillInLogin, logIn } from './people.ts'
+import { inspect, openBrowser, type Person, screenshot } from '../harness/people/browser.ts'
+import { arriveInLab, fillInLogin, logIn } from '../harness/people/page-actions.ts'
+import { claiming } from '../harness/product/classroom.ts'
+import { bootProduct } from '../harness/product/product.ts'
 
 const first = `# The class of 2026\nusers:\n  allowed: [ ann, bob ]\n  admin: [ admin ]\n${claiming}limits:\n  memory: 2G\n`
 const configFile = '/opt/tljh/config/config.yaml'

@@ -11,12 +11,12 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, test } from 'node:test'
-import { claiming } from '../host/classroom.ts'
-import { bootProduct } from '../host/product.ts'
-import { type Visitor, visit } from '../host/visitor.ts'
-import { load, openWebSocket, post, read, sendForm } from './attacks.ts'
-import { inspect, openBrowser, type Person } from './browser.ts'
-import { arriveInLab, logIn, newNotebook, password, runCell } from './people.ts'
+import { inspect, openBrowser, type Person } from '../harness/people/browser.ts'
+import { load, openWebSocket, post, read, sendForm } from '../harness/people/cross-origin-attempts.ts'
+import { arriveInLab, logIn, newNotebook, password, runCell } from '../harness/people/page-actions.ts'
+import { type Visitor, visit } from '../harness/people/visitor.ts'
+import { claiming } from '../harness/product/classroom.ts'
+import { bootProduct } from '../harness/product/product.ts'
 
 const ports = [8000, 8001, 8002]
 const product = await bootProduct({ config: `users:\n  allowed: [ann, bob, cleo, dora]\n${claiming}` })
@@ -127,7 +127,7 @@ async function serveElsewhere(): Promise<string> {
   return `http://${address}:${port}/`
 }
 
-/** This machine's end of the cable to the host, see test/host/network.ts. */
+/** This machine's end of the cable to the host, see test/harness/host/network.ts. */
 function gatewayOf(address: string): string {
   return address.replace(/\.2$/, '.1')
 }

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, before, test } from 'node:test'
 import type { Page } from 'playwright-core'
-import { bootProduct, checkoutProgram, type Product, TLJH_TS } from '../host/product.ts'
-import { inspect, openBrowser, type Person, type TestBrowser } from './browser.ts'
+import { inspect, openBrowser, type Person, type TestBrowser } from '../harness/people/browser.ts'
+import { bootProduct, checkoutProgram, type Product, TLJH_TS } from '../harness/product/product.ts'
 
 const port = 9500
 
@@ -32,7 +32,7 @@ before(async () => {
   product = await bootProduct({ config })
   const callback = `${product.url}/hub/oauth_callback`
   const provider = await product.host.start([
-    ...checkoutProgram('test/host/openid-provider.ts'),
+    ...checkoutProgram('test/harness/peers/openid-provider.ts'),
     String(port),
     callback,
   ])

@@ -1,10 +1,10 @@
 /** What a pupil sees who prints in a loop, has a start that fails, or opens JupyterLab for the first time. */
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { claiming } from '../host/classroom.ts'
-import { bootProduct } from '../host/product.ts'
-import { openBrowser, screenshot } from './browser.ts'
-import { arriveInLab, logIn, newNotebook, runCell } from './people.ts'
+import { openBrowser, screenshot } from '../harness/people/browser.ts'
+import { arriveInLab, logIn, newNotebook, runCell } from '../harness/people/page-actions.ts'
+import { claiming } from '../harness/product/classroom.ts'
+import { bootProduct } from '../harness/product/product.ts'
 
 const product = await bootProduct({
   config: `users:\n  allowed: [ann, bob, cleo]\n${claiming}limits: { memory: 500M }\n`,

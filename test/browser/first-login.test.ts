@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import type { Page } from 'playwright-core'
-import { claiming } from '../host/classroom.ts'
-import { bootProduct } from '../host/product.ts'
-import { openBrowser, screenshot } from './browser.ts'
-import { arriveInLab, fillInLogin, logIn, newNotebook, runCell } from './people.ts'
-import { makeGate, onStart } from './starts.ts'
+import { openBrowser, screenshot } from '../harness/people/browser.ts'
+import { makeGate, onStart } from '../harness/people/held-starts.ts'
+import { arriveInLab, fillInLogin, logIn, newNotebook, runCell } from '../harness/people/page-actions.ts'
+import { claiming } from '../harness/product/classroom.ts'
+import { bootProduct } from '../harness/product/product.ts'
 
 const product = await bootProduct({
   config: `users:\n  allowed: [ann, bob, cleo]\nadmins:\n  open_servers: true\n${claiming}`,

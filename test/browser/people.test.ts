@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import type { Page } from 'playwright-core'
-import { bootProduct } from '../host/product.ts'
-import { inspect, openBrowser } from './browser.ts'
-import { fillInLogin, logIn, password } from './people.ts'
+import { inspect, openBrowser } from '../harness/people/browser.ts'
+import { fillInLogin, logIn, password } from '../harness/people/page-actions.ts'
+import { bootProduct } from '../harness/product/product.ts'
 
 const config = `users:
   allowed: [ann]

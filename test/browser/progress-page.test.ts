@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
-import { holdInstallation } from '../host/held-installation.ts'
-import { bootHost } from '../host/host.ts'
-import { INSTALL } from '../host/product.ts'
-import { openBrowser } from './browser.ts'
+import { bootHost } from '../harness/host/host.ts'
+import { openBrowser } from '../harness/people/browser.ts'
+import { holdInstallation } from '../harness/product/paused-installation.ts'
+import { INSTALL } from '../harness/product/product.ts'
 
 test('the page of an installation shows its steps, and is the login page when the hub is there', async () => {
   await using host = await bootHost()

@@ -1,12 +1,12 @@
 /** A class that starts at once, in front of the browser: who waits sees the place, and that it moves. */
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { claiming, studentPassword } from '../host/classroom.ts'
-import { bootProduct } from '../host/product.ts'
-import { visit } from '../host/visitor.ts'
-import { openBrowser, screenshot } from './browser.ts'
-import { arriveInLab, fillInLogin } from './people.ts'
-import { makeGate, onStart } from './starts.ts'
+import { openBrowser, screenshot } from '../harness/people/browser.ts'
+import { makeGate, onStart } from '../harness/people/held-starts.ts'
+import { arriveInLab, fillInLogin } from '../harness/people/page-actions.ts'
+import { visit } from '../harness/people/visitor.ts'
+import { claiming, studentPassword } from '../harness/product/classroom.ts'
+import { bootProduct } from '../harness/product/product.ts'
 
 const product = await bootProduct({
   config: `users:\n  allowed: [ann, bob, cat]\n${claiming}spawner: { concurrent_spawn_limit: 1 }\n`,

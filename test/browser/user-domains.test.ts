@@ -1,9 +1,9 @@
 /** A host for each user, in a real browser: below `hub.localhost`, which browsers look for on their own machine. */
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { inspect, openBrowser } from './browser.ts'
-import { administratorIsSafe, prepareHostileClass } from './hostile-page.ts'
-import { arriveInLab, fillInLogin, logIn, newNotebook, password, runCell } from './people.ts'
+import { inspect, openBrowser } from '../harness/people/browser.ts'
+import { administratorIsSafe, prepareHostileClass } from '../harness/people/hostile-page.ts'
+import { arriveInLab, fillInLogin, logIn, newNotebook, password, runCell } from '../harness/people/page-actions.ts'
 
 const hub = 'http://hub.localhost'
 const annsHost = 'http://ann.hub.localhost'

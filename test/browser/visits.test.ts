@@ -1,10 +1,10 @@
 /** Visits of administrators where there is one domain: on a port of their own, or not at all. */
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import { TLJH_TS } from '../host/product.ts'
-import { inspect, openBrowser } from './browser.ts'
-import { administratorIsSafe, prepareHostileClass } from './hostile-page.ts'
-import { logIn } from './people.ts'
+import { inspect, openBrowser } from '../harness/people/browser.ts'
+import { administratorIsSafe, prepareHostileClass } from '../harness/people/hostile-page.ts'
+import { logIn } from '../harness/people/page-actions.ts'
+import { TLJH_TS } from '../harness/product/product.ts'
 
 const product = await prepareHostileClass({})
 const { url: hub, host } = product

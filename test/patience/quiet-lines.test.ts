@@ -8,7 +8,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { openStandIn, type StandIn } from '../host/stand-in.ts'
+import { openStandIn, type StandIn } from '../harness/peers/fake-jupyter.ts'
 
 /** 326 seconds: that was seen of configurable-http-proxy, before it answered an upload with 408. */
 const quietMs = 6 * 60_000

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { TOTP } from 'otpauth'
-import { openClassroom, studentPassword } from '../host/classroom.ts'
-import { bootProduct } from '../host/product.ts'
-import { visit } from '../host/visitor.ts'
+import { visit } from '../harness/people/visitor.ts'
+import { openClassroom, studentPassword } from '../harness/product/classroom.ts'
+import { bootProduct } from '../harness/product/product.ts'
 
 const config = `users: {allowed: [ann]}
 auth:

@@ -10,11 +10,11 @@ import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Classroom, openClassroom, studentPassword } from '../host/classroom.ts'
-import { startKernel } from '../host/kernel.ts'
-import { TLJH_TS } from '../host/product.ts'
-import { type Visitor, visit } from '../host/visitor.ts'
-import { lines, say, statusesIn } from './wire.ts'
+import { lines, say, statusesIn } from '../harness/peers/raw-http.ts'
+import { startKernel } from '../harness/people/kernel.ts'
+import { type Visitor, visit } from '../harness/people/visitor.ts'
+import { type Classroom, openClassroom, studentPassword } from '../harness/product/classroom.ts'
+import { TLJH_TS } from '../harness/product/product.ts'
 
 const mostConnections = 10_000
 /** Descriptors for everything else that this process has open. */

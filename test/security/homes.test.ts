@@ -1,13 +1,13 @@
 /**
  * What a student prepares in the own home, or does at the right moment, for root to stumble over: root makes, closes, renames, archives
  * and removes homes (spawner/accounts). Nothing outside of the home may change or be read by that. More of
- * it, for archives: test/host/departure.test.ts.
+ * it, for archives: test/host/accounts/archive.test.ts.
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { after, afterEach, before, test } from 'node:test'
-import { bootProduct, choosePassword, type Product, TLJH_TS } from '../host/product.ts'
-import { type Visitor, visit } from '../host/visitor.ts'
+import { type Visitor, visit } from '../harness/people/visitor.ts'
+import { bootProduct, choosePassword, type Product, TLJH_TS } from '../harness/product/product.ts'
 
 let product: Product
 let untouched: string

@@ -1,10 +1,10 @@
 /** What one student makes the hub write. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { type Classroom, openClassroom } from '../host/classroom.ts'
-import { said } from '../host/journal.ts'
-import { startKernel } from '../host/kernel.ts'
-import type { Visitor } from '../host/visitor.ts'
+import { said } from '../harness/host/journal.ts'
+import { startKernel } from '../harness/people/kernel.ts'
+import type { Visitor } from '../harness/people/visitor.ts'
+import { type Classroom, openClassroom } from '../harness/product/classroom.ts'
 
 let classroom: Classroom
 let bob: Visitor

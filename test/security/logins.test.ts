@@ -4,10 +4,10 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { TOTP } from 'otpauth'
-import { bootProduct, choosePassword, type Product, TLJH_TS } from '../host/product.ts'
-import { type Answer, type Visitor, visit } from '../host/visitor.ts'
-import { auditOf, type Entry, journalOf } from './traces.ts'
-import { lines, say, statusesIn } from './wire.ts'
+import { auditOf, type Entry, journalOf } from '../harness/peers/journal-traces.ts'
+import { lines, say, statusesIn } from '../harness/peers/raw-http.ts'
+import { type Answer, type Visitor, visit } from '../harness/people/visitor.ts'
+import { bootProduct, choosePassword, type Product, TLJH_TS } from '../harness/product/product.ts'
 
 let product: Product
 /** Who logged in before anybody guessed at that name. */
@@ -390,7 +390,7 @@ test('no way of writing a name is another account, or a name that the machine ha
   }
 })
 
-// A10, GHSA-384w (an old key let everybody in), TLJH#263: more in test/unit/login.test.ts
+// A10, GHSA-384w (an old key let everybody in), TLJH#263: more in test/unit/hub/login/password-login.test.ts
 test('a name that the file has is nobody’s who comes first, in any list and any spelling', async () => {
   for (const name of ['dora', 'tess', product.admin, product.admin.toUpperCase(), ` ${product.admin}`]) {
     assert.equal((await knock(name, 'a thief was here')).status, 403, name)
@@ -674,7 +674,7 @@ test('an administrator who was demoted a moment ago has no more to say, though t
   assert.equal(await host.readFile(file), before)
 })
 
-// A5; the counting itself: test/unit/login.test.ts
+// A5; the counting itself: test/unit/hub/login/password-login.test.ts
 test('a thousand guesses are answered by a few looks, and the owner gets in from elsewhere all the while', async () => {
   const visitor = visit(product.url)
   await visitor.request('/hub/login')

@@ -8,10 +8,10 @@ import { once } from 'node:events'
 import { Agent, type IncomingMessage, request } from 'node:http'
 import { after, afterEach, before, test } from 'node:test'
 import fc from 'fast-check'
-import { type Classroom, openClassroom, studentPassword } from '../host/classroom.ts'
-import { type Visitor, visit } from '../host/visitor.ts'
-import { type Arrived, type Recorder, recordInPlaceOf } from './recorder.ts'
-import { lines, say, statusesIn } from './wire.ts'
+import { lines, say, statusesIn } from '../harness/peers/raw-http.ts'
+import { type Arrived, type Recorder, recordInPlaceOf } from '../harness/peers/recording-server.ts'
+import { type Visitor, visit } from '../harness/people/visitor.ts'
+import { type Classroom, openClassroom, studentPassword } from '../harness/product/classroom.ts'
 
 let classroom: Classroom
 let bob: Visitor

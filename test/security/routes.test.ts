@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
-import { type Classroom, openClassroom } from '../host/classroom.ts'
-import { type Answer, type Visitor, visit } from '../host/visitor.ts'
+import { type Answer, type Visitor, visit } from '../harness/people/visitor.ts'
+import { type Classroom, openClassroom } from '../harness/product/classroom.ts'
 import { type Example, examples, nameOf, type Route, routesOfTheHub } from './route-table.ts'
 
 const page = join(import.meta.dirname, '../../docs/routes.md')

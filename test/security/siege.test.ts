@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { footprint } from '../bench/measure/footprint.ts'
 import { besiege, bootBesieged, others, restartsOf, workAllTheWhile } from '../bench/measure/siege.ts'
-import type { Product } from '../host/product.ts'
+import type { Product } from '../harness/product/product.ts'
 
 const seconds = 40
 const mostHubBytes = 400 * 1024 ** 2

@@ -1,5 +1,5 @@
 /**
- * What a hub that was taken over can say to the spawner, which is root: beside test/host/spawner.test.ts (names, verbs, bodies, a
+ * What a hub that was taken over can say to the spawner, which is root: beside test/host/servers/spawner.test.ts (names, verbs, bodies, a
  * hundred silent connections), the shapes of requests that parsers disagree about, and the verbs that delete.
  */
 import assert from 'node:assert/strict'
@@ -8,8 +8,8 @@ import { join } from 'node:path'
 import { after, afterEach, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import fc from 'fast-check'
-import { bootProduct, type Product } from '../host/product.ts'
-import { statusesIn } from './wire.ts'
+import { statusesIn } from '../harness/peers/raw-http.ts'
+import { bootProduct, type Product } from '../harness/product/product.ts'
 
 let product: Product
 let socketPath: string

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { TOTP } from 'otpauth'
-import { bootProduct, choosePassword, type Product, TLJH_TS } from '../host/product.ts'
-import { visit } from '../host/visitor.ts'
+import { visit } from '../harness/people/visitor.ts'
+import { bootProduct, choosePassword, type Product, TLJH_TS } from '../harness/product/product.ts'
 
 let product: Product
 const password = 'correct horse battery'

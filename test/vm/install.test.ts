@@ -4,11 +4,11 @@
  */
 import assert from 'node:assert/strict'
 import { after, afterEach, before, test } from 'node:test'
-import { startKernel } from '../host/kernel.ts'
-import { choosePassword } from '../host/product.ts'
-import { type ReleaseSite, serveReleases } from '../host/release.ts'
-import { type Visitor, visit } from '../host/visitor.ts'
-import { bootVm, type Vm } from './vm.ts'
+import { startKernel } from '../harness/people/kernel.ts'
+import { type Visitor, visit } from '../harness/people/visitor.ts'
+import { choosePassword } from '../harness/product/product.ts'
+import { type ReleaseSite, serveReleases } from '../harness/product/release-site.ts'
+import { bootVm, type Vm } from '../harness/vm/vm.ts'
 
 const password = 'a stapled battery'
 /** It takes five minutes. */

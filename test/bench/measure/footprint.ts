@@ -1,7 +1,7 @@
 /**
  * What the processes of some units hold and use, all together, on a test host.
  */
-import type { Host } from '../../host/host.ts'
+import type { Host } from '../../harness/host/host.ts'
 
 export interface Footprint {
   /** Resident memory now, each shared page counted by its share (PSS). */

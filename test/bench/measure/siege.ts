@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { claiming, studentPassword } from '../../host/classroom.ts'
-import type { Host } from '../../host/host.ts'
-import { startKernel } from '../../host/kernel.ts'
-import { bootProduct, type Product } from '../../host/product.ts'
-import { type Visitor, visit } from '../../host/visitor.ts'
+import type { Host } from '../../harness/host/host.ts'
+import { startKernel } from '../../harness/people/kernel.ts'
+import { type Visitor, visit } from '../../harness/people/visitor.ts'
+import { claiming, studentPassword } from '../../harness/product/classroom.ts'
+import { bootProduct, type Product } from '../../harness/product/product.ts'
 
 export const attacker = 'eve'
 export const others = Array.from({ length: 9 }, (_, index) => `student-${index + 1}`)

@@ -5,8 +5,8 @@
  * What 'the same' is, is read from a server of ours while it runs (its command line, environment, user and limits), so the two
  * cannot drift apart. Only its limits are taken over and not its sandbox: what the sandbox costs is ours to answer for.
  */
-import type { Host } from '../../host/host.ts'
-import { checkoutProgram } from '../../host/product.ts'
+import type { Host } from '../../harness/host/host.ts'
+import { checkoutProgram } from '../../harness/product/product.ts'
 
 export interface Recipe {
   argv: string[]

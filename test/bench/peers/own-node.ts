@@ -1,5 +1,5 @@
-import type { Host } from '../../host/host.ts'
-import { TLJH_TS } from '../../host/product.ts'
+import type { Host } from '../../harness/host/host.ts'
+import { TLJH_TS } from '../../harness/product/product.ts'
 
 /**
  * Puts a copy of our Node.js at `path`, for whatever is measured beside ours, or measures: of pages that processes share, memory is counted

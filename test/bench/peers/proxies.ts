@@ -7,8 +7,8 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Host } from '../../host/host.ts'
-import type { Layer } from '../../host/image.ts'
+import type { Host } from '../../harness/host/host.ts'
+import type { Layer } from '../../harness/image/image.ts'
 import { putOwnNode } from './own-node.ts'
 
 const VERSION = '5.3.0'
