@@ -64,11 +64,14 @@ function sayPattern(pattern: string): string {
     .join(', ')
 }
 
-/** What a text of ours calls a file: a module or a template by its path or its bare name, and others by their path in the checkout. */
+/**
+ * What a text of ours calls a file: a module or a template by its path or its bare name, and others by their path in the checkout. A program that is
+ * written in a test imports by `./`, from the checkout.
+ */
 const mention =
-  /(?<![\w./@{}$*-])((?:[\w@-]+\/)*[\w@-]+\.(?:ts|eta)|(?:cli|config|docs|hub|installer|machine|spawner|systemd|test)\/[\w@./-]*[\w@-]\.(?:py|sh|mjs|md|service|socket))(?![\w/-])/g
+  /(?<![\w./@{}$*-])(?:\.\/)?((?:[\w@-]+\/)*[\w@-]+\.(?:ts|eta)|(?:cli|config|docs|hub|installer|machine|spawner|systemd|test)\/[\w@./-]*[\w@-]\.(?:py|sh|mjs|md|service|socket))(?![\w/-])/g
 /** Names that stand for any. */
-const placeholders = new Set(['NAME.ts', 'a.ts', 'b.ts', 'lock.ts', 'docs/install/custom-server.md'])
+const placeholders = new Set(['NAME.ts', 'a.ts', 'b.ts', 'lock.ts', 'no-such.ts', 'docs/install/custom-server.md'])
 
 test('each file that a comment or a page names is there', () => {
   const names = new Set(files.map(file => basename(file)))

@@ -166,7 +166,7 @@ const LIVING_SLEEP = ['pgrep', '--runstates=DRS', '--exact', 'sleep']
 
 /** Boots a host, tells about it, and stays until it is killed. */
 const OWNER = `
-  import { bootHost } from './test/host/host.ts'
+  import { bootHost } from './test/harness/host/host.ts'
   const { pid, name } = await bootHost({ registries: true })
   console.log(JSON.stringify({ pid, name }))
 `

@@ -12,9 +12,9 @@ const most = 5
 const program = `
 import { createServer } from 'node:http'
 import { readSync } from 'node:fs'
-import { createDoor } from './hub/door.ts'
+import { createDoor } from './hub/bounds/door.ts'
 import { listen } from './hub/listeners.ts'
-import { createTurnstile } from './hub/turnstile.ts'
+import { createTurnstile } from './hub/bounds/turnstile.ts'
 const server = createServer((request, response) => {
   response.end('here')
   if (request.url !== '/wait') return

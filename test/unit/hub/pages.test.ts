@@ -214,7 +214,7 @@ const everyPage: Record<string, string> = {
   'config, version': pages.configVersion({ user: ann, shown: version, isInForce: true, before: version, diff }),
   ...Object.fromEntries(
     states.flatMap(server => [
-      [`home, ${server.kind}`, pages.home({ user: ann, isAdmin: true, server, address: '/user/ann/lab', xsrf })],
+      [`home, ${server.kind}`, pages.home({ user: ann, isAdmin: true, server, address: '/class/user/ann/lab', xsrf })],
       [`spawn-pending, ${server.kind}`, pages.spawnPending({ user: ann, owner: ann, server, xsrf, next: hostile })],
       [
         `spawn-pending of another, ${server.kind}`,
