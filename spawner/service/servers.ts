@@ -10,7 +10,7 @@ import type { ConfigFile } from '../../config/change/in-force.ts'
 import type { RunningServer } from '../../config/change/plan.ts'
 import type { Config } from '../../config/meaning/config.ts'
 import { limitsOf } from '../../config/meaning/limits.ts'
-import { isAdmin, mayEnter } from '../../config/meaning/who-may-enter.ts'
+import { isAdmin } from '../../config/meaning/who-may-enter.ts'
 import { homesElsewhere } from '../../config/users/machine-accounts.ts'
 import { type UserName, unixName } from '../../config/users/names.ts'
 import { inWords } from '../../machine/disk.ts'
@@ -27,8 +27,8 @@ import type { Event, Server, ServerEnd, StartOptions } from '../client/protocol.
 import { describeEnd, journalCommand } from '../server/how-it-ended.ts'
 import { serverUnitName, userOfUnit, usersJournal } from '../server/names.ts'
 import { planServer } from '../server/plan.ts'
-import type { Servers } from './listener.ts'
 import type { StartQueue, Wait } from './start-queue.ts'
+import type { Servers } from './verbs.ts'
 
 export interface ServersOptions {
   layout: Layout
@@ -203,7 +203,6 @@ export function createServers(options: ServersOptions): WatchedServers {
 
     start(user, options) {
       const inForce = config.current()
-      if (!mayEnter(inForce, user)) throw notAllowed(user)
       const { order } = known.get(user) ?? {}
       const { kind } = get(user)
       if (order?.kind === 'start' || ((kind === 'ready' || kind === 'starting') && !order)) return get(user)
@@ -329,13 +328,5 @@ function tooMany(most: number): ProblemError {
     what: 'The server was not started',
     why: `${most === 1 ? 'one server runs' : `${most} servers run`}, and the teacher lets no more run at a time`,
     fix: 'Try again when somebody has stopped theirs. The teacher can change that: spawner.active_server_limit in sudo tljh-ts config edit',
-  })
-}
-
-function notAllowed(user: UserName): ProblemError {
-  return new ProblemError('USER_NOT_ALLOWED', {
-    what: `${user} cannot have a server here`,
-    why: 'the configuration does not let that name in',
-    fix: 'An administrator can add it: users.allowed in sudo tljh-ts config edit',
   })
 }

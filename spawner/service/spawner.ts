@@ -23,7 +23,7 @@ import { createDepartures } from '../accounts/remove.ts'
 import { serverUnits } from '../server/names.ts'
 import { createListener } from './listener.ts'
 import { createLive } from './reconcile.ts'
-import { createLeavers } from './removals.ts'
+import { createRemovals } from './removals.ts'
 import { createServers } from './servers.ts'
 import { createStartQueue } from './start-queue.ts'
 
@@ -62,7 +62,7 @@ export async function runSpawner(
     reserve: () => config.current().spawner.memoryReserve,
   })
   const servers = createServers({ layout, config, units, accounts, hubGid, startQueue, log })
-  const leavers = createLeavers({ config, servers, accounts, departures: createDepartures(layout, units), log })
+  const removals = createRemovals({ servers, accounts, departures: createDepartures(layout, units), log })
   const audit = createAudit(problem => log(String(problem)))
   const live = createLive({ configFile: layout.configFile, config, servers, accounts, audit, log })
 
@@ -89,7 +89,7 @@ export async function runSpawner(
   await live.catchUp()
 
   using notifier = createNotifier(environment)
-  const listener = createListener(servers, live, leavers, log)
+  const listener = createListener({ config, servers, configuration: live, removals }, log)
   listener.listen({ fd: firstSocket })
   await once(listener, 'listening')
   await notifier.ready()
