@@ -61,7 +61,7 @@ export function runEditor(
     resolve({ code: code ?? undefined })
   })
   child.on('error', cause => {
-    // Of an end that we asked for, `close` tells as well.
+    // When we aborted the editor ourselves, the `close` event reports it.
     if (signal.aborted) return
     reject(
       new ProblemError('CONFIG_NO_EDITOR', {

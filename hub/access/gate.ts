@@ -156,7 +156,7 @@ export function createGate(hub: GateNeeds): Gate {
       if (servers.get(owner).kind !== 'ready') return false
       passed = { owner, session: admit(request, target) }
     } catch {
-      // It is found out once more there, and said.
+      // The routes repeat this check and tell the browser the reason.
       return false
     }
     const { session, owner } = passed

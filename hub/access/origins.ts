@@ -255,7 +255,7 @@ export function steer(arrangement: Arrangement, asked: Asked): Verdict {
 function steerToTls({ baseUrl, hubPort }: Arrangement, tls: TlsNames, asked: Asked): Verdict {
   const { url } = asked
   if (url === `${baseUrl}hub/health`) return { kind: 'serve' }
-  // It would come back as it is, again and again.
+  // The front proxy already speaks https; a redirect to https would loop.
   if (asked.isSecureInFront) return { kind: 'refuse', problem: tlsInFront() }
   const { name } = written(asked)
   const isHere = name !== '' && shortest(name.replace(/^\[|\]$/g, '')) === asked.localAddress

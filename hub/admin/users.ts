@@ -280,7 +280,7 @@ export function createPeople({ config, change, withState, machine, audit, who }:
     },
   }
 
-  /** One who cannot be deleted keeps nobody else from it. */
+  /** An error with one user does not stop the others. */
   async function leave(user: UserName, hasArchive: boolean): Promise<Leaving> {
     try {
       const departure = hasArchive ? await machine.archive(user) : await machine.remove(user)

@@ -61,12 +61,12 @@ export function startSession(
   reply: FastifyReply,
   { user, way }: Arrival,
 ): void {
-  // One that somebody has planted in this browser as well.
+  // Also ends a session that an attacker planted in this browser (session fixation).
   for (const old of access.sessionsIn(request.raw)) sessions.end(old)
   const cookie = sessionCookieFor(request.raw, baseUrl)
   const token = sessions.start(user, way, isSecure(request.raw))
   reply.setCookie(cookie.name, token, { ...cookie.options, maxAge: sessionAgeSeconds })
-  // It belonged to nobody's session; the next form gets one that belongs to this.
+  // The old form token belongs to no session. Drop it; the next page sets one for this session.
   reply.clearCookie(xsrfCookie, { path: `${baseUrl}hub/` })
   logins.add(user, way)
   const address = addressOf(request.raw)

@@ -108,7 +108,7 @@ export interface PeopleView {
   user: UserName
   people: readonly PersonRow[]
   waiting: readonly SignUp[]
-  /** Of the configuration, to choose from. */
+  /** Group names from the configuration, for the selection list. */
   groups: readonly string[]
   /** Whether people come in whom the configuration does not name. */
   isOpen: boolean

@@ -334,7 +334,7 @@ function readHead(text: string): Read {
         if (/(?:^|[\s,])close(?:$|[\s,])/i.test(value)) isLast = true
     }
   }
-  // One of them is a lie, and others could believe the other.
+  // Content-Length and Transfer-Encoding together: refuse (RFC 9112, 6.3; response smuggling).
   if (framing && length !== undefined) throw new Error('it says in two ways how long its answer is')
   return { head: { status: Number(code), reason, headers, length }, framing, isLast }
 }

@@ -54,9 +54,9 @@ export interface Failure {
 
 /** Where the connection belongs. */
 export interface Home {
-  /** It can be asked again. */
+  /** Called when the connection is idle and can be reused. */
   onFree(connection: Connection): void
-  /** It is no more, or somebody else's. */
+  /** Called when it is closed or has become a WebSocket. */
   onGone(connection: Connection): void
 }
 

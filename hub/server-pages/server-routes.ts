@@ -145,7 +145,7 @@ export async function userServerRoutes(app: FastifyInstance, { hub, gate }: { hu
     if (isBusy(request.socket)) return void socket.destroy()
     occupy(request.socket)
     try {
-      // Nothing is redirected that is not read.
+      // A WebSocket handshake cannot be redirected, so refuse it.
       const verdict = origins.steer(request, false)
       if (verdict.kind !== 'serve') throw verdict.kind === 'refuse' ? verdict.problem : noPage()
       const target = readTarget(request, baseUrl)

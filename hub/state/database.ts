@@ -58,7 +58,7 @@ const migrations = [
   `ALTER TABLE sessions ADD COLUMN is_secure INTEGER NOT NULL DEFAULT 0; -- 1: it began over TLS with the hub itself`,
 ]
 
-/** Of a file that this version has opened. */
+/** The schema version of a database file opened by this release. */
 export const schemaVersion = migrations.length
 
 /**

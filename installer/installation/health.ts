@@ -49,7 +49,7 @@ export async function runningServers({ spawnerSocket }: Layout): Promise<string[
 interface Ailment {
   unit: string
   why: string
-  /** It will not become better. */
+  /** Waiting will not help. */
   isFinal: boolean
 }
 
