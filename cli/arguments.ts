@@ -7,7 +7,7 @@ import { ProblemError } from '../problem.ts'
 import type { Streams } from './terminal.ts'
 
 /** What a command is called with, beside its own words. It answers the exit code: 0 done, 1 not done. */
-export interface Surroundings {
+export interface CommandContext {
   layout: Layout
   streams: Streams
   environment: NodeJS.ProcessEnv

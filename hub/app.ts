@@ -13,22 +13,22 @@ import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify }
 import { ProblemError } from '../problem.ts'
 import { createGate } from './access/gate.ts'
 import type { Origins } from './access/origins.ts'
-import { configurationRoutes } from './admin/config-routes.ts'
-import { adminRoutes } from './admin/users-routes.ts'
+import { configRoutes } from './admin/config-routes.ts'
+import { usersRoutes } from './admin/users-routes.ts'
 import { QueuedResponse } from './bounds/pipelining.ts'
 import { JoiningRequest } from './bounds/tiny-chunks.ts'
 import { accountRoutes } from './login/account-routes.ts'
 import { externalLoginRoutes } from './login/external-routes.ts'
-import { entryRoutes } from './login/login-routes.ts'
-import { secondStepRoutes } from './login/second-factor-routes.ts'
+import { loginRoutes } from './login/login-routes.ts'
+import { secondFactorRoutes } from './login/second-factor-routes.ts'
 import { signUpRoutes } from './login/sign-up-routes.ts'
 import { metricsRoutes } from './metrics/routes.ts'
 import { adminSessionOf, problemAnswer } from './pages/answers.ts'
 import type { Assets } from './pages/assets.ts'
 import type { Hub } from './parts.ts'
 import { bodyOf } from './proxy/request.ts'
-import { spawnRoutes } from './server-pages/home-routes.ts'
-import { userServerRoutes } from './server-pages/server-routes.ts'
+import { homeRoutes } from './server-pages/home-routes.ts'
+import { serverRoutes } from './server-pages/server-routes.ts'
 import { visitRoutes } from './server-pages/visit-routes.ts'
 import { challengeRoutes } from './tls/routes.ts'
 import { isSecure } from './web/cookies.ts'
@@ -131,7 +131,7 @@ export async function createApp(
   })
   // Once all of it is said: whoever never closes the other half would keep the connection for ever.
   app.server.on('upgrade', (_request, socket) => socket.once('finish', () => socket.destroy()))
-  await app.register(userServerRoutes, { hub, gate })
+  await app.register(serverRoutes, { hub, gate })
   await app.register(async own => {
     await own.register(formbody, { bodyLimit: mostFormBytes })
     own.addHook('onRequest', async (_request, reply) => reply.helmet())
@@ -145,15 +145,15 @@ export async function createApp(
       hub.metrics.answered({ method, route: routeOptions.url ?? '', status: reply.statusCode, seconds })
     })
     await own.register(challengeRoutes, hub)
-    await own.register(entryRoutes, hub)
-    await own.register(secondStepRoutes, hub)
+    await own.register(loginRoutes, hub)
+    await own.register(secondFactorRoutes, hub)
     await own.register(externalLoginRoutes, hub)
     await own.register(accountRoutes, hub)
     await own.register(signUpRoutes, hub)
-    await own.register(spawnRoutes, { hub, gate })
+    await own.register(homeRoutes, { hub, gate })
     await own.register(visitRoutes, hub)
-    await own.register(configurationRoutes, hub)
-    await own.register(adminRoutes, hub)
+    await own.register(configRoutes, hub)
+    await own.register(usersRoutes, hub)
     await own.register(metricsRoutes, hub)
     assetRoutes(own, hub.baseUrl, assets)
   })

@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
-import { readCommandLine, type Surroundings } from '../cli/arguments.ts'
+import { type CommandContext, readCommandLine } from '../cli/arguments.ts'
 import { configIn, readConfig } from '../config/meaning/config.ts'
 import { codeFolder } from '../machine/layout.ts'
 import { ownVersion } from '../machine/version.ts'
@@ -32,7 +32,7 @@ Says whether this version could run here, and what it would do. For tljh-ts upgr
 /** What two services load. The hub's code leans on none of it, and names it by its path alone. */
 const services = ['hub/all-modules.ts', 'spawner/service/spawner.ts', 'spawner/accounts/from-command-line.ts']
 
-export async function runCheckVersion(args: readonly string[], { layout, streams }: Surroundings): Promise<number> {
+export async function runCheckVersion(args: readonly string[], { layout, streams }: CommandContext): Promise<number> {
   const text = { type: 'string' } as const
   const given = readCommandLine(args, { usage, options: { config: text, state: text }, count: [0, 0] })
   if (!given) {

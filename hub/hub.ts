@@ -22,7 +22,7 @@ import { createAuditThread } from '../systemd/audit/thread.ts'
 import { createNotifier } from '../systemd/notify.ts'
 import { createAccess } from './access/access.ts'
 import { createOrigins } from './access/origins.ts'
-import { createVisits } from './access/passes.ts'
+import { createPasses } from './access/passes.ts'
 import { createSessions } from './access/sessions.ts'
 import { createXsrf } from './access/xsrf.ts'
 import { createApp } from './app.ts'
@@ -40,9 +40,9 @@ import { followConnections } from './drain.ts'
 import { createFrontProxies } from './front-proxy/trust.ts'
 import { listen, socketNames } from './listeners.ts'
 import { createConfirmations } from './login/confirmations.ts'
-import { createDepartures } from './login/external-state.ts'
+import { createExternalLoginStates } from './login/external-state.ts'
 import { createLoginDesk } from './login/password-login.ts'
-import { createArrivals } from './login/pending-logins.ts'
+import { createPendingLogins } from './login/pending-logins.ts'
 import { createTemporaryAccounts } from './login/temporary-users.ts'
 import { createThrottle } from './login/throttle.ts'
 import { countEntries, createMetrics } from './metrics/metrics.ts'
@@ -54,7 +54,7 @@ import { keepReserve } from './state/reserve.ts'
 import { secret } from './state/secrets.ts'
 import { createTls } from './tls/tls.ts'
 import { insideOf } from './tls/tls-listener.ts'
-import { forAMoment } from './web/brief-memo.ts'
+import { briefMemo } from './web/brief-memo.ts'
 
 const spawnerPatienceMs = 3_000
 const temporarySweepMs = 60_000
@@ -74,7 +74,7 @@ export async function runHub(
     log(`the configuration file is not in force: ${problem.message}`),
   )
   // Each request asks several times.
-  const settings = forAMoment(file.current)
+  const settings = briefMemo(file.current)
   const config = { ...file, current: settings.get }
   const baseUrl = config.current().baseUrl
   const stateFile = join(layout.state, 'hub.sqlite')
@@ -127,13 +127,13 @@ export async function runHub(
       db,
       access,
       origins,
-      visits: createVisits(secret(db, 'visits')),
+      visits: createPasses(secret(db, 'visits')),
       sessions,
       passwords,
       codes,
       secondFactors,
-      arrivals: createArrivals(),
-      departures: createDepartures(db, baseUrl),
+      arrivals: createPendingLogins(),
+      departures: createExternalLoginStates(db, baseUrl),
       identities: createExternalIdentities(db),
       logins,
       signUps: createSignUps(db, passwords),

@@ -6,7 +6,7 @@ import type { Servers } from '../spawner/client/servers.ts'
 import type { Audit } from '../systemd/audit/audit.ts'
 import type { Access } from './access/access.ts'
 import type { Origins } from './access/origins.ts'
-import type { Visits } from './access/passes.ts'
+import type { Passes } from './access/passes.ts'
 import type { Sessions } from './access/sessions.ts'
 import type { Xsrf } from './access/xsrf.ts'
 import type { Authenticators } from './authenticators/authenticators.ts'
@@ -18,9 +18,9 @@ import type { SignUps } from './credentials/pending-sign-ups.ts'
 import type { SecondFactors } from './credentials/second-factor.ts'
 import type { FrontProxies } from './front-proxy/trust.ts'
 import type { Confirmations } from './login/confirmations.ts'
-import type { Departures } from './login/external-state.ts'
+import type { ExternalLoginStates } from './login/external-state.ts'
 import type { LoginDesk } from './login/password-login.ts'
-import type { Arrivals } from './login/pending-logins.ts'
+import type { PendingLogins } from './login/pending-logins.ts'
 import type { Throttle } from './login/throttle.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import type { Pages } from './pages/pages.ts'
@@ -39,14 +39,14 @@ export interface Hub {
   db: DatabaseSync
   access: Access
   origins: Origins
-  visits: Visits
+  visits: Passes
   sessions: Sessions
   passwords: Passwords
   codes: OneTimeCodes
   secondFactors: SecondFactors
-  arrivals: Arrivals
+  arrivals: PendingLogins
   /** People who are away at a provider, and who is who there. */
-  departures: Departures
+  departures: ExternalLoginStates
   identities: ExternalIdentities
   logins: Logins
   signUps: SignUps

@@ -1,5 +1,5 @@
 /** `tljh-ts install`: reads the command line, installs, and says what is next. */
-import { misused, readCommandLine, type Surroundings } from '../cli/arguments.ts'
+import { type CommandContext, misused, readCommandLine } from '../cli/arguments.ts'
 import { frontSocket } from '../config/schema/networks.ts'
 import { parseUserName } from '../config/users/names.ts'
 import { leastAdminLength, mustBeUsable } from '../config/users/password-rules.ts'
@@ -37,7 +37,7 @@ const options = {
 } as const
 
 /** Answers 0 where the hub runs, whatever else was left out, and 1 where it was not seen to work. */
-export async function runInstall(args: readonly string[], surroundings: Surroundings): Promise<number> {
+export async function runInstall(args: readonly string[], surroundings: CommandContext): Promise<number> {
   const { stdout, stderr } = surroundings.streams
   const given = readCommandLine(args, { usage, options, count: [0, 0] })
   if (!given) {

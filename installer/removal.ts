@@ -14,7 +14,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Layout } from '../machine/layout.ts'
 import { replaceBy, replaceFile } from '../machine/replace-file.ts'
-import { type CommandResult, runCommand } from '../machine/run-program.ts'
+import { type CommandResult, runProgram } from '../machine/run-program.ts'
 import { ProblemError } from '../problem.ts'
 import { notesOf } from './environment/class-environment.ts'
 import type { Change, Changes } from './installation/changes.ts'
@@ -155,7 +155,7 @@ async function stopServers(): Promise<void> {
     `systemd-journald@${journalNamespace}.service`,
     `systemd-journald*@${journalNamespace}.socket`,
   ])
-  await runCommand('systemctl', ['reset-failed', 'tljh-*'])
+  await runProgram('systemctl', ['reset-failed', 'tljh-*'])
 }
 
 /** Of what somebody has edited. */
@@ -168,16 +168,16 @@ function keepCopy(path: string): { path: string; copy: string } {
 
 /** What still runs in that name is no server of ours: a session, a job of cron's. */
 async function endProcesses(name: string): Promise<void> {
-  await runCommand('pkill', ['--signal', 'KILL', '--uid', name])
+  await runProgram('pkill', ['--signal', 'KILL', '--uid', name])
 }
 
 async function removeAccount(name: string): Promise<void> {
   await endProcesses(name)
-  const { code, stderr } = await runCommand('userdel', ['--force', name])
+  const { code, stderr } = await runProgram('userdel', ['--force', name])
   // 6: there is none.
   if (code !== 0 && code !== 6) throw new Error(stderr || `userdel ended with code ${code}`)
   // Where the account was made with a group of its own, userdel has removed that, too.
-  await runCommand('groupdel', [name])
+  await runProgram('groupdel', [name])
 }
 
 /** Stays on its file system: what is mounted there is somebody else's. */
@@ -220,7 +220,7 @@ ${command} && rm -f ${wrapper}
 }
 
 async function must(file: string, args: readonly string[], timeoutMs = stopTimeoutMs): Promise<CommandResult> {
-  const result = await runCommand(file, args, { timeoutMs })
+  const result = await runProgram(file, args, { timeoutMs })
   if (result.code === 0) return result
   throw new Error(result.stderr || `${file} ended with code ${result.code}`)
 }

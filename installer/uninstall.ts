@@ -13,13 +13,13 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync } from 'nod
 import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import pLimit from 'p-limit'
-import { misused, readCommandLine, type Surroundings } from '../cli/arguments.ts'
+import { type CommandContext, misused, readCommandLine } from '../cli/arguments.ts'
 import { Interrupted, openTerminal, type Terminal } from '../cli/terminal.ts'
 import { readConfig } from '../config/meaning/config.ts'
 import { accountComment, usersGroup } from '../config/users/names.ts'
 import type { Layout } from '../machine/layout.ts'
 import { replaceFile } from '../machine/replace-file.ts'
-import { runCommand } from '../machine/run-program.ts'
+import { runProgram } from '../machine/run-program.ts'
 import { ProblemError } from '../problem.ts'
 import { frozenPackages } from './environment/class-packages.ts'
 import { type Change, openChanges } from './installation/changes.ts'
@@ -70,7 +70,7 @@ interface Plan {
   stays: readonly string[]
 }
 
-export async function runUninstall(args: readonly string[], surroundings: Surroundings): Promise<number> {
+export async function runUninstall(args: readonly string[], surroundings: CommandContext): Promise<number> {
   const { layout, streams, environment } = surroundings
   const options = { purge: flag, 'dry-run': flag, yes: flag }
   const given = readCommandLine(args, { usage, options, count: [0, 0] })
@@ -180,7 +180,7 @@ function show({ goes, stays, homes, accounts, isPurge, isJournaled }: Plan, term
     terminal.print('\nNobody can log in to these accounts until the hub is installed again.')
 }
 
-async function isAgreed(plan: Plan, { streams }: Surroundings, terminal: Terminal): Promise<boolean> {
+async function isAgreed(plan: Plan, { streams }: CommandContext, terminal: Terminal): Promise<boolean> {
   if (!terminal.isInteractive) {
     throw new ProblemError('UNINSTALL_UNSURE', {
       what: 'Nothing was removed',
@@ -265,7 +265,7 @@ async function homeAt(path: string, timeoutMs: number): Promise<Home> {
   const how = ['--summarize', '--one-file-system', '--human-readable', '--time', '--time-style=long-iso', '--', path]
   const isInTime = timeoutMs > 0
   const { stdout } = isInTime
-    ? await runCommand('du', how, { timeoutMs }).catch(() => ({ stdout: '' }))
+    ? await runProgram('du', how, { timeoutMs }).catch(() => ({ stdout: '' }))
     : { stdout: '' }
   const [size = '', lastChange = '?'] = stdout.split('\t')
   return { path, size: size || '?', lastChange }

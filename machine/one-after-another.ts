@@ -5,7 +5,7 @@
 
 export type InTurn = <Result>(work: () => Promise<Result>) => Promise<Result>
 
-export function createTurns(): InTurn {
+export function oneAfterAnother(): InTurn {
   let last: Promise<unknown> = Promise.resolve()
   return work => {
     const turn = last.then(work)

@@ -30,7 +30,7 @@ const mostOutput = 64 * 1024 ** 2
 const environment = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C.UTF-8' }
 
 /** Runs a program to its end. Rejects only where it could not be run or did not end in time (20 s if not given). */
-export function runCommand(
+export function runProgram(
   file: string,
   args: readonly string[],
   { input = '', timeoutMs = 20_000, env = {}, signal }: CommandOptions = {},

@@ -18,7 +18,7 @@ import { join } from 'node:path'
 import { firstUnprivileged, isOpenFor, readEndpoint } from '../machine/endpoints.ts'
 import { holdLock, lockFile } from '../machine/lock-file.ts'
 import { replaceFile } from '../machine/replace-file.ts'
-import { countIn, runCommand } from '../machine/run-program.ts'
+import { countIn, runProgram } from '../machine/run-program.ts'
 import { ProblemError, type ProblemText } from '../problem.ts'
 
 export interface HubAddresses {
@@ -175,7 +175,7 @@ export interface SocketState {
 
 /** Of each unit. */
 export async function socketStates(): Promise<Map<string, SocketState>> {
-  const { stdout } = await runCommand('systemctl', ['show', '--property=Id,ActiveState,Listen', ...hubSockets])
+  const { stdout } = await runProgram('systemctl', ['show', '--property=Id,ActiveState,Listen', ...hubSockets])
   return readSocketStates(stdout)
 }
 
@@ -297,7 +297,7 @@ async function hold(
   for (let tries = 0; tries < mostTries; tries++) {
     note(`TLJH_STREAMS=${wanted}\nTLJH_OWN=${own}\n`)
     await systemctl('restart', portHolder)
-    const { stdout } = await runCommand('systemctl', ['show', '--value', '--property=StatusText', portHolder])
+    const { stdout } = await runProgram('systemctl', ['show', '--value', '--property=StatusText', portHolder])
     const [held, free, taken] = ['held', 'free', 'in use'].map(word => numbersBehind(word, stdout))
     const isAnswered = portsIn(streams).every(port => [held, free, taken].some(ports => ports?.has(port)))
     // Somebody may have it start anew by hand meanwhile, and the answer is gone.
@@ -322,7 +322,7 @@ type Systemctl = (...args: string[]) => Promise<void>
 /** systemctl, which `signal` ends. It may wait for a unit that waits for the end of this process. */
 function commander(signal?: AbortSignal): Systemctl {
   return async (...args) => {
-    const { code, stderr } = await runCommand('systemctl', args, { timeoutMs: commandTimeoutMs, signal })
+    const { code, stderr } = await runProgram('systemctl', args, { timeoutMs: commandTimeoutMs, signal })
     if (code === 0) return
     throw new ProblemError('HUB_SOCKETS', {
       what: 'The hub could not be moved to another address',

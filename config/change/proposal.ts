@@ -10,7 +10,7 @@ import { readFileSync } from 'node:fs'
 import type { Terminal } from '../../cli/terminal.ts'
 import { ProblemError } from '../../problem.ts'
 import { type Config, configIn, endpointsOf, parseConfig, type Reading, readConfig } from '../meaning/config.ts'
-import { checkMachine, type Machine, thisMachine } from '../meaning/machine-checks.ts'
+import { checkMachine, factsOfMachine, type MachineFacts } from '../meaning/machine-checks.ts'
 import type { Plain } from '../text/edit.ts'
 import { type Finding, hasErrors, showFinding, sortFindings, visible } from '../text/findings.ts'
 import type { ConfigText } from '../text/read.ts'
@@ -43,10 +43,10 @@ export interface Situation {
   running: readonly RunningServer[]
   /** Undefined where they do not answer. */
   services: Services | undefined
-  machine: Machine
+  machine: MachineFacts
 }
 
-export interface Proposal {
+export interface CheckedChange {
   text: string
   /** Undefined where the text alone has an error, whatever the machine is like. */
   config: Config | undefined
@@ -61,7 +61,7 @@ export async function survey({ configFile, services, terminal }: Desk): Promise<
   const text = bytes.toString('utf8')
   const onDisk = readConfig(bytes)
   const inForce = (bytes.length ? onDisk.config : undefined) ?? newestGood(configFile) ?? parseConfig('')
-  const machine = thisMachine(configFile, endpointsOf(inForce))
+  const machine = factsOfMachine(configFile, endpointsOf(inForce))
   try {
     const running = (await services?.status())?.running ?? []
     return { bytes, text, onDisk, inForce, running, services, machine }
@@ -91,7 +91,7 @@ export function propose(
   { inForce, running, machine }: Pick<Situation, 'inForce' | 'running' | 'machine'>,
   { isAtOnce }: Pick<Desk, 'isAtOnce'>,
   reading: Reading = readConfig(source),
-): Proposal {
+): CheckedChange {
   const text = typeof source === 'string' ? source : Buffer.from(source).toString('utf8')
   const { read, config } = reading
   const own = [...emptyFindings(read), ...maskFindings(read), ...(config ? checkMachine(read, machine) : [])]
@@ -134,7 +134,7 @@ export function printFindings(findings: readonly Finding[], text: string, file: 
 }
 
 /** Prints the warnings that the text before did not have, and what the change does. */
-export function printProposal({ findings, plan, text }: Proposal, situation: Situation, desk: Desk): void {
+export function printProposal({ findings, plan, text }: CheckedChange, situation: Situation, desk: Desk): void {
   const known = new Set(situation.onDisk.findings.map(({ what }) => what))
   const added = findings.filter(({ what }) => !known.has(what))
   printFindings(added, text, desk.configFile, desk.terminal)
@@ -142,7 +142,12 @@ export function printProposal({ findings, plan, text }: Proposal, situation: Sit
 }
 
 /** Brings the proposal into force, and says how to go back. Answers the exit code. */
-export async function carryOut(proposal: Proposal, how: string, situation: Situation, desk: Desk): Promise<number> {
+export async function carryOut(
+  proposal: CheckedChange,
+  how: string,
+  situation: Situation,
+  desk: Desk,
+): Promise<number> {
   const { configFile, who, terminal, isAtOnce, isJson } = desk
   const { text, plan } = proposal
   const config = configIn(proposal)
@@ -181,7 +186,7 @@ export function versionBefore(
 }
 
 /** For a command that was given a whole text: says what is wrong with it. Answers the exit code. */
-export function refuse({ findings, text }: Proposal, file: string, { terminal, isJson }: Desk): number {
+export function refuse({ findings, text }: CheckedChange, file: string, { terminal, isJson }: Desk): number {
   if (isJson) terminal.print(JSON.stringify({ changed: false, findings }, null, 2))
   printFindings(findings, text, file, terminal)
   const count = findings.filter(({ severity }) => severity === 'error').length
@@ -193,7 +198,7 @@ export function refuse({ findings, text }: Proposal, file: string, { terminal, i
  * For a command that changed one key: what is wrong is wrong with the key and value that were typed, or was wrong in the file
  * before. Throws `CONFIG_INVALID`.
  */
-export function refuseKey({ findings }: Proposal, key: string, situation: Situation): never {
+export function refuseKey({ findings }: CheckedChange, key: string, situation: Situation): never {
   const before = situation.onDisk.findings
   const errors = findings.filter(({ severity }) => severity === 'error')
   const mine = errors.find(({ what }) => !before.some(known => known.what === what))

@@ -20,7 +20,7 @@ export interface ServicesStatus {
 }
 
 /** A configuration that an administrator wants, made in the browser. */
-export interface Proposal {
+export interface ConfigProposal {
   admin: UserName
   text: string
   /** The `Config.version` of the file that it was made from: what somebody else changed meanwhile is not overwritten. */

@@ -12,9 +12,9 @@ import { ProblemError } from '../../problem.ts'
 import { versions } from '../change/history.ts'
 import { lockConfig } from '../change/lock.ts'
 import {
+  type CheckedChange,
   carryOut,
   type Desk,
-  type Proposal,
   printFindings,
   propose,
   readBytesOf,
@@ -148,7 +148,7 @@ function createSession({ desk, copy, editor, environment, hangup }: Parts): () =
     return { kind: 'on' }
   }
 
-  async function mended({ findings, text }: Proposal, situation: Situation): Promise<Next> {
+  async function mended({ findings, text }: CheckedChange, situation: Situation): Promise<Next> {
     printFindings(findings, text, copy.path, terminal)
     const errors = findings.filter(({ severity }) => severity === 'error')
     const count = errors.length === 1 ? 'There is one error' : `There are ${errors.length} errors`
@@ -161,7 +161,7 @@ function createSession({ desk, copy, editor, environment, hangup }: Parts): () =
     }
   }
 
-  async function agreed(proposal: Proposal, situation: Situation): Promise<Next> {
+  async function agreed(proposal: CheckedChange, situation: Situation): Promise<Next> {
     const { findings, text, plan } = proposal
     terminal.print(difference(situation.bytes, Buffer.from(text)))
     printFindings(findings, text, copy.path, terminal)

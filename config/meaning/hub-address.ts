@@ -2,7 +2,7 @@
 import { randomInt } from 'node:crypto'
 import { hostname } from 'node:os'
 import { firstUnprivileged } from '../../machine/endpoints.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import type { Config, Listening } from './config.ts'
 
 /** Ends with a slash. The machine's first address, where the configuration names none. */
@@ -18,7 +18,7 @@ export async function hubAddress(
 }
 
 async function ownAddress(): Promise<string> {
-  const { stdout } = await runCommand('hostname', ['--all-ip-addresses'])
+  const { stdout } = await runProgram('hostname', ['--all-ip-addresses'])
   return stdout.split(' ')[0]?.trim() || hostname()
 }
 

@@ -25,7 +25,7 @@ import type { Finding } from '../text/findings.ts'
 import type { ConfigText } from '../text/read.ts'
 import { accountPrefix } from '../users/names.ts'
 
-export interface Machine {
+export interface MachineFacts {
   memoryBytes: number
   /** Where the hub listens, or would by the configuration in force. */
   own: readonly Endpoint[]
@@ -40,7 +40,7 @@ export interface Machine {
 }
 
 /** This one, while the hub listens at `own`. Its group is that of the configuration's folder. */
-export function thisMachine(configFile: string, own: readonly Endpoint[]): Machine {
+export function factsOfMachine(configFile: string, own: readonly Endpoint[]): MachineFacts {
   const others = othersAmong(listeners(), own)
   const hubGid = statSync(dirname(configFile), { throwIfNoEntry: false })?.gid
   return { memoryBytes: totalmem(), own, others, groups: machineGroups(), hubGid, now: Date.now() }
@@ -64,7 +64,7 @@ function machineGroups(): Map<string, string[]> {
   )
 }
 
-export function checkMachine(read: ConfigText, machine: Machine): Finding[] {
+export function checkMachine(read: ConfigText, machine: MachineFacts): Finding[] {
   return [
     ...tooMuchMemory(read, machine),
     ...tooMuchReserve(read, machine),
@@ -74,7 +74,7 @@ export function checkMachine(read: ConfigText, machine: Machine): Finding[] {
   ]
 }
 
-function* tooMuchMemory({ content, finding }: ConfigText, { memoryBytes }: Machine): Iterable<Finding> {
+function* tooMuchMemory({ content, finding }: ConfigText, { memoryBytes }: MachineFacts): Iterable<Finding> {
   const { groups, users, memory } = content.limits ?? {}
   const limits: [string[], string | number | null | undefined][] = [
     [['memory'], memory],
@@ -99,7 +99,7 @@ function* tooMuchMemory({ content, finding }: ConfigText, { memoryBytes }: Machi
   }
 }
 
-function* tooMuchReserve({ content, finding }: ConfigText, { memoryBytes }: Machine): Iterable<Finding> {
+function* tooMuchReserve({ content, finding }: ConfigText, { memoryBytes }: MachineFacts): Iterable<Finding> {
   const value = content.spawner?.memory_reserve
   const bytes = value === undefined ? undefined : readBytes(value)
   if (value === undefined || bytes === undefined || bytes < memoryBytes) return
@@ -110,7 +110,7 @@ function* tooMuchReserve({ content, finding }: ConfigText, { memoryBytes }: Mach
   })
 }
 
-function* takenPort({ content, finding }: ConfigText, { own, others }: Machine): Iterable<Finding> {
+function* takenPort({ content, finding }: ConfigText, { own, others }: MachineFacts): Iterable<Finding> {
   for (const { key, ...wanted } of wantedEndpoints(content, own)) {
     const { address, port } = wanted
     if (own.some(one => isSameEndpoint(one, wanted))) continue
@@ -149,7 +149,7 @@ function wantedEndpoints({ http, https, admins }: ConfigText['content'], own: re
 }
 
 /** Whoever is in the group may say to the hub where a request comes from. */
-function* socketGroup({ content, finding }: ConfigText, { groups }: Machine): Iterable<Finding> {
+function* socketGroup({ content, finding }: ConfigText, { groups }: MachineFacts): Iterable<Finding> {
   if (content.http?.address !== frontSocket) return
   const group = content.http.socket_group ?? usualSocketGroup
   const members = groups.get(group)
@@ -170,7 +170,7 @@ function* socketGroup({ content, finding }: ConfigText, { groups }: Machine): It
   }
 }
 
-function* certificates({ content, finding }: ConfigText, machine: Machine): Iterable<Finding> {
+function* certificates({ content, finding }: ConfigText, machine: MachineFacts): Iterable<Finding> {
   const { key, cert } = content.https?.tls ?? {}
   const says = (name: 'key' | 'cert', file: string, why: string, fix: string) =>
     finding('error', ['https', 'tls', name], { what: `https.tls.${name} is ${JSON.stringify(file)}`, why, fix })
@@ -237,7 +237,7 @@ function isNearEnd({ validFrom, validTo }: X509Certificate, now: number): boolea
 const hidden = /^\/(?:home|root|run\/user|tmp|var\/tmp)\//
 
 /** The content, or why the hub could not have it. */
-function readable(file: string, { hubGid }: Machine): Buffer | string {
+function readable(file: string, { hubGid }: MachineFacts): Buffer | string {
   try {
     const real = realpathSync(file)
     for (const path of new Set([file, real])) {

@@ -20,8 +20,8 @@ import { crossOrigin, loginNeeded, notYours, visitNeeded } from '../web/refusals
 import { addressOf, isNavigation, isSameOrigin } from '../web/request.ts'
 import type { Access } from './access.ts'
 import type { Origins } from './origins.ts'
-import type { Visits } from './passes.ts'
-import { arrivalPath, type PassPlace, passCookie } from './passes.ts'
+import type { Passes } from './passes.ts'
+import { type PassPlace, passCookie, passPath } from './passes.ts'
 import type { Session, Sessions } from './sessions.ts'
 import { methods, readTarget, type Target } from './target.ts'
 
@@ -65,7 +65,7 @@ interface GateNeeds {
   baseUrl: string
   access: Access
   origins: Origins
-  visits: Visits
+  visits: Passes
   sessions: Sessions
   servers: Servers
   proxy: ReverseProxy
@@ -152,7 +152,7 @@ export function createGate(hub: GateNeeds): Gate {
       const target = readTarget(request, baseUrl)
       const { owner, rest } = target
       // These are the hub's.
-      if (rest === '' || rest === '/logout' || rest === arrivalPath) return false
+      if (rest === '' || rest === '/logout' || rest === passPath) return false
       if (servers.get(owner).kind !== 'ready') return false
       passed = { owner, session: admit(request, target) }
     } catch {

@@ -23,7 +23,7 @@ import { isSecure } from '../web/cookies.ts'
 import { ambiguousAddress, misdirected, noPage, tlsAlone, tlsInFront } from '../web/refusals.ts'
 
 /** Where a request has arrived. */
-export type Place =
+export type OriginPlace =
   /** The one origin for all. */
   | { kind: 'shared' }
   /** The port for visits. */
@@ -82,7 +82,7 @@ export interface TlsNames {
 
 export interface Origins {
   arrangement(): Arrangement
-  placeOf(request: IncomingMessage): Place
+  placeOf(request: IncomingMessage): OriginPlace
   /** The verdict on a request, by its head. */
   steer(request: IncomingMessage, isNavigation: boolean): Verdict
   /** `http://hub.example.org`, as the browser that asks would write it. */
@@ -208,7 +208,7 @@ export function labelOf(user: UserName): string {
   return `${readable}--${createHash('sha256').update(user).digest('hex').slice(0, digestLength)}`
 }
 
-export function placeOf({ userDomains, visitPort }: Arrangement, asked: Asked): Place {
+export function placeOf({ userDomains, visitPort }: Arrangement, asked: Asked): OriginPlace {
   if (asked.isOnVisitPort) return { kind: visitPort === undefined ? 'foreign' : 'visits' }
   if (!userDomains) return { kind: 'shared' }
   const { name } = written(asked)

@@ -28,7 +28,7 @@ export interface Crossing {
   next: string
 }
 
-export interface Visits {
+export interface Passes {
   /** Ends the session's other visits where `isAlone`: they would share an origin. */
   grant(session: Session, owner: UserName, isAlone: boolean): void
   isGranted(session: Session, owner: UserName): boolean
@@ -80,7 +80,7 @@ export function digestOf(nonce: string): string {
  * @param key signs the passes
  * @param now milliseconds of a clock that nobody sets
  */
-export function createVisits(key: Buffer, now: () => number = () => performance.now()): Visits {
+export function createPasses(key: Buffer, now: () => number = () => performance.now()): Passes {
   /** By session and owner, when they end. */
   const grants = new Map<string, Map<UserName, number>>()
   const codes = new Map<string, Crossing & { expires: number }>()
@@ -139,4 +139,4 @@ export function createVisits(key: Buffer, now: () => number = () => performance.
 }
 
 /** On a server's origin, where the code is handed in. Jupyter has no such page. */
-export const arrivalPath = '/tljh-enter'
+export const passPath = '/tljh-enter'

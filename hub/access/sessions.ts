@@ -11,8 +11,8 @@ import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
 import type { AuthenticatorKind } from '../../config/schema/auth.ts'
 import type { UserName } from '../../config/users/names.ts'
 import { isDiskFull } from '../../problem.ts'
-import { forAMoment } from '../web/brief-memo.ts'
-import { ownText } from '../web/detached-string.ts'
+import { briefMemo } from '../web/brief-memo.ts'
+import { detached } from '../web/detached-string.ts'
 
 export interface Session {
   /** Hex of the token's hash: names the session in the hub, and opens nothing. */
@@ -112,7 +112,7 @@ export function createSessions(db: DatabaseSync, steady: () => number = () => pe
     found.clear()
     ;[seenOthers, seenOwn] = [others, own]
   }
-  const changes = forAMoment(forgetWhatChanged)
+  const changes = briefMemo(forgetWhatChanged)
 
   function look(token: string): Found | undefined {
     if (!tokenShape.test(token)) return undefined
@@ -123,7 +123,7 @@ export function createSessions(db: DatabaseSync, steady: () => number = () => pe
     const way = String(row.way) as AuthenticatorKind
     const session = { id: id.toString('hex'), user, way, started: Number(row.started) }
     const known = { session, isSecure: row.is_secure === 1, expires: Number(row.expires) }
-    found.set(ownText(token), known)
+    found.set(detached(token), known)
     return known
   }
 

@@ -8,7 +8,7 @@
 import type { ConfigFile } from '../../config/change/in-force.ts'
 import { propose, readBytesOf } from '../../config/change/proposal.ts'
 import { type Config, endpointsOf, versionOf } from '../../config/meaning/config.ts'
-import { thisMachine } from '../../config/meaning/machine-checks.ts'
+import { factsOfMachine } from '../../config/meaning/machine-checks.ts'
 import { type Finding, hasErrors } from '../../config/text/findings.ts'
 import { showDiff } from '../../config/text/show.ts'
 import type { SpawnerClient } from '../../spawner/client/client.ts'
@@ -66,7 +66,7 @@ export async function examine(draft: Draft, around: ExaminationNeeds): Promise<E
     inForce,
     running: running ?? [],
     services,
-    machine: thisMachine(around.configFile, endpointsOf(inForce)),
+    machine: factsOfMachine(around.configFile, endpointsOf(inForce)),
   }
   const { config, findings, plan } = propose(draft.text, situation, draft)
   const isMoving = plan?.addressChanges || plan?.baseUrlChanges

@@ -70,7 +70,7 @@ interface Needs extends FormNeeds, ExaminationNeeds {
   log: Log
 }
 
-export async function configurationRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
+export async function configRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
   const { baseUrl, confirmations, config, configFile, spawner, pages, log } = hub
   const address = `${baseUrl}hub/admin/config`
 

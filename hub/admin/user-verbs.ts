@@ -17,7 +17,7 @@ import { allUsers, type KnownUser } from '../credentials/all-users.ts'
 import type { Credential } from '../credentials/credential.ts'
 import { createOneTimeCodes } from '../credentials/one-time-codes.ts'
 import { createPasswords } from '../credentials/passwords.ts'
-import { type CredentialOptions, type Leaving, type People, type Place, unknown } from './users.ts'
+import { type CredentialOptions, type People, type Removal, type UserPlacement, unknown } from './users.ts'
 
 export interface UserDesk {
   people: People
@@ -36,7 +36,12 @@ export async function list(desk: UserDesk): Promise<number> {
   return 0
 }
 
-export async function add(desk: UserDesk, names: string[], place: Place, options: CredentialOptions): Promise<number> {
+export async function add(
+  desk: UserDesk,
+  names: string[],
+  place: UserPlacement,
+  options: CredentialOptions,
+): Promise<number> {
   const users = usersNamed(names)
   const how = `user add ${users.join(' ')}${place.isAdmin ? ' --admin' : ''}${place.group === undefined ? '' : ` --group ${place.group}`}`
   const credentials = await desk.people.add(users, place, how, options)
@@ -155,8 +160,8 @@ export async function depart(desk: UserDesk, selection: Selection, options: Depa
   const question = `\nDelete ${users.length === 1 ? 'this account' : `these ${users.length} accounts`}${options.hasArchive ? '' : ' and all their files'}?`
   if (!(await agreed(desk, question, options.isSure))) return nothingChanged(desk)
   const how = `user ${options.verb} ${users.join(' ')}`
-  const onLeft = (leaving: Leaving) => printLeaving(desk, leaving, options)
-  const leavings = await people.depart(users, { how, hasArchive: options.hasArchive, onLeft })
+  const onLeft = (leaving: Removal) => printLeaving(desk, leaving, options)
+  const leavings = await people.remove(users, { how, hasArchive: options.hasArchive, onLeft })
   const failed = leavings.filter(({ problem }) => problem)
   if (failed.length) {
     terminal.complain(
@@ -252,7 +257,7 @@ function departureText(users: readonly UserName[], known: readonly KnownUser[], 
   return tableText([['NAME', 'ACCOUNT', 'LAST SEEN', 'SERVER', 'HOME'], ...rows])
 }
 
-function printLeaving({ terminal }: UserDesk, { user, departure, problem }: Leaving, { hasArchive }: DepartVerb): void {
+function printLeaving({ terminal }: UserDesk, { user, departure, problem }: Removal, { hasArchive }: DepartVerb): void {
   if (problem) terminal.complain(`${problem.what}\n  why: ${problem.why}\n  what to do: ${problem.fix}`)
   else if (departure?.archive) terminal.print(`${user} is deleted; the home is ${departure.archive}`)
   else if (departure?.wasThere) {

@@ -24,7 +24,7 @@ import type { Confirmations } from '../login/confirmations.ts'
 import type { FormNeeds } from '../pages/answers.ts'
 import { adminSessionOf, checkForm, formToken, sendPage } from '../pages/answers.ts'
 import type { Pages } from '../pages/pages.ts'
-import type { ImportRow, PersonRow } from '../pages/views.ts'
+import type { ImportRow, UserRow } from '../pages/views.ts'
 import type { Tls } from '../tls/tls.ts'
 import { statusOf } from '../web/refusals.ts'
 import { adminList, allowedList, withNames, withoutName } from './config-lists.ts'
@@ -105,7 +105,7 @@ interface Needs extends FormNeeds, ProposalNeeds {
   log: Log
 }
 
-export async function adminRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
+export async function usersRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
   const { baseUrl, config, confirmations, servers, signUps, pages, audit } = hub
   const address = `${baseUrl}hub/admin`
 
@@ -229,7 +229,7 @@ export async function adminRoutes(app: FastifyInstance, hub: Needs): Promise<voi
 
   async function archive(people: People, user: UserName): Promise<string> {
     const how = `archive ${user} in the browser`
-    const leaving = people.depart([user], { how, hasArchive: true })
+    const leaving = people.remove([user], { how, hasArchive: true })
     const late = Promise.withResolvers<undefined>()
     const timer = setTimeout(() => late.resolve(undefined), archivePatienceMs)
     const left = await Promise.race([leaving, late.promise]).finally(() => clearTimeout(timer))
@@ -290,7 +290,7 @@ function importRow({ person, user, kind, note }: Enrolment): ImportRow {
   return { line: person.line, who: displayName(person), user, kind, note }
 }
 
-function rows({ access, config, db, servers }: Needs, admin: UserName): PersonRow[] {
+function rows({ access, config, db, servers }: Needs, admin: UserName): UserRow[] {
   return allUsers({ config: config.current(), db }, servers.all()).map(known => ({
     ...known,
     // Throws while nothing has been heard of any.

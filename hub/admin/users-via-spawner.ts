@@ -5,7 +5,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { ConfigFile } from '../../config/change/in-force.ts'
 import { type UserName, unixName } from '../../config/users/names.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import type { SpawnerClient } from '../../spawner/client/client.ts'
 import type { Audit } from '../../systemd/audit/audit.ts'
@@ -51,7 +51,7 @@ function machineBehind(spawner: ProposalNeeds['spawner']): Machine {
     archive: user => spawner.archive(user),
     remove: () =>
       Promise.reject(onMachineOnly('An account is deleted without an archive', 'user delete NAME --remove-home')),
-    isKnown: async user => (await runCommand('getent', ['passwd', unixName(user)])).code === 0,
+    isKnown: async user => (await runProgram('getent', ['passwd', unixName(user)])).code === 0,
     renamings: {
       begun: () => undefined,
       begin() {

@@ -11,7 +11,7 @@ import { keepsPasswords, mayEnter } from '../../config/meaning/who-may-enter.ts'
 import type { Path } from '../../config/text/edit.ts'
 import type { UserName } from '../../config/users/names.ts'
 import { ProblemError } from '../../problem.ts'
-import type { Departure } from '../../spawner/client/protocol.ts'
+import type { RemovedAccount } from '../../spawner/client/protocol.ts'
 import type { Audit, AuditEntry } from '../../systemd/audit/audit.ts'
 import { createSessions } from '../access/sessions.ts'
 import { isSomebody } from '../credentials/all-users.ts'
@@ -40,7 +40,7 @@ export interface CredentialOptions {
   isRenewed?: boolean
 }
 
-export interface Place {
+export interface UserPlacement {
   isAdmin: boolean
   group: string | undefined
 }
@@ -48,9 +48,9 @@ export interface Place {
 /** What the machine has of somebody; the hub itself has only the spawner's verbs for it. */
 export interface Machine {
   /** Stops the server, archives the home, deletes account and home. */
-  archive(user: UserName): Promise<Departure>
+  archive(user: UserName): Promise<RemovedAccount>
   /** Likewise, without an archive. */
-  remove(user: UserName): Promise<Departure>
+  remove(user: UserName): Promise<RemovedAccount>
   isKnown(user: UserName): Promise<boolean>
   renamings: {
     begun(): { from: UserName; to: UserName } | undefined
@@ -72,16 +72,16 @@ export interface PeopleOptions {
   who: string
 }
 
-export interface Leaving {
+export interface Removal {
   user: UserName
-  departure?: Departure
+  departure?: RemovedAccount
   /** Why the account is still there. They are shut out in any case. */
   problem?: ProblemError
 }
 
 export interface People {
   /** Lets them in, and gives a credential to each who has none. Throws `PERSON_BANNED`, and what `change` throws. */
-  add(users: readonly UserName[], place: Place, how: string, options: CredentialOptions): Promise<Credential[]>
+  add(users: readonly UserName[], place: UserPlacement, how: string, options: CredentialOptions): Promise<Credential[]>
   /** New codes, which make the ones before void. Throws `PERSON_NOT_LET_IN`, `CODES_USELESS`. */
   invite(
     users: readonly UserName[],
@@ -93,7 +93,7 @@ export interface People {
   enable(user: UserName): Promise<void>
   rename(from: UserName, to: UserName): Promise<void>
   /** Shuts them out by one change, and deletes their accounts one after the other. */
-  depart(users: readonly UserName[], options: DepartOptions): Promise<Leaving[]>
+  remove(users: readonly UserName[], options: RemoveOptions): Promise<Removal[]>
   /** Who of them is known nowhere. */
   strangers(users: readonly UserName[]): Promise<UserName[]>
   /** Takes away what binds the name to an identity elsewhere. Answers whether there was any. */
@@ -102,10 +102,10 @@ export interface People {
   switchSecondFactorOff(user: UserName): Promise<boolean>
 }
 
-export interface DepartOptions {
+export interface RemoveOptions {
   how: string
   hasArchive: boolean
-  onLeft?: (leaving: Leaving) => void
+  onLeft?: (leaving: Removal) => void
 }
 
 export function createPeople({ config, change, withState, machine, audit, who }: PeopleOptions): People {
@@ -230,7 +230,7 @@ export function createPeople({ config, change, withState, machine, audit, who }:
       await record('account', `${who} renamed ${from} to ${to}`, to)
     },
 
-    async depart(users, { how, hasArchive, onLeft }) {
+    async remove(users, { how, hasArchive, onLeft }) {
       mustLeaveAdmin(config(), users)
       // Where strangers may enter, a name that is banned must stay so.
       const kept = config().auth.isOpen ? [bannedList] : []
@@ -238,7 +238,7 @@ export function createPeople({ config, change, withState, machine, audit, who }:
       await withState(db => {
         for (const user of users) forgetPerson(db, user)
       })
-      const leavings: Leaving[] = []
+      const leavings: Removal[] = []
       for (const user of users) {
         const leaving = await leave(user, hasArchive)
         leavings.push(leaving)
@@ -281,7 +281,7 @@ export function createPeople({ config, change, withState, machine, audit, who }:
   }
 
   /** An error with one user does not stop the others. */
-  async function leave(user: UserName, hasArchive: boolean): Promise<Leaving> {
+  async function leave(user: UserName, hasArchive: boolean): Promise<Removal> {
     try {
       const departure = hasArchive ? await machine.archive(user) : await machine.remove(user)
       const home = departure.archive ? `; the home is ${departure.archive}` : ''

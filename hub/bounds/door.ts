@@ -13,7 +13,7 @@
 import { readFileSync } from 'node:fs'
 import { isIPv4, type Socket } from 'node:net'
 import { firstUnprivileged, ownAddresses, prefixOf, shortest, withoutMapping } from '../../machine/endpoints.ts'
-import { forAMoment } from '../web/brief-memo.ts'
+import { briefMemo } from '../web/brief-memo.ts'
 
 export interface DoorOptions {
   most: number
@@ -95,7 +95,7 @@ export function createDoor({ most, mostEach, isIdle, isExempt = () => false }: D
 /** An address that is taken off a machine, or comes to it, counts so soon. */
 const ownForMs = 2_000
 export const ownNetwork = 'loopback'
-const own = forAMoment(ownAddresses, ownForMs)
+const own = briefMemo(ownAddresses, ownForMs)
 
 /**
  * What counts as one address. A provider gives each customer 2^64 of IPv6, and every machine has 2^24 of its own and some more. Only root has

@@ -11,7 +11,7 @@ import { legibleLetters } from './readable-codes.ts'
 export interface SecondFactors {
   isOn(user: UserName): boolean
   /** A secret to put into a device, which counts for nothing yet; the one that is given, where somebody tries again. */
-  propose(user: UserName, secret?: string): Proposal
+  propose(user: UserName, secret?: string): NewFactor
   /** Switches it on where `code` is right for that secret. Answers the recovery codes, to be shown once; undefined where it is wrong. */
   switchOn(user: UserName, secret: string, code: string): string[] | undefined
   switchOff(user: UserName): void
@@ -19,7 +19,7 @@ export interface SecondFactors {
   take(user: UserName, code: string): boolean
 }
 
-export interface Proposal {
+export interface NewFactor {
   /** Base32, as people type it into an app. */
   secret: string
   /** An otpauth: address, for a QR code. */

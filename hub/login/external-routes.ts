@@ -20,10 +20,10 @@ import type { Passwords } from '../credentials/passwords.ts'
 import { isSecure } from '../web/cookies.ts'
 import { noPage } from '../web/refusals.ts'
 import { ownPath } from '../web/request.ts'
-import type { Departures } from './external-state.ts'
-import { departureSeconds, isDepartureCookie } from './external-state.ts'
+import type { ExternalLoginStates } from './external-state.ts'
+import { externalLoginSeconds, isExternalLoginCookie } from './external-state.ts'
 import type { LoginNeeds } from './session-start.ts'
-import { letIn, refusedLogin } from './session-start.ts'
+import { beginSessionOrAskFactor, refusedLogin } from './session-start.ts'
 
 const beginQuery = {
   type: 'object',
@@ -42,7 +42,7 @@ const mostDepartures = 8
 
 interface Needs extends LoginNeeds {
   authenticators: Authenticators
-  departures: Departures
+  departures: ExternalLoginStates
   identities: ExternalIdentities
   passwords: Passwords
   codes: OneTimeCodes
@@ -65,9 +65,9 @@ export async function externalLoginRoutes(app: FastifyInstance, hub: Needs): Pro
       const { address, state, kept } = await way.begin(callback, { isFresh })
       const departure = { way: way.kind, kept, callback: callback.href, next: ownPath(next, baseUrl) }
       const { name, value, options } = departures.add(state, departure, isSecure(request.raw))
-      const others = Object.keys(request.cookies).filter(isDepartureCookie)
+      const others = Object.keys(request.cookies).filter(isExternalLoginCookie)
       if (others.length >= mostDepartures) for (const other of others) reply.clearCookie(other, options)
-      reply.setCookie(name, value, { ...options, maxAge: departureSeconds })
+      reply.setCookie(name, value, { ...options, maxAge: externalLoginSeconds })
       return reply.header('cache-control', 'no-store').redirect(address.href)
     },
   )
@@ -101,7 +101,7 @@ async function arrive(hub: Needs, request: FastifyRequest, reply: FastifyReply, 
   try {
     identity = await way.complete(returned, kept)
     const user = userFor(hub, way, identity, hub.access.sessionOf(request.raw)?.user)
-    return letIn(hub, request, reply, { user, way: way.kind, next })
+    return beginSessionOrAskFactor(hub, request, reply, { user, way: way.kind, next })
   } catch (error) {
     if (!(error instanceof ProblemError)) throw error
     return refuse(hub, request, identity?.name ?? '', error)

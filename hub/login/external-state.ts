@@ -11,7 +11,7 @@ import type { AuthenticatorKind } from '../../config/schema/auth.ts'
 import { secret } from '../state/secrets.ts'
 import { cookieValues, type OwnCookie, ownCookie } from '../web/cookies.ts'
 
-export interface Departure {
+export interface ExternalLoginState {
   way: AuthenticatorKind
   /** The way's own. */
   kept: string
@@ -21,16 +21,16 @@ export interface Departure {
   next: string
 }
 
-export interface Departures {
+export interface ExternalLoginStates {
   /** What the cookie of a login is called, and its flags. */
   cookieOf(state: string, isSecure: boolean): OwnCookie
   /** The cookie for the browser. `isSecure`: whether it comes by TLS. */
-  add(state: string, departure: Departure, isSecure: boolean): OwnCookie & { value: string }
+  add(state: string, departure: ExternalLoginState, isSecure: boolean): OwnCookie & { value: string }
   /** Takes what was kept for that state. Undefined where there is nothing, it has run out, was taken before, or is not of this hub. */
-  take(state: string, cookieHeader: string | undefined, isSecure: boolean): Departure | undefined
+  take(state: string, cookieHeader: string | undefined, isSecure: boolean): ExternalLoginState | undefined
 }
 
-export const departureSeconds = 600
+export const externalLoginSeconds = 600
 const prefix = 'tljh-away-'
 /** A browser gives up cookies that are longer than 4096 bytes; what is not `next` takes some 600. */
 const longestNext = 2000
@@ -38,11 +38,15 @@ const longestNext = 2000
 const mostTaken = 10_000
 
 /** Those of all logins that are under way. */
-export function isDepartureCookie(name: string): boolean {
+export function isExternalLoginCookie(name: string): boolean {
   return name.replace(/^__Host-/, '').startsWith(prefix)
 }
 
-export function createDepartures(db: DatabaseSync, baseUrl: string, now: () => number = Date.now): Departures {
+export function createExternalLoginStates(
+  db: DatabaseSync,
+  baseUrl: string,
+  now: () => number = Date.now,
+): ExternalLoginStates {
   const key = secret(db, 'departures')
   /** Until when each of those that were taken would have counted, the oldest first. */
   const taken = new Map<string, number>()
@@ -56,7 +60,7 @@ export function createDepartures(db: DatabaseSync, baseUrl: string, now: () => n
     cookieOf,
     add(state, { next, ...departure }, isSecure) {
       const cookie = cookieOf(state, isSecure)
-      const expires = now() + departureSeconds * 1000
+      const expires = now() + externalLoginSeconds * 1000
       const content = { ...departure, next: next.length > longestNext ? '' : next, state, expires }
       return { ...cookie, value: seal(key, cookie.name, JSON.stringify(content)) }
     },
@@ -66,7 +70,11 @@ export function createDepartures(db: DatabaseSync, baseUrl: string, now: () => n
         const text = open(key, name, value)
         if (text === undefined) continue
         // What the seal held was written above.
-        const { state: own, expires, ...departure } = JSON.parse(text) as Departure & { state: string; expires: number }
+        const {
+          state: own,
+          expires,
+          ...departure
+        } = JSON.parse(text) as ExternalLoginState & { state: string; expires: number }
         if (own !== state || expires <= now() || taken.has(state)) continue
         for (const [old, until] of taken) {
           if (until > now() && taken.size < mostTaken) break

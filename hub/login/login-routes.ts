@@ -15,12 +15,12 @@ import type { Authenticators } from '../authenticators/authenticators.ts'
 import type { FormNeeds } from '../pages/answers.ts'
 import { checkForm, formToken, nextQuery, sendPage } from '../pages/answers.ts'
 import type { Pages } from '../pages/pages.ts'
-import type { Doors } from '../pages/views.ts'
+import type { LoginChoices } from '../pages/views.ts'
 import { notRepeated, statusOf } from '../web/refusals.ts'
 import { addressOf, isOwnLink, ownPath } from '../web/request.ts'
 import type { LoginDesk } from './password-login.ts'
 import type { LoginNeeds } from './session-start.ts'
-import { endSession, letIn, refusedLogin } from './session-start.ts'
+import { beginSessionOrAskFactor, endSession, refusedLogin } from './session-start.ts'
 
 interface LoginForm {
   username: string
@@ -74,12 +74,18 @@ interface Needs extends FormNeeds, LoginNeeds, ServerAddressNeeds {
   pages: Pages
 }
 
-export async function entryRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
+export async function loginRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
   const { baseUrl, access, sessions, desk, servers, pages, audit } = hub
 
   function loginPage(request: FastifyRequest, reply: FastifyReply, typed: Partial<LoginForm>, problem?: ProblemText) {
     const { username = '', next = '' } = typed
-    const page = pages.login({ username, next, doors: doorsOf(hub), xsrf: formToken(hub, request, reply), problem })
+    const page = pages.login({
+      username,
+      next,
+      doors: loginChoicesOf(hub),
+      xsrf: formToken(hub, request, reply),
+      problem,
+    })
     return sendPage(reply, page, statusOf(problem))
   }
 
@@ -120,7 +126,7 @@ export async function entryRoutes(app: FastifyInstance, hub: Needs): Promise<voi
     try {
       checkForm(hub, request, typed._xsrf)
       const login = await desk.logIn(typed, address)
-      if (login.kind === 'user') return letIn(hub, request, reply, { ...login, next })
+      if (login.kind === 'user') return beginSessionOrAskFactor(hub, request, reply, { ...login, next })
       const xsrf = formToken(hub, request, reply)
       return sendPage(reply, pages.choosePassword({ user: login.user, code: login.code, next, xsrf }))
     } catch (error) {
@@ -151,7 +157,7 @@ export async function entryRoutes(app: FastifyInstance, hub: Needs): Promise<voi
       // Whoever was in with the old password is out.
       sessions.endAllOf(user)
       audit.record({ kind: 'password', message: `${user} chose a password with a one-time code`, who: user })
-      return letIn(hub, request, reply, { user, way, next })
+      return beginSessionOrAskFactor(hub, request, reply, { user, way, next })
     } catch (error) {
       if (!(error instanceof ProblemError)) throw error
       refusedLogin(hub, request, username, error)
@@ -186,7 +192,7 @@ export async function entryRoutes(app: FastifyInstance, hub: Needs): Promise<voi
   })
 }
 
-function doorsOf(hub: Needs): Doors {
+function loginChoicesOf(hub: Needs): LoginChoices {
   const { kinds, options } = hub.config.current().auth
   const { create_users: creates = false, claim_named_users: claims = false } = options.FirstUseAuthenticator ?? {}
   const isShared = kinds.includes('dummy') || kinds.includes('shared-password')

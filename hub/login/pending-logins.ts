@@ -10,34 +10,34 @@ import type { UserName } from '../../config/users/names.ts'
 import { cookieValues } from '../web/cookies.ts'
 
 /** Somebody whose password was right, and whose second factor is still to be seen. */
-export interface Arrival {
+export interface PendingLogin {
   user: UserName
   way: AuthenticatorKind
   /** Where to go afterwards: a path of ours, or nothing. */
   next: string
 }
 
-export interface Arrivals {
+export interface PendingLogins {
   /** Answers the token for the browser. */
-  add(arrival: Arrival): string
-  find(cookieHeader: string | undefined): Arrival | undefined
+  add(arrival: PendingLogin): string
+  find(cookieHeader: string | undefined): PendingLogin | undefined
   /** Counts an attempt; the last one takes the arrival away. */
   failed(cookieHeader: string | undefined): void
   remove(cookieHeader: string | undefined): void
 }
 
-export const arrivalCookie = 'tljh-login'
-export const arrivalSeconds = 300
+export const pendingLoginCookie = 'tljh-login'
+export const pendingLoginSeconds = 300
 const mostAttempts = 5
 const mostAtOnce = 10_000
 /** Anyone who logs in again and again pushes out only their own. */
 const mostOfUser = 20
 
 /** @param now milliseconds of a clock that nobody sets */
-export function createArrivals(now: () => number = () => performance.now()): Arrivals {
-  const arrivals = new Map<string, Arrival & { expires: number; attempts: number }>()
+export function createPendingLogins(now: () => number = () => performance.now()): PendingLogins {
+  const arrivals = new Map<string, PendingLogin & { expires: number; attempts: number }>()
   const tokenIn = (header: string | undefined) =>
-    cookieValues(header, arrivalCookie).find(token => (arrivals.get(token)?.expires ?? 0) > now())
+    cookieValues(header, pendingLoginCookie).find(token => (arrivals.get(token)?.expires ?? 0) > now())
 
   return {
     add(arrival) {
@@ -49,7 +49,7 @@ export function createArrivals(now: () => number = () => performance.now()): Arr
       const [oldest] = own
       if (oldest !== undefined && own.length >= mostOfUser) arrivals.delete(oldest)
       const token = randomBytes(32).toString('base64url')
-      arrivals.set(token, { ...arrival, expires: now() + arrivalSeconds * 1000, attempts: 0 })
+      arrivals.set(token, { ...arrival, expires: now() + pendingLoginSeconds * 1000, attempts: 0 })
       return token
     },
     find(header) {

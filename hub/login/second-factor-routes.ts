@@ -9,9 +9,9 @@ import { checkForm, formToken, sendPage } from '../pages/answers.ts'
 import type { Pages } from '../pages/pages.ts'
 import { codeWrong, statusOf } from '../web/refusals.ts'
 import { addressOf } from '../web/request.ts'
-import { type Arrival, arrivalCookie } from './pending-logins.ts'
+import { type PendingLogin, pendingLoginCookie } from './pending-logins.ts'
 import type { LoginNeeds } from './session-start.ts'
-import { goOn, refusedLogin, startSession } from './session-start.ts'
+import { redirectOn, refusedLogin, startSession } from './session-start.ts'
 import type { Throttle } from './throttle.ts'
 
 interface Form {
@@ -35,11 +35,17 @@ interface Needs extends FormNeeds, LoginNeeds {
   pages: Pages
 }
 
-export async function secondStepRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
+export async function secondFactorRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
   const { baseUrl, secondFactors, arrivals, throttle, pages, audit } = hub
   const address = `${baseUrl}hub/second-factor`
 
-  function show(request: FastifyRequest, reply: FastifyReply, { user }: Arrival, problem?: ProblemText, secret = '') {
+  function show(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    { user }: PendingLogin,
+    problem?: ProblemText,
+    secret = '',
+  ) {
     const xsrf = formToken(hub, request, reply)
     const status = statusOf(problem)
     if (secondFactors.isOn(user)) return sendPage(reply, pages.secondFactor({ xsrf, problem }), status)
@@ -67,9 +73,9 @@ export async function secondStepRoutes(app: FastifyInstance, hub: Needs): Promis
       if (recovery === undefined || (isOn && !secondFactors.take(user, code))) throw codeWrong()
       attempt.succeeded()
       arrivals.remove(cookie)
-      reply.clearCookie(arrivalCookie, { path: `${baseUrl}hub/` })
+      reply.clearCookie(pendingLoginCookie, { path: `${baseUrl}hub/` })
       startSession(hub, request, reply, arrival)
-      if (isOn) return goOn(hub, reply, arrival)
+      if (isOn) return redirectOn(hub, reply, arrival)
       audit.record({ kind: 'second-factor', message: `${user} switched the second factor on`, who: user })
       return sendPage(reply, pages.recoveryCodes({ user, codes: recovery, next: next || `${baseUrl}hub/` }))
     } catch (error) {

@@ -14,8 +14,8 @@ import type { Logins } from '../credentials/last-logins.ts'
 import type { SecondFactors } from '../credentials/second-factor.ts'
 import { isSecure } from '../web/cookies.ts'
 import { addressOf, ownPath } from '../web/request.ts'
-import type { Arrivals } from './pending-logins.ts'
-import { type Arrival, arrivalCookie, arrivalSeconds } from './pending-logins.ts'
+import type { PendingLogins } from './pending-logins.ts'
+import { type PendingLogin, pendingLoginCookie, pendingLoginSeconds } from './pending-logins.ts'
 
 /** What a session is started with. */
 export interface LoginNeeds {
@@ -24,27 +24,36 @@ export interface LoginNeeds {
   access: Access
   sessions: Sessions
   secondFactors: SecondFactors
-  arrivals: Arrivals
+  arrivals: PendingLogins
   logins: Logins
   audit: Audit
 }
 
 /** Lets somebody in whose identity is certain, or asks for the second factor first. */
-export function letIn(hub: LoginNeeds, request: FastifyRequest, reply: FastifyReply, arrival: Arrival): FastifyReply {
+export function beginSessionOrAskFactor(
+  hub: LoginNeeds,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  arrival: PendingLogin,
+): FastifyReply {
   const { baseUrl, config, access, secondFactors, arrivals } = hub
   const { user } = arrival
   const mustHave = config.current().adminsNeedSecondFactor && access.isAdmin(user)
   if (!secondFactors.isOn(user) && !mustHave) {
     startSession(hub, request, reply, arrival)
-    return goOn(hub, reply, arrival)
+    return redirectOn(hub, reply, arrival)
   }
-  const options = { path: `${baseUrl}hub/`, httpOnly: true, sameSite: 'lax', maxAge: arrivalSeconds } as const
-  reply.setCookie(arrivalCookie, arrivals.add(arrival), { ...options, secure: isSecure(request.raw) })
+  const options = { path: `${baseUrl}hub/`, httpOnly: true, sameSite: 'lax', maxAge: pendingLoginSeconds } as const
+  reply.setCookie(pendingLoginCookie, arrivals.add(arrival), { ...options, secure: isSecure(request.raw) })
   return reply.redirect(`${baseUrl}hub/second-factor`, 303)
 }
 
 /** Leads to where the person wanted to go. */
-export function goOn({ baseUrl }: Pick<LoginNeeds, 'baseUrl'>, reply: FastifyReply, { next }: Arrival): FastifyReply {
+export function redirectOn(
+  { baseUrl }: Pick<LoginNeeds, 'baseUrl'>,
+  reply: FastifyReply,
+  { next }: PendingLogin,
+): FastifyReply {
   return reply.redirect(ownPath(next, baseUrl) || `${baseUrl}hub/`)
 }
 
@@ -59,7 +68,7 @@ export function startSession(
   }: Pick<LoginNeeds, 'baseUrl' | 'access' | 'sessions' | 'logins' | 'audit'>,
   request: FastifyRequest,
   reply: FastifyReply,
-  { user, way }: Arrival,
+  { user, way }: PendingLogin,
 ): void {
   // Also ends a session that an attacker planted in this browser (session fixation).
   for (const old of access.sessionsIn(request.raw)) sessions.end(old)

@@ -21,7 +21,7 @@ import type { Pages } from '../pages/pages.ts'
 import { noPage, notRepeated, statusOf } from '../web/refusals.ts'
 import { addressOf, ownPath } from '../web/request.ts'
 import type { LoginNeeds } from './session-start.ts'
-import { letIn } from './session-start.ts'
+import { beginSessionOrAskFactor } from './session-start.ts'
 import type { Throttle } from './throttle.ts'
 
 interface Form {
@@ -96,7 +96,11 @@ export async function signUpRoutes(app: FastifyInstance, hub: Needs): Promise<vo
       if (options().open_signup) {
         if (!isNew || !passwords.addFirst(user, hash)) throw nameTaken(user)
         audit.record({ kind: 'sign-up', message: `${user} signed up, and may enter at once`, who: user, address: from })
-        return letIn(hub, request, reply, { user, way: 'native', next: ownPath(request.body.next, baseUrl) })
+        return beginSessionOrAskFactor(hub, request, reply, {
+          user,
+          way: 'native',
+          next: ownPath(request.body.next, baseUrl),
+        })
       }
       if (isNew && signUps.add(user, email, hash)) {
         audit.record({
@@ -141,7 +145,7 @@ export async function signUpRoutes(app: FastifyInstance, hub: Needs): Promise<vo
       throttle.beginNew(addressOf(request.raw))
       const next = ownPath(request.body.next, baseUrl)
       if (access.sessionOf(request.raw)) return reply.redirect(next || `${baseUrl}hub/`, 303)
-      return letIn(hub, request, reply, { user: temporaryName(), way: 'temporary', next })
+      return beginSessionOrAskFactor(hub, request, reply, { user: temporaryName(), way: 'temporary', next })
     },
   )
 }

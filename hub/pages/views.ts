@@ -8,11 +8,11 @@ import type { Server } from '../../spawner/client/protocol.ts'
 import type { KnownUser } from '../credentials/all-users.ts'
 import type { Credential } from '../credentials/credential.ts'
 import type { SignUp } from '../credentials/pending-sign-ups.ts'
-import type { Proposal } from '../credentials/second-factor.ts'
+import type { NewFactor } from '../credentials/second-factor.ts'
 import type { CertificateState } from '../tls/status.ts'
 
 /** What the login page offers. */
-export interface Doors {
+export interface LoginChoices {
   /** Whether a name and a password can be typed. */
   hasForm: boolean
   /** What somebody who is new does: types a one-time code, chooses a password by typing it, types the password of all, or something else. */
@@ -24,7 +24,7 @@ export interface Doors {
 }
 
 export interface LoginView {
-  doors: Doors
+  doors: LoginChoices
   /** What the person typed before, or nothing. As it was typed, so not a `UserName`. */
   username: string
   /** Where to go afterwards, or nothing. It comes from the request: the hub checks it when the form is posted. */
@@ -69,7 +69,7 @@ export interface NewSecondFactorView {
   user?: UserName | undefined
   /** Whose it becomes. */
   typed: UserName
-  proposal: Proposal
+  proposal: NewFactor
   isAtLogin: boolean
   problem?: ProblemText | undefined
   xsrf: string
@@ -99,14 +99,14 @@ export interface AccountView {
   xsrf: string
 }
 
-export interface PersonRow extends KnownUser {
+export interface UserRow extends KnownUser {
   /** Whether whoever looks at the page may open that server. */
   mayVisit: boolean
 }
 
 export interface PeopleView {
   user: UserName
-  people: readonly PersonRow[]
+  people: readonly UserRow[]
   waiting: readonly SignUp[]
   /** Group names from the configuration, for the selection list. */
   groups: readonly string[]

@@ -9,7 +9,7 @@
  */
 import type { UserName } from '../../config/users/names.ts'
 import { withoutOwnCookies } from '../web/cookies.ts'
-import { ownText } from '../web/detached-string.ts'
+import { detached } from '../web/detached-string.ts'
 
 /** RFC 9110 section 7.6.1: these speak of one connection. So does whatever `Connection` names. */
 const hopByHop = new Set([
@@ -120,7 +120,7 @@ function fates(find: (key: string) => Fate): { of(name: string): Fate } {
       const fate = find(name.toLowerCase())
       // Strangers may think up names for ever.
       if (known.size >= mostFates) known.clear()
-      if (name.length <= longestName) known.set(ownText(name), fate)
+      if (name.length <= longestName) known.set(detached(name), fate)
       return fate
     },
   }

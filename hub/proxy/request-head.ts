@@ -6,7 +6,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import { ownText } from '../web/detached-string.ts'
+import { detached } from '../web/detached-string.ts'
 import { badRequest, fieldLines } from './header-lines.ts'
 import { type Forwarded, requestHeaders } from './headers.ts'
 import { bodyOf } from './request.ts'
@@ -46,7 +46,7 @@ function requestLines(forwarded: Forwarded, { rawHeaders: raw, headers, socket }
     return lines
   }
   const { user, address, protocol } = forwarded
-  lastSaid.set(socket, { raw, lines: ownText(lines), user, address, protocol })
+  lastSaid.set(socket, { raw, lines: detached(lines), user, address, protocol })
   return lines
 }
 

@@ -47,7 +47,7 @@ interface Needs extends FormNeeds, ServerAddressNeeds {
   log: Log
 }
 
-export async function spawnRoutes(app: FastifyInstance, { hub, gate }: { hub: Needs; gate: Gate }): Promise<void> {
+export async function homeRoutes(app: FastifyInstance, { hub, gate }: { hub: Needs; gate: Gate }): Promise<void> {
   const { baseUrl, access, config, origins, servers, pages, log } = hub
 
   const watchers = new Map<UserName, number>()

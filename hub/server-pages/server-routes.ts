@@ -10,8 +10,8 @@ import type { Servers } from '../../spawner/client/servers.ts'
 import type { Audit } from '../../systemd/audit/audit.ts'
 import type { Gate } from '../access/gate.ts'
 import type { Origins } from '../access/origins.ts'
-import type { Visits } from '../access/passes.ts'
-import { arrivalPath, digestOf, newNonce, nonceCookie, type PassPlace, passCookie } from '../access/passes.ts'
+import type { Passes } from '../access/passes.ts'
+import { digestOf, newNonce, nonceCookie, type PassPlace, passCookie, passPath } from '../access/passes.ts'
 import type { Sessions } from '../access/sessions.ts'
 import { type Session, sessionAgeSeconds } from '../access/sessions.ts'
 import { methods, readTarget, type Target } from '../access/target.ts'
@@ -29,14 +29,14 @@ const nonceSeconds = 900
 
 interface Needs extends FormNeeds, ProblemNeeds {
   origins: Origins
-  visits: Visits
+  visits: Passes
   sessions: Sessions
   servers: Servers
   proxy: ReverseProxy
   audit: Audit
 }
 
-export async function userServerRoutes(app: FastifyInstance, { hub, gate }: { hub: Needs; gate: Gate }): Promise<void> {
+export async function serverRoutes(app: FastifyInstance, { hub, gate }: { hub: Needs; gate: Gate }): Promise<void> {
   const { baseUrl, access, origins, visits, servers, proxy, pages } = hub
   const { admit, passPlaceOf, cookieFor, mayGoOn, passage, follow, sweep } = gate
 
@@ -50,7 +50,7 @@ export async function userServerRoutes(app: FastifyInstance, { hub, gate }: { hu
     const target = readTarget(request.raw, baseUrl)
     const place = passPlaceOf(request.raw)
     const { owner, rest, query } = target
-    if (place && rest === arrivalPath && request.method === 'GET') return arrive(request, reply, owner, place)
+    if (place && rest === passPath && request.method === 'GET') return arrive(request, reply, owner, place)
     let session: Session
     try {
       session = admit(request.raw, target)

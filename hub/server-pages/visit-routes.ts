@@ -10,8 +10,8 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { isUserName, type UserName } from '../../config/users/names.ts'
 import type { Audit } from '../../systemd/audit/audit.ts'
-import type { Visits } from '../access/passes.ts'
-import { arrivalPath, isNonce, visitMinutes } from '../access/passes.ts'
+import type { Passes } from '../access/passes.ts'
+import { isNonce, passPath, visitMinutes } from '../access/passes.ts'
 import type { ServerAddressNeeds } from '../access/server-address.ts'
 import { serverAddress } from '../access/server-address.ts'
 import type { Session } from '../access/sessions.ts'
@@ -40,7 +40,7 @@ const enterQuery = {
 }
 
 interface Needs extends FormNeeds, ServerAddressNeeds {
-  visits: Visits
+  visits: Passes
   db: DatabaseSync
   pages: Pages
   audit: Audit
@@ -125,7 +125,7 @@ export async function visitRoutes(app: FastifyInstance, hub: Needs): Promise<voi
       })
       return reply
         .header('cache-control', 'no-store')
-        .redirect(`${origin}${baseUrl}user/${owner}${arrivalPath}?code=${code}`)
+        .redirect(`${origin}${baseUrl}user/${owner}${passPath}?code=${code}`)
     },
   )
 }

@@ -6,12 +6,12 @@
 export const momentMs = 5
 
 /** `forget`: what was known before counts no more. What `ask` throws is not kept. */
-export interface ForAMoment<Value> {
+export interface BriefMemo<Value> {
   get(): Value
   forget(): void
 }
 
-export function forAMoment<Value>(ask: () => Value, ms = momentMs): ForAMoment<Value> {
+export function briefMemo<Value>(ask: () => Value, ms = momentMs): BriefMemo<Value> {
   let known: { value: Value; since: number } | undefined
   return {
     get() {

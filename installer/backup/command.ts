@@ -1,5 +1,5 @@
 /** `tljh-ts backup`: reads the command line, and says what was made. */
-import { misused, readCommandLine, type Surroundings } from '../../cli/arguments.ts'
+import { type CommandContext, misused, readCommandLine } from '../../cli/arguments.ts'
 import { openConfigFile } from '../../config/change/in-force.ts'
 import { ProblemError } from '../../problem.ts'
 import { backupFolder, type MadeBackup, makeBackup } from './backup.ts'
@@ -26,7 +26,7 @@ const options = {
 } as const
 
 /** Answers 1 where a home could not be kept; the backup is there all the same. */
-export async function runBackup(args: readonly string[], { layout, streams }: Surroundings): Promise<number> {
+export async function runBackup(args: readonly string[], { layout, streams }: CommandContext): Promise<number> {
   const given = readCommandLine(args, { usage, options, count: [0, 0] })
   if (!given) {
     streams.stdout.write(usage)

@@ -5,7 +5,7 @@
 import { lstatSync, readFileSync } from 'node:fs'
 import { keptGroups } from '../../config/schema/formats.ts'
 import { accountComment, adminsGroup, userInComment, usersGroup } from '../../config/users/names.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { homeOf } from './homes.ts'
 import { type BackedUpAccount, firstUid } from './manifest.ts'
@@ -110,7 +110,7 @@ function isIn(file: string, name: string): boolean {
 }
 
 async function must(account: string, file: string, args: readonly string[]): Promise<void> {
-  const { code, stderr } = await runCommand(file, args, { timeoutMs: 3600_000 })
+  const { code, stderr } = await runProgram(file, args, { timeoutMs: 3600_000 })
   if (code === 0) return
   throw new ProblemError('RESTORE_ACCOUNT', {
     what: `The account ${account} could not be made`,

@@ -7,7 +7,7 @@ import { chmod, chown, lstat, mkdir, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createZstdDecompress } from 'node:zlib'
-import { countIn, runCommand } from '../../machine/run-program.ts'
+import { countIn, runProgram } from '../../machine/run-program.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
 import { readArchive } from './archive.ts'
 import type { HomeOwner, HomePrograms } from './home-programs.ts'
@@ -188,7 +188,7 @@ async function inOrder(account: string, change: () => Promise<void>): Promise<vo
 }
 
 async function must(account: string, file: string, args: readonly string[]) {
-  const result = await runCommand(file, args, { timeoutMs: 3600_000 })
+  const result = await runProgram(file, args, { timeoutMs: 3600_000 })
   if (result.code === 0) return result
   throw notPut(account, result.stderr || `${file} ended with code ${result.code}`)
 }

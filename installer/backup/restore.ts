@@ -10,7 +10,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { misused, readCommandLine, type Surroundings } from '../../cli/arguments.ts'
+import { type CommandContext, misused, readCommandLine } from '../../cli/arguments.ts'
 import { Interrupted, openTerminal } from '../../cli/terminal.ts'
 import { applyConfig } from '../../config/change/apply.ts'
 import { addVersion, type Version, versions } from '../../config/change/history.ts'
@@ -51,7 +51,7 @@ const startTimeoutMs = 60_000
 
 export async function runRestore(
   args: readonly string[],
-  { layout, streams, environment }: Surroundings,
+  { layout, streams, environment }: CommandContext,
 ): Promise<number> {
   const given = readCommandLine(args, { usage, options, count: [1, 1] })
   const terminal = openTerminal(streams, environment)

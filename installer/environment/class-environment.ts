@@ -18,7 +18,7 @@ import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { codeFolder, type Layout } from '../../machine/layout.ts'
 import { lockFile } from '../../machine/lock-file.ts'
 import { replaceFile } from '../../machine/replace-file.ts'
-import { type CommandResult, runCommand } from '../../machine/run-program.ts'
+import { type CommandResult, runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { addedPackages, type FormerPython, formerPython, madeWith } from './former-python.ts'
 
@@ -64,7 +64,7 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
 
   async function run(program: readonly string[]): Promise<CommandResult> {
     const [file, args] = alone(layout, program)
-    return await runCommand(file, args, { env, timeoutMs })
+    return await runProgram(file, args, { env, timeoutMs })
   }
 
   async function uv(args: readonly string[]): Promise<CommandResult> {
@@ -168,13 +168,13 @@ export function classEnvironment(layout: Layout, environment: NodeJS.ProcessEnv,
       '{}',
       '+',
     ]
-    return (await runCommand('find', args, { timeoutMs: 300_000 })).stdout !== ''
+    return (await runProgram('find', args, { timeoutMs: 300_000 })).stdout !== ''
   }
 
   /** What uv is to put in anew, as its options: nothing, packages by name, or where the environment cannot tell, all. */
   async function faults(): Promise<string[]> {
     const input = readFileSync(ownRequirements, 'utf8')
-    const { code, stdout } = await runCommand(ownPython, ['-I', faultsProgram], { input })
+    const { code, stdout } = await runProgram(ownPython, ['-I', faultsProgram], { input })
     if (code !== 0) return ['--reinstall']
     return stdout.split('\n').flatMap(name => (name ? ['--reinstall-package', name] : []))
   }
@@ -210,7 +210,7 @@ function findUv(): string {
 async function checkPython(): Promise<void> {
   const program = `import sys; sys.exit(sys.version_info < (${oldestPython.replace('.', ', ')}))`
   const isThere = existsSync(python)
-  if (isThere && (await runCommand(python, ['-I', '-c', program])).code === 0) return
+  if (isThere && (await runProgram(python, ['-I', '-c', program])).code === 0) return
   throw problem(
     isThere ? `${python} is older than Python ${oldestPython}` : `there is no ${python}`,
     'Use one of the systems that README names, and see: sudo apt-get install python3',

@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Layout } from '../../machine/layout.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { alone, networkSettings } from './class-environment.ts'
 
 const readTimeoutMs = 120_000
@@ -20,7 +20,7 @@ function python({ classEnvironment }: Layout): string {
 export async function classPython(layout: Layout): Promise<string | undefined> {
   if (!existsSync(python(layout))) return undefined
   const program = 'import platform; print(platform.python_version())'
-  const { code, stdout } = await runCommand(python(layout), ['-I', '-c', program], { timeoutMs: readTimeoutMs })
+  const { code, stdout } = await runProgram(python(layout), ['-I', '-c', program], { timeoutMs: readTimeoutMs })
   return code === 0 ? stdout.trim() : undefined
 }
 
@@ -31,7 +31,7 @@ export async function frozenPackages(layout: Layout): Promise<string | undefined
   const [file, ...args] = existsSync(uv)
     ? [uv, 'pip', 'freeze', '--quiet', '--python', python(layout)]
     : [python(layout), '-I', '-m', 'pip', 'freeze', '--disable-pip-version-check']
-  const { code, stdout } = await runCommand(file, args, { timeoutMs: readTimeoutMs, env: { UV_NO_CACHE: '1' } })
+  const { code, stdout } = await runProgram(file, args, { timeoutMs: readTimeoutMs, env: { UV_NO_CACHE: '1' } })
   return code === 0 ? stdout : undefined
 }
 
@@ -62,6 +62,6 @@ export async function installPackages(
   const [file, args] = alone(layout, program)
   const ofPip = Object.fromEntries(Object.entries(environment).filter(([name]) => name.startsWith('PIP_')))
   const env = { ...ofPip, ...networkSettings(environment) }
-  const { code, stderr } = await runCommand(file, args, { timeoutMs: installTimeoutMs, env })
+  const { code, stderr } = await runProgram(file, args, { timeoutMs: installTimeoutMs, env })
   return code === 0 ? undefined : (stderr.split('\n').findLast(line => line.trim() !== '') ?? `code ${code}`)
 }

@@ -7,7 +7,7 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 
 export interface FormerPython {
   /** Such as `3.11`. */
@@ -48,7 +48,7 @@ export async function formerPython(place: string): Promise<FormerPython | undefi
 async function versionOf(python: string): Promise<string | undefined> {
   if (!existsSync(python)) return undefined
   const program = 'import sys; print("%d.%d" % sys.version_info[:2])'
-  const { code, stdout } = await runCommand(python, ['-I', '-S', '-c', program], { timeoutMs: askTimeoutMs })
+  const { code, stdout } = await runProgram(python, ['-I', '-S', '-c', program], { timeoutMs: askTimeoutMs })
   return code === 0 ? stdout.trim() : undefined
 }
 

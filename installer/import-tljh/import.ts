@@ -12,13 +12,13 @@ import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { misused, readCommandLine, type Surroundings } from '../../cli/arguments.ts'
+import { type CommandContext, misused, readCommandLine } from '../../cli/arguments.ts'
 import { Interrupted, openTerminal, type Terminal } from '../../cli/terminal.ts'
 import { visible } from '../../config/text/findings.ts'
 import { accountComment, parseUserName, type UserName, unixName, userInComment } from '../../config/users/names.ts'
 import { codeFolder, type Layout } from '../../machine/layout.ts'
 import { about, replaceFile } from '../../machine/replace-file.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
 import { oneAtATime } from '../installation/one-at-a-time.ts'
 import { type ImportPlan, planImport } from './plan.ts'
@@ -67,7 +67,7 @@ interface Begun {
   isMoved: boolean
 }
 
-export async function runImportTljh(args: readonly string[], surroundings: Surroundings): Promise<number> {
+export async function runImportTljh(args: readonly string[], surroundings: CommandContext): Promise<number> {
   const { layout, streams, environment } = surroundings
   const given = readCommandLine(args, { usage, options, count: [0, 0] })
   const terminal = openTerminal(streams, environment)
@@ -164,8 +164,8 @@ async function moveAside(begun: Begun, layout: Layout): Promise<void> {
   replaceFile(join(kept, 'requirements.txt'), begun.plan.packages)
   replaceFile(join(kept, 'config.new.yaml'), begun.plan.configText)
   // The servers of users are units of TLJH's making: they end with it, before others of the same users begin.
-  await runCommand('systemctl', ['disable', '--now', '--quiet', ...units], { timeoutMs: 90_000 })
-  await runCommand('systemctl', ['stop', 'jupyter-*.service'], { timeoutMs: 90_000 })
+  await runProgram('systemctl', ['disable', '--now', '--quiet', ...units], { timeoutMs: 90_000 })
+  await runProgram('systemctl', ['stop', 'jupyter-*.service'], { timeoutMs: 90_000 })
   await mustBeStopped([...units, 'jupyter-*.service'])
   if (!begun.isStopped) {
     // Somebody may have changed a password since the plan was shown. From here on it lies where it was moved to.
@@ -173,7 +173,7 @@ async function moveAside(begun: Begun, layout: Layout): Promise<void> {
     note(Object.assign(begun, { isStopped: true }), layout)
   }
   for (const unit of units.flatMap(unit => [unit, `${unit}.d`])) move(join(unitFolder, unit), join(kept, 'units', unit))
-  await runCommand('systemctl', ['daemon-reload'])
+  await runProgram('systemctl', ['daemon-reload'])
   move('/etc/sudoers.d/jupyterhub-admins', join(kept, 'sudoers.d/jupyterhub-admins'))
   move('/usr/bin/tljh-config', join(kept, 'bin/tljh-config'))
   const { from, hasNewEnvironment } = begun
@@ -188,7 +188,7 @@ async function moveAside(begun: Begun, layout: Layout): Promise<void> {
 /** `systemctl` fails where a unit is not there, too; what counts is that none runs. */
 async function mustBeStopped(patterns: readonly string[]): Promise<void> {
   const running = ['--plain', '--no-legend', '--state=active,activating,deactivating,reloading']
-  const { stdout } = await runCommand('systemctl', ['list-units', ...running, ...patterns])
+  const { stdout } = await runProgram('systemctl', ['list-units', ...running, ...patterns])
   const names = stdout.split('\n').flatMap(line => line.trim().split(/\s+/)[0] || [])
   if (names.length === 0) return
   throw notDone(
@@ -214,7 +214,7 @@ function move(from: string, to: string): void {
 async function install(
   begun: Begun,
   options: readonly string[],
-  { layout, streams }: Surroundings,
+  { layout, streams }: CommandContext,
   terminal: Terminal,
 ): Promise<number> {
   const { plan } = begun
@@ -233,7 +233,7 @@ async function install(
       'Mend that, and give the same command again: it goes on where it was',
     )
   }
-  const taken = await runCommand(process.execPath, [...program, 'user', 'import-hashes'], {
+  const taken = await runProgram(process.execPath, [...program, 'user', 'import-hashes'], {
     input: JSON.stringify(plan.hashes),
   })
   if (taken.code !== 0) throw notDone(taken.stderr, 'Mend that, and give the same command again')
@@ -253,10 +253,10 @@ async function install(
 /** TLJH’s accounts do not say whose they are. From here on each does, as those that the hub makes (spawner/accounts/ensure.ts). */
 async function noteOwner(user: UserName): Promise<void> {
   const account = unixName(user)
-  const { code, stdout } = await runCommand('getent', ['passwd', account])
+  const { code, stdout } = await runProgram('getent', ['passwd', account])
   const comment = stdout.split(':')[4] ?? ''
   if (code !== 0 || userInComment(comment) !== undefined) return
-  const { code: failure, stderr } = await runCommand('usermod', ['--comment', `${accountComment}${user}`, account])
+  const { code: failure, stderr } = await runProgram('usermod', ['--comment', `${accountComment}${user}`, account])
   if (failure === 0) return
   throw notDone(
     `it could not be written down that the account ${account} is ${user}’s: ${stderr || `usermod ended with code ${failure}`}`,

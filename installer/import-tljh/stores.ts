@@ -3,7 +3,7 @@
  * the other a database, and both may be made by somebody who wants to harm us.
  */
 import { readFileSync } from 'node:fs'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 
 type Answer<Found> = { found: Found } | { problem: string }
 
@@ -40,7 +40,7 @@ export async function readStores(files: ReadonlyMap<string, Buffer>): Promise<St
   if (files.size === 0) return { passwords: null, database: null }
   const program = readFileSync(new URL('./stores.py', import.meta.url), 'utf8')
   const properties = sandbox.map(property => `--property=${property}`)
-  const { code, stdout, stderr } = await runCommand(
+  const { code, stdout, stderr } = await runProgram(
     'systemd-run',
     ['--quiet', '--pipe', '--wait', '--collect', ...properties, python, '-I', '-B', '-c', program],
     {

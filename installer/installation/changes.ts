@@ -24,7 +24,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { replaceFile, replaceLink } from '../../machine/replace-file.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
 
 /** What was at a path; `null`: nothing. Content is in base64. */
@@ -163,13 +163,13 @@ export function openChanges(file: string): Changes {
       return made({ kind: 'account', name }, 'useradd', [...options, name])
     },
     async enableUnit(name) {
-      const { stdout } = await runCommand('systemctl', ['is-enabled', name])
+      const { stdout } = await runProgram('systemctl', ['is-enabled', name])
       if (stdout.trim() === 'enabled') return false
       return made({ kind: 'unit', name }, 'systemctl', ['enable', '--no-reload', '--quiet', name])
     },
     async expireAccount(name) {
       if (known(`expiry ${name}`).length) return false
-      const formerDay = (await runCommand('getent', ['shadow', name])).stdout.split(':')[7] ?? ''
+      const formerDay = (await runProgram('getent', ['shadow', name])).stdout.split(':')[7] ?? ''
       return made({ kind: 'expiry', name, formerDay }, 'usermod', ['--expiredate', '1', name])
     },
     async notePackages(names) {
@@ -252,7 +252,7 @@ async function putBack(change: Change): Promise<void> {
       if (isThere('group', change.name)) await must('groupdel', [change.name])
       return
     case 'unit': {
-      const { code } = await runCommand('systemctl', ['cat', change.name])
+      const { code } = await runProgram('systemctl', ['cat', change.name])
       if (code === 0) await must('systemctl', ['disable', '--quiet', change.name])
       return
     }
@@ -301,7 +301,7 @@ function isThere(database: 'passwd' | 'group', name: string): boolean {
 }
 
 async function must(file: string, args: readonly string[]): Promise<void> {
-  const { code, stderr, stdout } = await runCommand(file, args, { timeoutMs: 60_000 })
+  const { code, stderr, stdout } = await runProgram(file, args, { timeoutMs: 60_000 })
   if (code === 0) return
   const why = stderr || stdout.trim() || `it ended with code ${code}`
   throw notChanged(

@@ -8,7 +8,7 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { codeFolder, type Layout } from '../../machine/layout.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 
 const services = ['hub', 'spawner'] as const
 
@@ -48,7 +48,7 @@ async function make(service: string, folder: string, uid: number): Promise<void>
 
 async function fill(service: string, beside: string, uid: number): Promise<void> {
   mkdirSync(beside, { recursive: true, mode: 0o755 })
-  const { code, stderr } = await runCommand(process.execPath, [...optionsOf(service), programFile, 'load', service], {
+  const { code, stderr } = await runProgram(process.execPath, [...optionsOf(service), programFile, 'load', service], {
     env: { NODE_COMPILE_CACHE: beside },
     timeoutMs: 90_000,
   })

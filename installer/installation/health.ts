@@ -10,7 +10,7 @@ import { newestGood } from '../../config/change/history.ts'
 import { type Config, parseConfig } from '../../config/meaning/config.ts'
 import { type FromHere, fromHere } from '../../config/meaning/hub-address.ts'
 import type { Layout } from '../../machine/layout.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 
 /** As spawner/client/protocol.ts has it. */
@@ -56,7 +56,7 @@ interface Ailment {
 async function look(layout: Layout, version: string): Promise<Ailment | undefined> {
   let isSecondTry = false
   for (const unit of [spawner, hub]) {
-    const { stdout } = await runCommand('systemctl', ['show', '--property=ActiveState,NRestarts', unit])
+    const { stdout } = await runProgram('systemctl', ['show', '--property=ActiveState,NRestarts', unit])
     const restarts = Number(/^NRestarts=(\d+)$/m.exec(stdout)?.[1] ?? 0)
     if (restarts >= mostRestarts) return { unit, why: `${unit} ends again and again`, isFinal: true }
     if (!/^ActiveState=active$/m.test(stdout)) return { unit, why: `${unit} does not start`, isFinal: false }
@@ -68,7 +68,7 @@ async function look(layout: Layout, version: string): Promise<Ailment | undefine
 async function lookAtSpawner(layout: Layout): Promise<Ailment | undefined> {
   const list = ['list-units', '--plain', '--no-legend', '--state=active,activating,deactivating', 'tljh-user-*.service']
   try {
-    const { stdout } = await runCommand('systemctl', list)
+    const { stdout } = await runProgram('systemctl', list)
     const running = stdout.split('\n').filter(Boolean).length
     const known = (await runningServers(layout)).length
     if (known === running) return undefined
@@ -147,8 +147,8 @@ function reason(error: unknown): string {
 /** What it wrote to the journal last. */
 export async function lastWords(unit: string): Promise<string> {
   // All that was sent to the journal before is in it then.
-  await runCommand('journalctl', ['--sync'], { timeoutMs: 2_000 }).catch(() => undefined)
+  await runProgram('journalctl', ['--sync'], { timeoutMs: 2_000 }).catch(() => undefined)
   const lines = ['--quiet', '--no-pager', '--output=cat', '--lines=15', '--unit', unit]
-  const { stdout } = await runCommand('journalctl', lines)
+  const { stdout } = await runProgram('journalctl', lines)
   return `The last lines of ${unit}:\n${stdout.trimEnd().replace(/^/gm, '    ')}`
 }

@@ -15,7 +15,7 @@ import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { pipeline } from 'node:stream/promises'
 import type { Layout } from '../../machine/layout.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 
 const owner = 'tljh-hub'
@@ -103,7 +103,7 @@ async function lookAtState(file: string, copy?: string): Promise<number> {
     join(import.meta.dirname, 'look-at-state.ts'),
   ]
   const args = [...(await hubRights()), ...program, file, ...(copy === undefined ? [] : [copy])]
-  const { code, stdout, stderr } = await runCommand('setpriv', args, { timeoutMs: copyTimeoutMs })
+  const { code, stdout, stderr } = await runProgram('setpriv', args, { timeoutMs: copyTimeoutMs })
   if (code !== 0) throw new Error(stderr.split('\n').find(line => /error/i.test(line)) ?? `code ${code}`)
   return (JSON.parse(stdout) as { schema: number }).schema
 }
@@ -130,7 +130,7 @@ export async function hubRights(): Promise<string[]> {
 }
 
 async function hubOwner(): Promise<{ uid: number; gid: number }> {
-  const { stdout } = await runCommand('getent', ['passwd', owner])
+  const { stdout } = await runProgram('getent', ['passwd', owner])
   const [, , uid, gid] = stdout.split(':').map(Number)
   if (uid && gid) return { uid, gid }
   throw notCopied('The hub’s database', `this machine has no account ${owner}`)

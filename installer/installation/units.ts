@@ -8,7 +8,7 @@ import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseConfig } from '../../config/meaning/config.ts'
 import { codeFolder, type Layout, layoutIn } from '../../machine/layout.ts'
-import { type CommandResult, runCommand } from '../../machine/run-program.ts'
+import { type CommandResult, runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import {
   furtherSockets,
@@ -73,7 +73,7 @@ export async function ensureUnits(layout: Layout, changes: Changes): Promise<boo
  */
 export async function startServices({ configFile }: Layout): Promise<void> {
   const { http, visitPort } = parseConfig(readFileSync(configFile))
-  const { stdout } = await runCommand('systemctl', ['is-active', spawnerService])
+  const { stdout } = await runProgram('systemctl', ['is-active', spawnerService])
   const isStopped = ['inactive', 'failed'].includes(stdout.trim())
   await must('systemctl', ['start', ...sockets.filter(unit => unit !== mainSocket), ...timers])
   const [problem] = await settleSockets(placesOf({ ...http, visitPort }), { restartsHub: true })
@@ -98,7 +98,7 @@ async function removeFormerUnits(changes: Changes): Promise<boolean> {
     const name = change.path.slice(unitFolder.length + 1)
     if (name.includes('/') || present.has(name)) continue
     // A template (with its @) has nothing that could be stopped under its own name.
-    if (!name.includes('@')) await runCommand('systemctl', ['disable', '--now', '--quiet', name], { timeoutMs: 60_000 })
+    if (!name.includes('@')) await runProgram('systemctl', ['disable', '--now', '--quiet', name], { timeoutMs: 60_000 })
     for (const other of changes.list()) if (other.kind === 'unit' && other.name === name) await changes.undo(other)
     await changes.undo(change)
     isChanged = true
@@ -123,10 +123,10 @@ async function completion(): Promise<string> {
 }
 
 async function must(file: string, args: readonly string[]): Promise<CommandResult> {
-  const result = await runCommand(file, args, { timeoutMs: 90_000 })
+  const result = await runProgram(file, args, { timeoutMs: 90_000 })
   if (result.code === 0) return result
   const journal = ['--unit=tljh-hub', '--unit=tljh-spawner', '--boot', '--lines=10', '--no-pager', '--output=cat']
-  const { stdout: last } = await runCommand('journalctl', journal)
+  const { stdout: last } = await runProgram('journalctl', journal)
   throw new ProblemError('INSTALL_SERVICES', {
     what: 'The services could not be started',
     why:

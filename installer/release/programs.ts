@@ -1,5 +1,5 @@
 /** The programs that a release is made with (npm, pip, tar, ssh-keygen, git), and what is said where one of them fails. */
-import { type CommandResult, runCommand } from '../../machine/run-program.ts'
+import { type CommandResult, runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 
 /** Packages are fetched, and archives of 200 MB compressed, on small machines too. */
@@ -15,7 +15,7 @@ export async function runOrStop(
   environment: NodeJS.ProcessEnv,
   fix = 'Mend what it says and start again',
 ): Promise<CommandResult> {
-  const result = await runCommand(file, args, { timeoutMs, env: environment }).catch((cause: unknown) => {
+  const result = await runProgram(file, args, { timeoutMs, env: environment }).catch((cause: unknown) => {
     throw stopped(`${file} could not be run (${String(cause)})`, `Install ${file} and start again`)
   })
   if (result.code === 0) return result

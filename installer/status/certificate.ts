@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import type { Layout } from '../../machine/layout.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { configInForce } from '../installation/health.ts'
 import { hubRights } from '../installation/state-copy.ts'
 import { bad, type Check, good, type StatusLine, warning } from './lines.ts'
@@ -27,7 +27,7 @@ async function lookAtCertificate(layout: Layout): Promise<StatusLine[]> {
   const { http } = await configInForce(layout)
   if (!http.tls) return []
   const file = join(layout.state, 'certificates/status.json')
-  const { code, stdout } = await runCommand('setpriv', [...(await hubRights()), 'cat', '--', file])
+  const { code, stdout } = await runProgram('setpriv', [...(await hubRights()), 'cat', '--', file])
   if (code !== 0) {
     return [warning('certificate', 'the hub has not told which certificate it serves', `${file} cannot be read`, look)]
   }

@@ -2,9 +2,9 @@
 import { readFileSync, realpathSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { endpointsOf, parseConfig, readConfig, versionOf } from '../../config/meaning/config.ts'
-import { checkMachine, thisMachine } from '../../config/meaning/machine-checks.ts'
+import { checkMachine, factsOfMachine } from '../../config/meaning/machine-checks.ts'
 import type { Layout } from '../../machine/layout.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { lastBackup } from '../backup/backup.ts'
 import { formerPython, madeWith } from '../environment/former-python.ts'
 import { get } from '../installation/health.ts'
@@ -60,7 +60,7 @@ async function lookAtConfiguration(layout: Layout): Promise<StatusLine> {
   }
   const bytes = readFileSync(file)
   const { read, config, findings } = readConfig(bytes)
-  const all = config ? [...findings, ...checkMachine(read, thisMachine(file, endpointsOf(config)))] : findings
+  const all = config ? [...findings, ...checkMachine(read, factsOfMachine(file, endpointsOf(config)))] : findings
   const error = all.find(({ severity }) => severity === 'error')
   if (error) {
     const what = config ? 'does not fit this machine' : 'is not valid, so the last good one is in force'
@@ -92,7 +92,7 @@ async function lookAtClass({ classEnvironment: place }: Layout): Promise<StatusL
   const complete = 'Complete it, which keeps what is in it: sudo tljh-ts install'
   const program = 'import jupyterlab.labapp, jupyter_server, ipykernel; print(jupyterlab.__version__)'
   const python = [join(place, 'bin/python'), '-I', '-B', '-c', program]
-  const { code, stdout, stderr } = await runCommand('setpriv', [...nobody, ...python], {
+  const { code, stdout, stderr } = await runProgram('setpriv', [...nobody, ...python], {
     timeoutMs: pythonTimeoutMs,
     env: { HOME: '/nonexistent' },
   })
@@ -114,14 +114,14 @@ async function lookAtClass({ classEnvironment: place }: Layout): Promise<StatusL
   const isForeign = ['(', '-perm', '-o=w', '-o', '-not', '-user', 'root', ')']
   // uv leaves an empty one that all may write: it is a lock, and holds nothing.
   const isMeant = ['-not', '-type', 'l', '-not', '-path', join(place, '.lock')]
-  const foreign = await runCommand('find', [place, '-xdev', ...isMeant, ...isForeign, '-print', '-quit'])
+  const foreign = await runProgram('find', [place, '-xdev', ...isMeant, ...isForeign, '-print', '-quit'])
   const found = foreign.stdout.trim()
   if (found) {
     const fix = `sudo chown --recursive --no-dereference root: ${place} && sudo chmod --recursive go-w ${place}`
     return bad(name, `others than root can change ${place}`, `${found} is theirs, or all may write it`, fix)
   }
   const closed = ['(', '-type', 'd', '-not', '-perm', '-o=rx', '-o', '-type', 'f', '-not', '-perm', '-o=r', ')']
-  const unread = await runCommand('find', [place, '-xdev', '-not', '-path', join(place, '.lock'), ...closed, '-print'])
+  const unread = await runProgram('find', [place, '-xdev', '-not', '-path', join(place, '.lock'), ...closed, '-print'])
   const files = unread.stdout.split('\n').filter(Boolean)
   if (files.length > 0) {
     const what = `students cannot read ${files.length} files and folders in ${place}`
@@ -145,7 +145,7 @@ async function lookAtClass({ classEnvironment: place }: Layout): Promise<StatusL
  */
 async function nextPython(place: string): Promise<string | undefined> {
   if (realpathSync(join(place, 'bin/python')) !== realpathSync('/usr/bin/python3')) return undefined
-  const { stdout } = await runCommand('apt-cache', ['policy', 'python3']).catch(() => ({ stdout: '' }))
+  const { stdout } = await runProgram('apt-cache', ['policy', 'python3']).catch(() => ({ stdout: '' }))
   return /^ *Candidate: (\d+\.\d+)/m.exec(stdout)?.[1]
 }
 

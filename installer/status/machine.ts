@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { roomAt, shortageOf, showRoom } from '../../machine/disk.ts'
 import type { Layout } from '../../machine/layout.ts'
-import { countIn, runCommand } from '../../machine/run-program.ts'
+import { countIn, runProgram } from '../../machine/run-program.ts'
 import { bad, type Check, good, type StatusLine, warning } from './lines.ts'
 
 const megabyte = 1024 ** 2
@@ -76,7 +76,7 @@ async function biggestHomes(): Promise<string> {
   const folders = readdirSync(homes).map(name => join(homes, name))
   if (folders.length === 0) return ''
   const count = ['--summarize', '--one-file-system', '--block-size=1', '--', ...folders]
-  const { stdout } = await runCommand('du', count, { timeoutMs: countingTimeoutMs }).catch(() => ({ stdout: '' }))
+  const { stdout } = await runProgram('du', count, { timeoutMs: countingTimeoutMs }).catch(() => ({ stdout: '' }))
   const sizes = stdout.split('\n').flatMap(line => {
     const [bytes, home] = [countIn(line), line.split('\t')[1]]
     return home && bytes !== undefined ? [{ home, bytes }] : []
@@ -89,7 +89,7 @@ async function biggestHomes(): Promise<string> {
 
 /** A wrong clock makes codes of second factors, logins at other places, and package indexes fail. */
 async function lookAtClock(): Promise<StatusLine> {
-  const { code, stdout, stderr } = await runCommand('timedatectl', ['show', '--property=NTPSynchronized'])
+  const { code, stdout, stderr } = await runProgram('timedatectl', ['show', '--property=NTPSynchronized'])
   if (code === 0 && stdout.trim() === 'NTPSynchronized=yes') return good('clock', 'the clock is synchronised')
   const why = code === 0 ? 'no time server has been heard' : stderr.split('\n')[0] || 'timedatectl does not answer'
   const fix = 'sudo apt-get install systemd-timesyncd && sudo timedatectl set-ntp true'

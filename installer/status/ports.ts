@@ -10,7 +10,7 @@ import {
   showEndpoint,
 } from '../../machine/endpoints.ts'
 import type { Layout } from '../../machine/layout.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import {
   cannotListen,
   isListening,
@@ -50,13 +50,13 @@ async function lineOf(place: Place, own: readonly Endpoint[]): Promise<StatusLin
 /** The program that is in the way, and whose it is. Undefined: there is none. */
 async function otherAt(wanted: Endpoint, own: readonly Endpoint[]): Promise<string | undefined> {
   const filter = ['--listening', '--tcp', '--numeric', '--processes', '--no-header', `sport = :${wanted.port}`]
-  const { stdout } = await runCommand('ss', filter)
+  const { stdout } = await runProgram('ss', filter)
   const obstacle = obstacleTo(wanted, otherListeners(stdout, own))
   if (!obstacle) return undefined
   const { program, pid } = obstacle
   const where = isInTheWay(wanted, obstacle) ? 'there' : `at ${showEndpoint(obstacle)}`
   if (!pid) return `another program listens ${where}`
-  const { stdout: user } = await runCommand('ps', ['--no-headers', '--format', 'user:32', '--pid', pid])
+  const { stdout: user } = await runProgram('ps', ['--no-headers', '--format', 'user:32', '--pid', pid])
   return `${program} (process ${pid}) of ${user.trim() || 'an unknown user'} listens ${where}`
 }
 

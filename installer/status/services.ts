@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { fromHere, placeFromHere } from '../../config/meaning/hub-address.ts'
 import { readBytes, showBytes } from '../../config/schema/quantities.ts'
 import type { Layout } from '../../machine/layout.ts'
-import { countIn, runCommand } from '../../machine/run-program.ts'
+import { countIn, runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { configInForce, get } from '../installation/health.ts'
 import { runningUnits } from '../installation/units.ts'
@@ -111,7 +111,7 @@ async function lookAtSpawner({ spawnerSocket }: Layout): Promise<StatusLine> {
 /** By systemd, which knows of them whether or not the spawner runs. */
 async function lookAtServers(): Promise<StatusLine> {
   const list = ['list-units', '--plain', '--no-legend', '--all', 'tljh-user-*.service']
-  const { stdout } = await runCommand('systemctl', list)
+  const { stdout } = await runProgram('systemctl', list)
   const states = stdout.split('\n').flatMap(line => line.trim().split(/\s+/)[2] ?? [])
   const running = states.filter(state => state === 'active').length
   const failed = states.filter(state => state === 'failed').length
@@ -131,7 +131,7 @@ async function lookAtServers(): Promise<StatusLine> {
 
 /** What systemd says of each. Throws where it does not answer. */
 async function show(names: readonly string[], wanted: readonly string[]): Promise<Map<string, Properties>> {
-  const { code, stdout, stderr } = await runCommand('systemctl', [
+  const { code, stdout, stderr } = await runProgram('systemctl', [
     'show',
     `--property=${wanted.join(',')}`,
     '--',
@@ -156,7 +156,7 @@ function minutesSince({ ActiveEnterTimestampMonotonic: since }: Properties): num
 
 async function lastWords(unit: string): Promise<string> {
   const words = ['--quiet', '--no-pager', '--output=cat', '--lines=3', `_SYSTEMD_UNIT=${unit}`]
-  const result = await runCommand('journalctl', words, { timeoutMs: 5_000 }).catch(() => undefined)
+  const result = await runProgram('journalctl', words, { timeoutMs: 5_000 }).catch(() => undefined)
   const lines = result?.stdout.trim()
   return lines ? `. Its last lines:\n${lines.replace(/^/gm, '      ')}` : ''
 }

@@ -2,7 +2,7 @@
  * `tljh-ts status`: a line for each layer, from the machine to the users' servers, which says whether it is well, and where it is not, why and
  * what to do. It asks, and changes nothing. Exit code 1: something does not work.
  */
-import { misused, readCommandLine, type Surroundings } from '../../cli/arguments.ts'
+import { type CommandContext, misused, readCommandLine } from '../../cli/arguments.ts'
 import { openTerminal } from '../../cli/terminal.ts'
 import { certificateChecks } from './certificate.ts'
 import { installationChecks } from './installation.ts'
@@ -22,7 +22,7 @@ const marks: Record<Health, string> = { good: '✔', warning: '!', bad: '✖' }
 /** ANSI: green, yellow, red. */
 const colours: Record<Health, number> = { good: 32, warning: 33, bad: 31 }
 
-export async function runStatus(args: string[], { layout, streams, environment }: Surroundings): Promise<number> {
+export async function runStatus(args: string[], { layout, streams, environment }: CommandContext): Promise<number> {
   const terminal = openTerminal(streams, environment)
   const given = readCommandLine(args, { usage, options: { json: { type: 'boolean' } }, count: [0, 0] })
   if (!given) {

@@ -11,14 +11,14 @@ import { applyConfig } from '../../config/change/apply.ts'
 import { lockConfig } from '../../config/change/lock.ts'
 import { printFindings } from '../../config/change/proposal.ts'
 import { endpointsOf, parseConfig, readConfig } from '../../config/meaning/config.ts'
-import { checkMachine, thisMachine } from '../../config/meaning/machine-checks.ts'
+import { checkMachine, factsOfMachine } from '../../config/meaning/machine-checks.ts'
 import { frontSocket } from '../../config/schema/networks.ts'
 import { addItem } from '../../config/text/edit.ts'
 import { type Finding, hasErrors, sortFindings } from '../../config/text/findings.ts'
 import type { UserName } from '../../config/users/names.ts'
 import { type Endpoint, obstacleTo } from '../../machine/endpoints.ts'
 import type { Layout } from '../../machine/layout.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 
 export interface WantedConfig {
@@ -75,7 +75,7 @@ export function wantedConfig(wanted: WantedConfig, { configFile }: Layout, termi
 
 /** Where this installation listens already, for a configuration that is checked meanwhile. */
 export async function ownEndpoints({ configFile }: Layout): Promise<Endpoint[]> {
-  const { code } = await runCommand('systemctl', ['is-active', '--quiet', 'tljh-hub.socket'])
+  const { code } = await runProgram('systemctl', ['is-active', '--quiet', 'tljh-hub.socket'])
   if (code !== 0) return []
   const { config } = readConfig(existsSync(configFile) ? readFileSync(configFile) : '')
   return config ? endpointsOf(config) : [{ address: '', port: 80 }]
@@ -114,7 +114,7 @@ function withAdmins(text: string, admins: readonly UserName[]): string {
 function check(text: string, name: string, configFile: string, own: readonly Endpoint[], terminal: Terminal): void {
   const { read, config, findings } = readConfig(text)
   // Where it does not listen yet, nobody may; a port that is the default is in no file.
-  const machine = thisMachine(configFile, own)
+  const machine = factsOfMachine(configFile, own)
   const found: Finding[] = [...findings, ...(config ? checkMachine(read, machine) : [])]
   if (!hasErrors(found)) {
     const taken = config && endpointsOf(config).find(wanted => obstacleTo(wanted, machine.others))

@@ -3,7 +3,7 @@
  */
 import { existsSync } from 'node:fs'
 import type { Layout } from '../../machine/layout.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import type { Changes } from '../installation/changes.ts'
 
@@ -78,12 +78,12 @@ export async function ensureConfinement(layout: Layout, changes: Changes): Promi
 
 /** Has it read its files, where it runs. */
 export async function reloadSshd(): Promise<void> {
-  await runCommand('systemctl', ['try-reload-or-restart', 'ssh.service'])
+  await runProgram('systemctl', ['try-reload-or-restart', 'ssh.service'])
 }
 
 /** A file that sudo does not understand would keep everybody from using sudo. */
 async function checkSudoers(sudoers: string): Promise<void> {
-  const { code, stderr } = await runCommand('visudo', ['--check', '--quiet', '--file=-'], { input: sudoers })
+  const { code, stderr } = await runProgram('visudo', ['--check', '--quiet', '--file=-'], { input: sudoers })
   if (code === 0) return
   throw new ProblemError('INSTALL_SUDOERS', {
     what: `${sudoersFile} was not written`,

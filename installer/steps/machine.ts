@@ -6,7 +6,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { codeFolder, type Layout, layoutIn } from '../../machine/layout.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { unitFolder } from '../installation/units.ts'
 import { versionInForce } from './places.ts'
@@ -31,7 +31,7 @@ const closedPlaces: readonly [string, string][] = [
 /** @param prefix as it was given, if it was. Throws `INSTALL_…`. */
 export async function checkMachine(layout: Layout, prefix: string | undefined): Promise<void> {
   if (process.getuid?.() !== 0) throw problem('INSTALL_ROOT', 'it was not started as root', 'Start it with sudo')
-  const { stdout } = await runCommand('ps', ['-o', 'comm=', '-p', '1'])
+  const { stdout } = await runProgram('ps', ['-o', 'comm=', '-p', '1'])
   if (stdout.trim() !== 'systemd') {
     throw problem(
       'INSTALL_SYSTEMD',

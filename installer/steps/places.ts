@@ -7,7 +7,7 @@ import { basename, dirname, join } from 'node:path'
 import { adminsGroup, usersGroup } from '../../config/users/names.ts'
 import { codeFolder, type Layout } from '../../machine/layout.ts'
 import { replaceLink } from '../../machine/replace-file.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import type { Changes } from '../installation/changes.ts'
 
@@ -96,7 +96,7 @@ async function ensureFolder(
 }
 
 async function must(file: string, args: readonly string[]) {
-  const result = await runCommand(file, args, { timeoutMs: 60_000 })
+  const result = await runProgram(file, args, { timeoutMs: 60_000 })
   if (result.code === 0) return result
   throw problem(`${[file, ...args].join(' ')} ended with code ${result.code}: ${result.stderr}`)
 }

@@ -10,7 +10,7 @@ import { storingKinds } from '../../config/schema/auth.ts'
 import type { UserName } from '../../config/users/names.ts'
 import type { Layout } from '../../machine/layout.ts'
 import { replaceFile } from '../../machine/replace-file.ts'
-import { type CommandResult, runCommand } from '../../machine/run-program.ts'
+import { type CommandResult, runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { get } from '../installation/health.ts'
 import { programIn, runningUnits, startServices } from '../installation/units.ts'
@@ -42,7 +42,7 @@ export async function ensureServices(
   layout: Layout,
   { isChanged, beforeSockets }: { isChanged: boolean; beforeSockets: () => Promise<void> },
 ): Promise<boolean> {
-  const { stdout } = await runCommand('systemctl', ['is-active', ...runningUnits])
+  const { stdout } = await runProgram('systemctl', ['is-active', ...runningUnits])
   const areActive = stdout
     .trim()
     .split('\n')
@@ -70,7 +70,7 @@ export async function hubAnswers(config: Config): Promise<void> {
     }
     await delay(pauseMs)
   }
-  const { stdout } = await runCommand('journalctl', [
+  const { stdout } = await runProgram('journalctl', [
     ...['--unit=tljh-hub', '--unit=tljh-spawner', '--boot', '--lines=15', '--no-pager', '--output=cat'],
   ])
   throw new ProblemError('INSTALL_HUB_SILENT', {
@@ -154,5 +154,5 @@ async function tljhTs(layout: Layout, args: readonly string[], input: string): P
 /** What needs the hub's or the spawner's code is a command of its own. */
 function runTljhTs({ hub }: Layout, args: readonly string[], input: string, timeoutMs: number): Promise<CommandResult> {
   const [node, ...program] = programIn(hub)
-  return runCommand(node, [...program, ...args], { input, timeoutMs })
+  return runProgram(node, [...program, ...args], { input, timeoutMs })
 }

@@ -4,7 +4,7 @@
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { lockFile } from '../../machine/lock-file.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { releaseIn } from './identity.ts'
 
@@ -33,7 +33,7 @@ export async function unpackRelease(
       throw notUsed(archive, `it should be ${version} for ${arch}, and holds ${found}`)
     }
     // A name that survives a power cut must not stand for files that did not.
-    await runCommand('sync', ['--file-system', beside], { timeoutMs: unpackTimeoutMs })
+    await runProgram('sync', ['--file-system', beside], { timeoutMs: unpackTimeoutMs })
     await rename(beside, target)
   } catch (error) {
     await rm(beside, { recursive: true, force: true })
@@ -54,7 +54,7 @@ async function mustStayInside(archive: string, top: string, lock: string): Promi
 /** One at a time: what was killed can leave a tar behind that is still at work. */
 async function tar(archive: string, args: readonly string[], lock: string) {
   const command = ['--no-fork', lockFile(lock), 'tar', '--gzip', '--file', archive, ...args]
-  const result = await runCommand('flock', command, { timeoutMs: unpackTimeoutMs })
+  const result = await runProgram('flock', command, { timeoutMs: unpackTimeoutMs })
   if (result.code === 0) return result
   throw new ProblemError('RELEASE_UNPACK', {
     what: `${archive} could not be unpacked`,

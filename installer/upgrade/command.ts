@@ -1,5 +1,5 @@
 /** `tljh-ts upgrade` and `tljh-ts rollback`: the command lines, and what is asked and said. */
-import { readCommandLine, type Surroundings } from '../../cli/arguments.ts'
+import { type CommandContext, readCommandLine } from '../../cli/arguments.ts'
 import { openTerminal, type Terminal } from '../../cli/terminal.ts'
 import type { Layout } from '../../machine/layout.ts'
 import { ProblemError } from '../../problem.ts'
@@ -23,7 +23,7 @@ Puts the version in force again that was before the last upgrade, or undoes an u
   --yes     does not ask, also where something is lost
 `
 
-export async function runUpgrade(args: readonly string[], { layout, streams, environment }: Surroundings) {
+export async function runUpgrade(args: readonly string[], { layout, streams, environment }: CommandContext) {
   const flag = { type: 'boolean', default: false } as const
   const options = { check: flag, yes: flag, 'put-in-force': flag }
   const given = readCommandLine(args, { usage: upgradeUsage, options, count: [0, 1] })
@@ -52,7 +52,7 @@ export async function runUpgrade(args: readonly string[], { layout, streams, env
   return said(terminal, `${to} is in force. To go back to ${from}: sudo tljh-ts rollback`)
 }
 
-export async function runRollback(args: readonly string[], { layout, streams, environment }: Surroundings) {
+export async function runRollback(args: readonly string[], { layout, streams, environment }: CommandContext) {
   const options = { yes: { type: 'boolean', default: false } } as const
   const given = readCommandLine(args, { usage: rollbackUsage, options, count: [0, 0] })
   const terminal = openTerminal(streams, environment)

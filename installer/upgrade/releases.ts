@@ -14,7 +14,7 @@ import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { lockFile } from '../../machine/lock-file.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { unpackRelease } from './archive.ts'
 import { isVersion } from './versions.ts'
@@ -145,7 +145,7 @@ export function openSite(
 /** Throws `RELEASE_SIGNATURE`; `RELEASE_TOOL` where the machine has no ssh-keygen. */
 async function mustBeSigned(what: string, text: string, signatureFile: string, signersFile: string): Promise<void> {
   const names = ['-f', signersFile, '-I', signer, '-n', signatureNamespace]
-  const result = await runCommand('ssh-keygen', ['-Y', 'verify', ...names, '-s', signatureFile], { input: text }).catch(
+  const result = await runProgram('ssh-keygen', ['-Y', 'verify', ...names, '-s', signatureFile], { input: text }).catch(
     cause => {
       throw problem(
         'RELEASE_TOOL',
@@ -211,7 +211,7 @@ async function curl(
   const manners = ['--silent', '--show-error', '--fail', '--location', '--proto', protocols, '--proto-redir', protocols]
   const call = [...manners, ...limits, ...args, '--', url]
   const [file, all] = wait ? ['flock', [...wait, ...call]] : ['curl', call]
-  const result = await runCommand(file, all, { env, timeoutMs }).catch(cause => {
+  const result = await runProgram(file, all, { env, timeoutMs }).catch(cause => {
     throw problem(
       'RELEASE_TOOL',
       `${url} could not be fetched`,

@@ -17,7 +17,7 @@ import { basename, join } from 'node:path'
 import { fullAt } from '../../machine/disk.ts'
 import { codeFolder, type Layout } from '../../machine/layout.ts'
 import { lockFile } from '../../machine/lock-file.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
 import { furtherSockets, joinSockets, placesOf } from '../../systemd/hub-sockets.ts'
 import { openChanges } from '../installation/changes.ts'
@@ -239,20 +239,20 @@ async function layOut(layout: Layout, version: string): Promise<void> {
  * bring the database, or the copy that is put back, to its own schema. Whoever comes now has systemd start the one that is in force.
  */
 async function stopHub(): Promise<void> {
-  await runCommand('systemctl', ['stop', 'tljh-hub.service'], { timeoutMs: restartTimeoutMs }).catch(() => undefined)
+  await runProgram('systemctl', ['stop', 'tljh-hub.service'], { timeoutMs: restartTimeoutMs }).catch(() => undefined)
 }
 
 /** Resolves when it says that it is ready; a failure tells its last lines. How often it had ended before says nothing of it. */
 async function restart(service: string): Promise<void> {
-  await runCommand('systemctl', ['reset-failed', service], { timeoutMs: restartTimeoutMs }).catch(() => undefined)
-  const { code } = await runCommand('systemctl', ['restart', service], { timeoutMs: restartTimeoutMs }).catch(() => ({
+  await runProgram('systemctl', ['reset-failed', service], { timeoutMs: restartTimeoutMs }).catch(() => undefined)
+  const { code } = await runProgram('systemctl', ['restart', service], { timeoutMs: restartTimeoutMs }).catch(() => ({
     code: 1,
   }))
   if (code !== 0) throw failed(`${service} does not start\n${await lastWords(service)}`)
 }
 
 async function must(file: string, args: readonly string[], timeoutMs: number): Promise<void> {
-  const { code, stdout, stderr } = await runCommand(file, args, { timeoutMs })
+  const { code, stdout, stderr } = await runProgram(file, args, { timeoutMs })
   if (code === 0) return
   throw failed(`${[file, ...args].join(' ')} ended with code ${code}: ${stderr || stdout.trim()}`)
 }

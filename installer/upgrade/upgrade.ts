@@ -9,7 +9,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, rm, stat, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Layout } from '../../machine/layout.ts'
-import { countIn, runCommand } from '../../machine/run-program.ts'
+import { countIn, runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { copyState, schemaInForce, stateFile } from '../installation/state-copy.ts'
 import { programIn } from '../installation/units.ts'
@@ -152,7 +152,7 @@ async function checkVersion(layout: Layout, version: string, { hasState } = { ha
     const [node, ...program] = programIn(join(layout.versions, version))
     const state = isCopied ? ['--state', copy] : []
     const args = [...program, 'check-version', '--config', layout.configFile, ...state]
-    const { code, stdout, stderr } = await runCommand(node, args, { timeoutMs: checkTimeoutMs }).catch(error => ({
+    const { code, stdout, stderr } = await runProgram(node, args, { timeoutMs: checkTimeoutMs }).catch(error => ({
       ...{ code: 1, stdout: '' },
       stderr: String(error),
     }))
@@ -174,7 +174,7 @@ async function mustHaveRoom({ from, to, arch, site }: UpgradePlan, layout: Layou
   await mkdir(downloadsFolder, { recursive: true, mode: 0o755 })
   const download = await site.size(to, arch)
   const inForce = join(layout.versions, from)
-  const { stdout, stderr } = await runCommand('du', ['--summarize', '--block-size=1', inForce], {
+  const { stdout, stderr } = await runProgram('du', ['--summarize', '--block-size=1', inForce], {
     timeoutMs: duTimeoutMs,
   })
   const bytes = countIn(stdout)

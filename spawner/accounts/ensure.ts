@@ -21,8 +21,8 @@ import {
   usersGroup,
 } from '../../config/users/names.ts'
 import { roomAt } from '../../machine/disk.ts'
-import { createTurns } from '../../machine/one-after-another.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { oneAfterAnother } from '../../machine/one-after-another.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { isDiskFull, ProblemError } from '../../problem.ts'
 
 export interface Accounts {
@@ -53,7 +53,7 @@ const leastAccountFiles = 64
 
 /** @param ownAccountOf tells the account of the machine that a user works in, if it is none of ours */
 export function createAccounts(ownAccountOf: (user: UserName) => OrdinaryAccount | undefined): Accounts {
-  const inTurn = createTurns()
+  const inTurn = oneAfterAnother()
 
   function setMember(user: UserName, group: string, isIn: boolean): Promise<void> {
     return inTurn(async () => {
@@ -95,7 +95,7 @@ async function ensureOwn(account: OrdinaryAccount, { isAdmin, memberships }: Wan
 }
 
 export async function findAccount(user: UserName, name: UnixName): Promise<Account | undefined> {
-  const { code, stdout } = await runCommand('getent', ['passwd', name])
+  const { code, stdout } = await runProgram('getent', ['passwd', name])
   if (code !== 0) return undefined
   const [, , uid, gid, comment = '', home = ''] = stdout.trimEnd().split(':')
   const account = { name, uid: Number(uid), gid: Number(gid), home }
@@ -171,7 +171,7 @@ async function makeHome(user: UserName, { name, uid, gid, home }: Account): Prom
 }
 
 async function must(user: UserName, name: UnixName, file: string, args: readonly string[]): Promise<void> {
-  const { code, stderr } = await runCommand(file, args)
+  const { code, stderr } = await runProgram(file, args)
   if (code !== 0) throw notMade(user, name, stderr || `${file} ended with code ${code}`)
 }
 
@@ -196,7 +196,7 @@ function isUsedUp(path: string): boolean {
 async function ownerOfKeptHome(user: UserName, name: UnixName, home: string): Promise<number | undefined> {
   const stat = await lstat(home).catch(() => undefined)
   if (!stat) return undefined
-  const owner = await runCommand('getent', ['passwd', String(stat.uid)])
+  const owner = await runProgram('getent', ['passwd', String(stat.uid)])
   if (stat.isDirectory() && stat.uid >= firstUid && owner.code !== 0) {
     if (!isCutName(user)) return stat.uid
     throw new ProblemError('ACCOUNT_HOME_TAKEN', {
@@ -214,7 +214,7 @@ async function ownerOfKeptHome(user: UserName, name: UnixName, home: string): Pr
 
 /** A useradd that was killed writes /etc/passwd and not /etc/shadow; PAM then refuses the account. `*`: no password. */
 async function ensureShadow(user: UserName, name: UnixName): Promise<void> {
-  const { code } = await runCommand('getent', ['shadow', name])
+  const { code } = await runProgram('getent', ['shadow', name])
   if (code !== 0) await must(user, name, 'usermod', ['--password', '*', name])
 }
 
@@ -241,7 +241,7 @@ async function ensureHome({ home, name, uid, gid }: Account | OrdinaryAccount): 
  * folders for all, what was shared is shared. Where others may enter the home, each file is closed, as the only thing that keeps them out.
  */
 export async function umaskOf({ name, gid, home }: Account | OrdinaryAccount): Promise<number> {
-  const [{ mode }, group] = await Promise.all([lstat(home), runCommand('getent', ['group', String(gid)])])
+  const [{ mode }, group] = await Promise.all([lstat(home), runProgram('getent', ['group', String(gid)])])
   const [groupName, , , members = ''] = group.stdout.trimEnd().split(':')
   const isOwnGroup = groupName === name && members.split(',').every(member => member === '' || member === name)
   if (mode & (isOwnGroup ? 0o007 : 0o077)) return 0o077
@@ -249,11 +249,11 @@ export async function umaskOf({ name, gid, home }: Account | OrdinaryAccount): P
 }
 
 async function setMembership(name: UnixName | UserName, group: string, wanted: boolean): Promise<void> {
-  const found = await runCommand('getent', ['group', group])
+  const found = await runProgram('getent', ['group', group])
   const members = found.stdout.trimEnd().split(':')[3]?.split(',') ?? []
   if (members.includes(name) === wanted) return
-  if (found.code !== 0) await runCommand('groupadd', ['--force', group])
-  const { code, stderr } = await runCommand('gpasswd', [wanted ? '--add' : '--delete', name, group])
+  if (found.code !== 0) await runProgram('groupadd', ['--force', group])
+  const { code, stderr } = await runProgram('gpasswd', [wanted ? '--add' : '--delete', name, group])
   if (code === 0) return
   const isFull = isUsedUp('/etc')
   throw new ProblemError('ACCOUNT_GROUP', {

@@ -4,10 +4,10 @@ import type { Layout } from '../../machine/layout.ts'
 import { SystemBus } from '../../systemd/bus.ts'
 import type { ClearableUnits } from '../../systemd/start-anew.ts'
 import { createUnits } from '../../systemd/units.ts'
-import { createDepartures, type Departures } from './remove.ts'
+import { type AccountRemoval, createAccountRemoval } from './remove.ts'
 import { createRenamings, type Renamings } from './rename.ts'
 
-export interface ThisMachine extends Departures, Disposable {
+export interface ThisMachine extends AccountRemoval, Disposable {
   isKnown(user: UserName): Promise<boolean>
   renamings: Renamings
 }
@@ -28,7 +28,7 @@ export function thisMachine(layout: Layout): ThisMachine {
   }
   const renamings = createRenamings(layout, units)
   return {
-    ...createDepartures(layout, units),
+    ...createAccountRemoval(layout, units),
     isKnown: renamings.isKnown,
     renamings,
     [Symbol.dispose]: () => bus?.close(),

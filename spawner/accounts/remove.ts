@@ -18,28 +18,28 @@ import type { Account } from '../../config/users/machine-accounts.ts'
 import { type UnixName, type UserName, unixName } from '../../config/users/names.ts'
 import { holdLock, lockFile } from '../../machine/lock-file.ts'
 import { about } from '../../machine/replace-file.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { type ClearableUnits, clearUnit } from '../../systemd/start-anew.ts'
-import type { Departure } from '../client/protocol.ts'
+import type { RemovedAccount } from '../client/protocol.ts'
 import { serverUnitName } from '../server/names.ts'
 import { findAccount } from './ensure.ts'
 import { createHomeTasks, type HomeLayout, mostHours } from './home-task.ts'
 
-export interface Departures {
+export interface AccountRemoval {
   /** Archives the home, and deletes everything. Throws `ACCOUNT_…`, `ARCHIVE_…`, `PROCESSES_LEFT`, `HOME_MOUNTS`; the account is kept then. */
-  archive(user: UserName): Promise<Departure>
+  archive(user: UserName): Promise<RemovedAccount>
   /** Deletes everything without an archive. Throws likewise. */
-  remove(user: UserName): Promise<Departure>
+  remove(user: UserName): Promise<RemovedAccount>
 }
 
 /** Of the disk: an archive must not leave the hub's own database without room. */
 const reserved = 0.05
 
-export function createDepartures(layout: HomeLayout, units: ClearableUnits): Departures {
+export function createAccountRemoval(layout: HomeLayout, units: ClearableUnits): AccountRemoval {
   const tasks = createHomeTasks(layout, units)
 
-  async function depart(user: UserName, keeps: boolean): Promise<Departure> {
+  async function depart(user: UserName, keeps: boolean): Promise<RemovedAccount> {
     const name = unixName(user)
     const removed = removedHome(name)
     // Before the turn, so that a server that is slow to stop keeps nobody else waiting; and never the server of somebody else.
@@ -128,7 +128,7 @@ function mustHoldNoMount(home: string): void {
 }
 
 async function deleteAccount(user: UserName, name: UnixName): Promise<void> {
-  const { code, stderr } = await runCommand('userdel', ['--', name])
+  const { code, stderr } = await runProgram('userdel', ['--', name])
   // 6: it is gone already.
   if (code !== 0 && code !== 6) {
     throw new ProblemError('ACCOUNT_NOT_DELETED', {
@@ -138,14 +138,14 @@ async function deleteAccount(user: UserName, name: UnixName): Promise<void> {
     })
   }
   // userdel does it where the machine gives each user a group of that name (USERGROUPS_ENAB).
-  if ((await runCommand('getent', ['group', name])).code === 0) await runCommand('groupdel', ['--', name])
+  if ((await runProgram('getent', ['group', name])).code === 0) await runProgram('groupdel', ['--', name])
 }
 
 /** rm(1) goes by file descriptors, so nothing that is exchanged under it leads it elsewhere. */
 async function removeTree(path: string): Promise<void> {
   if (!(await isThere(path))) return
   mustHoldNoMount(path)
-  const { code, stderr } = await runCommand('rm', ['--recursive', '--force', '--one-file-system', '--', path], {
+  const { code, stderr } = await runProgram('rm', ['--recursive', '--force', '--one-file-system', '--', path], {
     timeoutMs: mostHours * 3600_000,
   })
   if (code === 0) return

@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path'
 import { accountComment, isUserName, type UserName, unixName } from '../../config/users/names.ts'
 import type { Layout } from '../../machine/layout.ts'
 import { replaceFile } from '../../machine/replace-file.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { type ClearableUnits, clearUnit } from '../../systemd/start-anew.ts'
 import { serverUnitName } from '../server/names.ts'
@@ -55,7 +55,7 @@ export function createRenamings(
     end: () => rmSync(file, { force: true }),
     async isKnown(user) {
       const name = unixName(user)
-      const found = await Promise.all(['passwd', 'group'].map(table => runCommand('getent', [table, name])))
+      const found = await Promise.all(['passwd', 'group'].map(table => runProgram('getent', [table, name])))
       return found.some(({ code }) => code === 0) || [`/home/${name}`, removedHome(name)].some(isThere)
     },
   }
@@ -74,7 +74,7 @@ async function renameAccount(from: UserName, to: UserName): Promise<void> {
     )
   }
   if (account) {
-    const busy = await runCommand('ps', ['-o', 'pid=,comm=', '-u', String(account.uid)])
+    const busy = await runProgram('ps', ['-o', 'pid=,comm=', '-u', String(account.uid)])
     if (busy.stdout.trim()) {
       const list = busy.stdout
         .trim()
@@ -102,7 +102,7 @@ async function renameAccount(from: UserName, to: UserName): Promise<void> {
       oldName,
     ])
   }
-  const groups = await Promise.all([oldName, newName].map(name => runCommand('getent', ['group', name])))
+  const groups = await Promise.all([oldName, newName].map(name => runProgram('getent', ['group', name])))
   if (groups[0]?.code === 0 && groups[1]?.code !== 0)
     await must(from, 'groupmod', ['--new-name', newName, '--', oldName])
 }
@@ -120,7 +120,7 @@ function moveHome(user: UserName, from: string, to: string): void {
 }
 
 async function must(user: UserName, file: string, args: readonly string[]): Promise<void> {
-  const { code, stderr } = await runCommand(file, args)
+  const { code, stderr } = await runProgram(file, args)
   if (code !== 0)
     throw notRenamed(
       user,

@@ -7,10 +7,10 @@
 import { Agent, type IncomingMessage, request } from 'node:http'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Proposal, Services, ServicesStatus } from '../../config/change/services.ts'
+import type { ConfigProposal, Services, ServicesStatus } from '../../config/change/services.ts'
 import type { UserName } from '../../config/users/names.ts'
 import { ProblemError } from '../../problem.ts'
-import type { Departure, Event, Refusal, Server, StartOptions } from './protocol.ts'
+import type { Event, Refusal, RemovedAccount, Server, StartOptions } from './protocol.ts'
 
 export interface SpawnerClient {
   list(): Promise<Server[]>
@@ -18,13 +18,13 @@ export interface SpawnerClient {
   start(user: UserName, options?: StartOptions): Promise<Server>
   stop(user: UserName): Promise<Server>
   /** Archives and deletes the account of somebody whom the configuration does not let in any more. Answers when it is done. */
-  archive(user: UserName): Promise<Departure>
+  archive(user: UserName): Promise<RemovedAccount>
   /** Deletes the account of a temporary visitor, with its files. */
-  forget(user: UserName): Promise<Departure>
+  forget(user: UserName): Promise<RemovedAccount>
   /** Tells which version of the configuration the hub runs. */
   runs(version: string): Promise<void>
   /** Throws what the spawner refuses it for: `CONFIG_INVALID`, `CONFIG_CHANGED`, `CONFIG_LOCKED`, `CONFIG_NOT_APPLIED`. */
-  propose(proposal: Proposal): Promise<{ number: number }>
+  propose(proposal: ConfigProposal): Promise<{ number: number }>
   /** For those who change the configuration. */
   services: Services
   /** Runs until `signal` ends it. `isConnected` tells whether events arrive. */
@@ -63,8 +63,8 @@ export function connectSpawner(socketPath: string): SpawnerClient {
     start: (user, { hasOwnSettings } = { hasOwnSettings: true }) =>
       ask<Server>('POST', `/servers/${user}/${hasOwnSettings ? 'start' : 'start-without-settings'}`),
     stop: user => ask<Server>('POST', `/servers/${user}/stop`),
-    archive: user => ask<Departure>('POST', `/users/${user}/archive`, departureTimeoutMs),
-    forget: user => ask<Departure>('POST', `/users/${user}/forget`, departureTimeoutMs),
+    archive: user => ask<RemovedAccount>('POST', `/users/${user}/archive`, departureTimeoutMs),
+    forget: user => ask<RemovedAccount>('POST', `/users/${user}/forget`, departureTimeoutMs),
     async runs(version) {
       await ask('POST', `/config/in-force/${version}`)
     },

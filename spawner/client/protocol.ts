@@ -51,7 +51,7 @@ export interface ServerEnd {
 export type Event = { all: Server[] } | { changed: Server } | { config: string }
 
 /** What became of an account that was to go. */
-export interface Departure {
+export interface RemovedAccount {
   /** Whether there was anything of the user on the machine. */
   wasThere: boolean
   /** The path of the archive; undefined where there was no home, or none was wanted. */

@@ -2,7 +2,7 @@
  * `tljh-ts self-test`: starts a server as nobody in particular, runs a cell in it, and takes everything back. It says of each stage how
  * long it took, and of the one that fails why, and what to do.
  */
-import { misused, readCommandLine, type Surroundings } from '../../cli/arguments.ts'
+import { type CommandContext, misused, readCommandLine } from '../../cli/arguments.ts'
 import { ProblemError } from '../../problem.ts'
 import { runStages, type StageResult } from './stages.ts'
 
@@ -14,7 +14,7 @@ cell in it, stops it, and removes the user. It takes some seconds, and disturbs 
   --json    one object at the end, for programs
 `
 
-export async function runSelfTest(args: string[], { layout, streams }: Surroundings): Promise<number> {
+export async function runSelfTest(args: string[], { layout, streams }: CommandContext): Promise<number> {
   const { stdout } = streams
   const given = readCommandLine(args, { usage, options: { json: { type: 'boolean' } }, count: [0, 0] })
   if (!given) {

@@ -12,7 +12,7 @@ import { homesElsewhere } from '../../config/users/machine-accounts.ts'
 import type { UserName } from '../../config/users/names.ts'
 import { shortUnixName, unixName } from '../../config/users/names.ts'
 import type { Layout } from '../../machine/layout.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { ProblemError, type ProblemText } from '../../problem.ts'
 import { SystemBus } from '../../systemd/bus.ts'
 import { lastLines } from '../../systemd/journal.ts'
@@ -26,7 +26,7 @@ import {
   unitName,
 } from '../../systemd/units.ts'
 import { createAccounts, umaskOf } from '../accounts/ensure.ts'
-import { createDepartures } from '../accounts/remove.ts'
+import { createAccountRemoval } from '../accounts/remove.ts'
 import { describeEnd } from '../server/how-it-ended.ts'
 import { serverUnitName, usersJournal } from '../server/names.ts'
 import { planServer, type ServerPlan } from '../server/plan.ts'
@@ -91,7 +91,7 @@ export async function runStages({ layout, report, signal }: SelfTestOptions): Pr
       throw new StageFailed()
     }
   }
-  const departures = createDepartures(layout, units)
+  const departures = createAccountRemoval(layout, units)
   async function takeBack(user: UserName): Promise<void> {
     await departures.remove(user)
     await clearUnit(units, mountOf(layout, user))
@@ -240,7 +240,7 @@ function limitsInWords({ memory, cpu }: ReturnType<typeof limitsOf>): string {
 }
 
 async function hubGroup(): Promise<number> {
-  const { code, stdout } = await runCommand('getent', ['group', 'tljh-hub'])
+  const { code, stdout } = await runProgram('getent', ['group', 'tljh-hub'])
   const id = Number(stdout.split(':')[2])
   if (code === 0 && Number.isInteger(id)) return id
   throw new ProblemError('SELF_TEST_NOT_INSTALLED', {

@@ -24,7 +24,7 @@ import {
 import { description, serverUnitName, usersJournal } from './names.ts'
 
 /** What the plan depends on beside the user. */
-export interface Surroundings {
+export interface ServerPlanInput {
   layout: Layout
   config: Config
   /** The group tljh-hub, by number. */
@@ -52,7 +52,11 @@ const startTimeoutUsec = 120 * second
 /** JupyterLab shuts its kernels down first. What is still there afterwards is killed. Less than in systemd/start-anew.ts. */
 const stopTimeoutUsec = 15 * second
 
-export function planServer(user: UserName, account: Account | OrdinaryAccount, surroundings: Surroundings): ServerPlan {
+export function planServer(
+  user: UserName,
+  account: Account | OrdinaryAccount,
+  surroundings: ServerPlanInput,
+): ServerPlan {
   const { layout, config, hubGid, mountinfo, otherHomes, umask, hasOwnSettings } = surroundings
   const name = serverUnitName(unixName(user))
   const folder = `${layout.userSockets}/${shortUnixName(unixName(user))}`

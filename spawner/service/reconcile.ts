@@ -12,10 +12,10 @@ import { versions } from '../../config/change/history.ts'
 import type { ConfigFile } from '../../config/change/in-force.ts'
 import { lockConfig } from '../../config/change/lock.ts'
 import { type Plan, planChange } from '../../config/change/plan.ts'
-import type { Proposal } from '../../config/change/services.ts'
+import type { ConfigProposal } from '../../config/change/services.ts'
 import { type Config, parseConfig, versionOf } from '../../config/meaning/config.ts'
 import { isAdmin, mayEnter } from '../../config/meaning/who-may-enter.ts'
-import { createTurns } from '../../machine/one-after-another.ts'
+import { oneAfterAnother } from '../../machine/one-after-another.ts'
 import { ProblemError } from '../../problem.ts'
 import type { Audit, AuditEntry } from '../../systemd/audit/audit.ts'
 import type { Accounts } from '../accounts/ensure.ts'
@@ -24,7 +24,7 @@ import { createListening } from './listening.ts'
 import type { WatchedServers } from './servers.ts'
 import type { Configuration } from './verbs.ts'
 
-export interface LiveOptions {
+export interface ReconcilerOptions {
   configFile: string
   config: ConfigFile
   servers: WatchedServers
@@ -33,7 +33,7 @@ export interface LiveOptions {
   log: (line: string) => void
 }
 
-export interface LiveConfiguration extends Configuration {
+export interface Reconciler extends Configuration {
   /** Stops servers that the configuration, changed while no spawner ran, no longer allows. */
   catchUp(): Promise<void>
   /** Looks at the file every second, until the function that is returned is called. */
@@ -46,10 +46,10 @@ export interface LiveConfiguration extends Configuration {
 
 const lookEveryMs = 1_000
 
-export function createLive({ configFile, config, servers, accounts, audit, log }: LiveOptions): LiveConfiguration {
+export function createReconciler({ configFile, config, servers, accounts, audit, log }: ReconcilerOptions): Reconciler {
   let applied = config.current()
   let hubVersion: string | undefined
-  const inTurn = createTurns()
+  const inTurn = oneAfterAnother()
   const listening = createListening({
     wanted: config.current,
     inTurn,
@@ -159,9 +159,9 @@ function textOf(error: unknown): string {
 }
 
 /** The hub has checked it, and may have been taken over. */
-function readProposal(body: string): Omit<Proposal, 'admin'> {
+function readProposal(body: string): Omit<ConfigProposal, 'admin'> {
   try {
-    const { text, baseVersion, isAtOnce, how } = JSON.parse(body) as Partial<Proposal>
+    const { text, baseVersion, isAtOnce, how } = JSON.parse(body) as Partial<ConfigProposal>
     if (typeof text === 'string' && typeof baseVersion === 'string')
       return { text, baseVersion, isAtOnce: isAtOnce === true, ...(isPlain(how) ? { how } : {}) }
   } catch {

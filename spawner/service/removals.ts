@@ -5,21 +5,21 @@
 import type { UserName } from '../../config/users/names.ts'
 import { ProblemError } from '../../problem.ts'
 import type { Accounts } from '../accounts/ensure.ts'
-import type { Departures } from '../accounts/remove.ts'
-import type { Departure, Server } from '../client/protocol.ts'
+import type { AccountRemoval } from '../accounts/remove.ts'
+import type { RemovedAccount, Server } from '../client/protocol.ts'
 import type { Removals } from './verbs.ts'
 
 export interface RemovalsOptions {
   servers: { stop(user: UserName): Server }
   accounts: Pick<Accounts, 'setAdmin'>
-  departures: Departures
+  departures: AccountRemoval
   log: (line: string) => void
 }
 
 export function createRemovals({ servers, accounts, departures, log }: RemovalsOptions): Removals {
   const leaving = new Set<UserName>()
 
-  async function leave(user: UserName, depart: (user: UserName) => Promise<Departure>): Promise<Departure> {
+  async function leave(user: UserName, depart: (user: UserName) => Promise<RemovedAccount>): Promise<RemovedAccount> {
     mustStay(user)
     leaving.add(user)
     try {

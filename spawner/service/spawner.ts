@@ -11,7 +11,7 @@ import { ownAccount } from '../../config/meaning/who-may-enter.ts'
 import type { Layout } from '../../machine/layout.ts'
 import { giveMemoryBack } from '../../machine/memory.ts'
 import { createPacedLog } from '../../machine/paced-log.ts'
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { createAudit } from '../../systemd/audit/audit.ts'
 import { SystemBus } from '../../systemd/bus.ts'
@@ -19,10 +19,10 @@ import { createNotifier } from '../../systemd/notify.ts'
 import { createUnits } from '../../systemd/units.ts'
 import { Watcher } from '../../systemd/watcher.ts'
 import { createAccounts } from '../accounts/ensure.ts'
-import { createDepartures } from '../accounts/remove.ts'
+import { createAccountRemoval } from '../accounts/remove.ts'
 import { serverUnits } from '../server/names.ts'
 import { createListener } from './listener.ts'
-import { createLive } from './reconcile.ts'
+import { createReconciler } from './reconcile.ts'
 import { createRemovals } from './removals.ts'
 import { createServers } from './servers.ts'
 import { createStartQueue } from './start-queue.ts'
@@ -62,9 +62,9 @@ export async function runSpawner(
     reserve: () => config.current().spawner.memoryReserve,
   })
   const servers = createServers({ layout, config, units, accounts, hubGid, startQueue, log })
-  const removals = createRemovals({ servers, accounts, departures: createDepartures(layout, units), log })
+  const removals = createRemovals({ servers, accounts, departures: createAccountRemoval(layout, units), log })
   const audit = createAudit(problem => log(String(problem)))
-  const live = createLive({ configFile: layout.configFile, config, servers, accounts, audit, log })
+  const live = createReconciler({ configFile: layout.configFile, config, servers, accounts, audit, log })
 
   const known = Promise.withResolvers<void>()
   using _watcher = new Watcher({
@@ -107,7 +107,7 @@ export async function runSpawner(
 }
 
 async function groupId(group: string): Promise<number> {
-  const { code, stdout } = await runCommand('getent', ['group', group])
+  const { code, stdout } = await runProgram('getent', ['group', group])
   const id = Number(stdout.split(':')[2])
   if (code === 0 && Number.isInteger(id)) return id
   throw new ProblemError('SPAWNER_GROUP', {

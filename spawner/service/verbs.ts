@@ -9,7 +9,7 @@ import type { ServicesStatus } from '../../config/change/services.ts'
 import { isAdmin, mayEnter } from '../../config/meaning/who-may-enter.ts'
 import { isTemporaryName, isUserName, type UserName } from '../../config/users/names.ts'
 import { ProblemError } from '../../problem.ts'
-import type { Departure, Event, Server, StartOptions } from '../client/protocol.ts'
+import type { Event, RemovedAccount, Server, StartOptions } from '../client/protocol.ts'
 
 /** What the verbs do with servers. */
 export interface Servers {
@@ -35,9 +35,9 @@ export interface Configuration {
 /** What the verbs do with accounts. */
 export interface Removals {
   /** Stops the server, archives the home, and deletes the account. Throws as `Departures`. */
-  archive(user: UserName): Promise<Departure>
+  archive(user: UserName): Promise<RemovedAccount>
   /** Deletes the account with all its files. Throws as `Departures`. */
-  forget(user: UserName): Promise<Departure>
+  forget(user: UserName): Promise<RemovedAccount>
   /** Throws `USER_LEAVES` while the account is being deleted. */
   mustStay(user: UserName): void
 }

@@ -4,7 +4,7 @@
  * Any user of the machine can write lines with our fields. Those count that root or the hub's account wrote: journald has that from
  * the kernel (`_UID`), not from the line.
  */
-import { runCommand } from '../../machine/run-program.ts'
+import { runProgram } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { auditMessageId } from './audit.ts'
 
@@ -37,14 +37,14 @@ const hubAccount = 'tljh-hub'
 
 /** The oldest first. Must run as root, or as somebody who may read the journal. Throws `AUDIT_UNREADABLE`. */
 export async function readAudit({ since, until, user, kind, count }: AuditQuery): Promise<AuditRecord[]> {
-  const { stdout } = await runCommand('getent', ['passwd', hubAccount])
+  const { stdout } = await runProgram('getent', ['passwd', hubAccount])
   const hubUid = stdout.split(':')[2]
   // The same field twice means 'or', and so does `+` between groups.
   const written = [`MESSAGE_ID=${auditMessageId}`, '_UID=0', ...(hubUid ? [`_UID=${hubUid}`] : [])]
   const wanted = kind ? [...written, `TLJH_EVENT=${kind}`] : written
   const matches = user ? [...wanted, `TLJH_WHO=${user}`, '+', ...wanted, `TLJH_WHOM=${user}`] : wanted
   const times = [...(since ? [`--since=${since}`] : []), ...(until ? [`--until=${until}`] : [])]
-  const result = await runCommand(
+  const result = await runProgram(
     'journalctl',
     ['--quiet', '--no-pager', '--output=json', '--all', '--reverse', `--lines=${count}`, ...times, '--', ...matches],
     { timeoutMs: readTimeoutMs },

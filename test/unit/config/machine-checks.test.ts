@@ -5,10 +5,10 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { checkMachine, type Machine, othersAmong, thisMachine } from '../../../config/meaning/machine-checks.ts'
+import { checkMachine, factsOfMachine, type MachineFacts, othersAmong } from '../../../config/meaning/machine-checks.ts'
 import { readConfigText } from '../../../config/text/read.ts'
 
-const machine: Machine = {
+const machine: MachineFacts = {
   memoryBytes: 4 * 1024 ** 3,
   own: [],
   others: [{ address: '127.0.0.1', port: 8080 }],
@@ -17,7 +17,7 @@ const machine: Machine = {
   now: Date.now(),
 }
 
-function says(text: string, on: Machine = machine): string {
+function says(text: string, on: MachineFacts = machine): string {
   const read = readConfigText(text)
   assert.deepEqual(
     read.findings.filter(({ severity }) => severity === 'error'),
@@ -51,11 +51,11 @@ test('a port that somebody else has is an error', async t => {
   await new Promise(resolve => server.once('listening', resolve))
   const { port } = server.address() as { port: number }
   assert.match(
-    says(`http: {port: ${port}}`, thisMachine('/nowhere/config.yaml', [{ address: '', port: 1 }])),
+    says(`http: {port: ${port}}`, factsOfMachine('/nowhere/config.yaml', [{ address: '', port: 1 }])),
     /another program/,
   )
   assert.equal(
-    says(`http: {port: ${port}}`, thisMachine('/nowhere/config.yaml', [{ address: '', port }])),
+    says(`http: {port: ${port}}`, factsOfMachine('/nowhere/config.yaml', [{ address: '', port }])),
     '',
     'the hub’s own is not',
   )
@@ -64,14 +64,14 @@ test('a port that somebody else has is an error', async t => {
 test('a change of the address alone is an error where another program has the port at the new one', () => {
   const hub = { address: '127.0.0.1', port: 8080 }
   const other = { address: '10.0.0.5', port: 8080 }
-  const on: Machine = { ...machine, own: [hub], others: othersAmong([hub, other], [hub]) }
+  const on: MachineFacts = { ...machine, own: [hub], others: othersAmong([hub, other], [hub]) }
   assert.match(says('http: {port: 8080}', on), /^error: http\.port is 8080: .* listens there \(10\.0\.0\.5:8080\)/)
   assert.match(says('http: {address: 10.0.0.5, port: 8080}', on), /^error: http\.port is 8080: .* listens there$/)
   assert.match(says('http: {address: 127.0.0.2, port: 8080}', on), /listens at 10\.0\.0\.5:8080/)
   assert.equal(says('http: {address: 127.0.0.1, port: 8080}', on), '', 'it stays where it is')
   assert.equal(says('http: {address: "::ffff:127.0.0.1", port: 81}', on), '')
 
-  const onUsual: Machine = { ...machine, own: [{ ...hub, port: 80 }], others: [{ ...other, port: 80 }] }
+  const onUsual: MachineFacts = { ...machine, own: [{ ...hub, port: 80 }], others: [{ ...other, port: 80 }] }
   assert.match(
     says('http: {address: 0.0.0.0}', onUsual),
     /^error: http\.address is "0\.0\.0\.0": .* \(10\.0\.0\.5:80\)/,
@@ -86,7 +86,7 @@ test('the way back is open where the hub could not go to where the configuration
     { address: '10.0.0.5', port: 8080 },
   ]
   const wanted = { address: '', port: 8080 }
-  const on: Machine = { ...machine, own: [wanted], others: othersAmong([former, other], [wanted]) }
+  const on: MachineFacts = { ...machine, own: [wanted], others: othersAmong([former, other], [wanted]) }
   assert.equal(says('http: {address: 127.0.0.1, port: 8080}', on), '')
 })
 

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { forAMoment, momentMs } from '../../../hub/web/brief-memo.ts'
+import { briefMemo, momentMs } from '../../../hub/web/brief-memo.ts'
 
 test('in a moment it is asked once; after it, or when it is to be forgotten, again', t => {
   let now = 1000
   t.mock.method(performance, 'now', () => now)
   let asked = 0
-  const answer = forAMoment(() => ++asked)
+  const answer = briefMemo(() => ++asked)
   assert.deepEqual([answer.get(), answer.get()], [1, 1])
   now += momentMs - 1
   assert.equal(answer.get(), 1)
@@ -18,7 +18,7 @@ test('in a moment it is asked once; after it, or when it is to be forgotten, aga
 
 test('what is thrown is not kept', () => {
   let asked = 0
-  const answer = forAMoment(() => {
+  const answer = briefMemo(() => {
     if (++asked === 1) throw new Error('not yet')
     return asked
   })

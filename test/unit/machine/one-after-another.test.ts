@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createTurns } from '../../../machine/one-after-another.ts'
+import { oneAfterAnother } from '../../../machine/one-after-another.ts'
 
 test('what fails is told to who asked for it, and keeps nobody else from their turn', async () => {
-  const inTurn = createTurns()
+  const inTurn = oneAfterAnother()
   const done: number[] = []
   const failing = inTurn(async () => {
     done.push(1)

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { isUserName, type UserName } from '../../../../config/users/names.ts'
 import { type Arrangement, type Asked, labelOf, placeOf, steer } from '../../../../hub/access/origins.ts'
-import { createVisits, digestOf, newNonce } from '../../../../hub/access/passes.ts'
+import { createPasses, digestOf, newNonce } from '../../../../hub/access/passes.ts'
 import type { Session } from '../../../../hub/access/sessions.ts'
 import { requestHeaders } from '../../../../hub/proxy/headers.ts'
 import { ownCookie } from '../../../../hub/web/cookies.ts'
@@ -125,7 +125,7 @@ const key = Buffer.alloc(32, 7)
 
 test('a code is good once, for a minute, for one server and in one browser', () => {
   let now = 0
-  const visits = createVisits(key, () => now)
+  const visits = createPasses(key, () => now)
   const nonce = newNonce()
   const crossing = {
     session,
@@ -151,12 +151,12 @@ test('a code is good once, for a minute, for one server and in one browser', () 
 })
 
 test('a pass is good for one owner and one kind of origin, and cannot be made up', () => {
-  const visits = createVisits(key)
+  const visits = createPasses(key)
   const pass = visits.passFor(session, ann, 'server')
   assert.deepEqual(visits.sessionIn(pass, ann, 'server'), session)
   assert.equal(visits.sessionIn(pass, bob, 'server'), undefined)
   assert.equal(visits.sessionIn(pass, ann, 'visits'), undefined)
-  assert.equal(createVisits(Buffer.alloc(32, 8)).sessionIn(pass, ann, 'server'), undefined)
+  assert.equal(createPasses(Buffer.alloc(32, 8)).sessionIn(pass, ann, 'server'), undefined)
   for (const bad of ['', '.', 'x', `${pass}x`, pass.slice(1), pass.replace('.', '..'), pass.split('.')[0] ?? '']) {
     assert.equal(visits.sessionIn(bad, ann, 'server'), undefined, bad)
   }
@@ -164,7 +164,7 @@ test('a pass is good for one owner and one kind of origin, and cannot be made up
 
 test('a visit lasts an hour, and on a shared port ends the one before', () => {
   let now = 0
-  const visits = createVisits(key, () => now)
+  const visits = createPasses(key, () => now)
   visits.grant(session, bob, false)
   visits.grant(session, ann, false)
   assert.ok(visits.isGranted(session, bob))

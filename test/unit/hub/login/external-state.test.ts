@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseUserName } from '../../../../config/users/names.ts'
 import { createExternalIdentities } from '../../../../hub/credentials/external-identities.ts'
-import { createDepartures } from '../../../../hub/login/external-state.ts'
+import { createExternalLoginStates } from '../../../../hub/login/external-state.ts'
 import { openState } from '../../../../hub/state/database.ts'
 
 const departure = {
@@ -18,11 +18,11 @@ const header = (...cookies: { name: string; value: string }[]) =>
 test('what was kept is there once, for ten minutes, and survives a restart of the hub', () => {
   const db = openState(':memory:')
   let time = 0
-  const departures = createDepartures(db, '/', () => time)
+  const departures = createExternalLoginStates(db, '/', () => time)
   const cookie = departures.add('one', departure, false)
   const late = departures.add('two', departure, false)
   assert.equal(departures.take('two', header(cookie), false), undefined)
-  assert.deepEqual(createDepartures(db, '/', () => time).take('one', header(late, cookie), false), departure)
+  assert.deepEqual(createExternalLoginStates(db, '/', () => time).take('one', header(late, cookie), false), departure)
   assert.deepEqual(departures.take('one', header(cookie), false), departure)
   assert.equal(departures.take('one', header(cookie), false), undefined)
   time = 600_000
@@ -33,9 +33,9 @@ test('what was kept is there once, for ten minutes, and survives a restart of th
 test('a cookie of another hub, of another name, or that was changed is nothing; one that is right beside it counts', () => {
   const db = openState(':memory:')
   const other = openState(':memory:')
-  const departures = createDepartures(db, '/')
+  const departures = createExternalLoginStates(db, '/')
   const cookie = departures.add('one', departure, false)
-  const foreign = createDepartures(other, '/').add('one', departure, false)
+  const foreign = createExternalLoginStates(other, '/').add('one', departure, false)
   assert.equal(foreign.name, cookie.name)
   for (const value of [
     '',
@@ -55,7 +55,7 @@ test('a cookie of another hub, of another name, or that was changed is nothing; 
 
 test('over TLS, the cookie is one that no other host can set', () => {
   const db = openState(':memory:')
-  const departures = createDepartures(db, '/class/')
+  const departures = createExternalLoginStates(db, '/class/')
   const plain = departures.add('one', departure, false)
   const safe = departures.add('one', departure, true)
   assert.deepEqual(plain.options, { path: '/class/hub/', httpOnly: true, sameSite: 'lax', secure: false })
@@ -69,7 +69,7 @@ test('over TLS, the cookie is one that no other host can set', () => {
 
 test('a cookie is never longer than a browser keeps', () => {
   const db = openState(':memory:')
-  const { value } = createDepartures(db, '/').add(
+  const { value } = createExternalLoginStates(db, '/').add(
     's'.repeat(43),
     {
       ...departure,
@@ -79,7 +79,7 @@ test('a cookie is never longer than a browser keeps', () => {
     false,
   )
   assert.ok(value.length < 3500)
-  const longest = createDepartures(db, '/').add(
+  const longest = createExternalLoginStates(db, '/').add(
     's'.repeat(43),
     {
       ...departure,

@@ -3,7 +3,7 @@ import { type TestContext, test } from 'node:test'
 import { Secret } from 'otpauth'
 import { parseUserName } from '../../../../config/users/names.ts'
 import { createSecondFactors } from '../../../../hub/credentials/second-factor.ts'
-import { createArrivals } from '../../../../hub/login/pending-logins.ts'
+import { createPendingLogins } from '../../../../hub/login/pending-logins.ts'
 import { openState } from '../../../../hub/state/database.ts'
 
 const ann = parseUserName('ann')
@@ -78,7 +78,7 @@ test('what stands in a QR code is an address that apps read', t => {
 
 test('who is between password and code has five attempts and five minutes', () => {
   let now = 0
-  const arrivals = createArrivals(() => now)
+  const arrivals = createPendingLogins(() => now)
   const arrival = { user: ann, way: 'first-use', next: '' } as const
   const cookie = `tljh-login=${arrivals.add(arrival)}`
   assert.equal(arrivals.find(cookie)?.user, 'ann')

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { parseUserName, type UserName } from '../../../../config/users/names.ts'
-import { createVisits } from '../../../../hub/access/passes.ts'
+import { createPasses } from '../../../../hub/access/passes.ts'
 import { createSessions, sessionAgeSeconds } from '../../../../hub/access/sessions.ts'
 import { createLogins } from '../../../../hub/credentials/last-logins.ts'
-import { createArrivals } from '../../../../hub/login/pending-logins.ts'
+import { createPendingLogins } from '../../../../hub/login/pending-logins.ts'
 import { createTemporaryAccounts } from '../../../../hub/login/temporary-users.ts'
 import { openState } from '../../../../hub/state/database.ts'
 import type { Servers } from '../../../../spawner/client/servers.ts'
@@ -74,7 +74,7 @@ test('a temporary account goes an hour after it was used last, and at once when 
 })
 
 test('somebody who begins very many logins or crossings pushes out nobody elseâ€™s', () => {
-  const arrivals = createArrivals(() => 0)
+  const arrivals = createPendingLogins(() => 0)
   const cookie = (token: string) => `tljh-login=${token}`
   const [ann, bob] = [parseUserName('ann'), parseUserName('bob')]
   const of = (user: UserName) => arrivals.add({ user, way: 'first-use', next: '' })
@@ -84,7 +84,7 @@ test('somebody who begins very many logins or crossings pushes out nobody elseâ€
   assert.equal(arrivals.find(cookie(first)), undefined)
   assert.equal(arrivals.find(cookie(last ?? ''))?.user, bob)
 
-  const visits = createVisits(Buffer.alloc(32), () => 0)
+  const visits = createPasses(Buffer.alloc(32), () => 0)
   const issue = (user: UserName) =>
     visits.issueCode({
       session: { id: `of ${user}`, user, way: 'first-use', started: 0 },
