@@ -200,5 +200,8 @@ test('the page of people has the same people as the command, whatever they are k
     [...everybody.matchAll(/<th scope="row">([^<]+)</g)].map(([, name]) => name),
     listed,
   )
+  await host.run([...TLJH_TS, 'config', 'set', 'admins.open_servers', 'true'])
+  await host.run([...TLJH_TS, 'config', 'set', 'admins.visit_port', '8081'])
+  assert.equal((await admin.request('/hub/visit/left')).status, 200)
   assert.equal((await admin.request('/hub/visit/nobody-at-all')).status, 404)
 })

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { journalEnd, said } from '../../harness/host/journal.ts'
 import { type ProgressEvent, type Visitor, visit } from '../../harness/people/visitor.ts'
 import { type Classroom, claiming, openClassroom, studentPassword } from '../../harness/product/classroom.ts'
-import { bootProduct } from '../../harness/product/product.ts'
+import { bootProduct, TLJH_TS } from '../../harness/product/product.ts'
 
 let classroom: Classroom
 
@@ -68,6 +68,17 @@ test('a script that logs in as with JupyterHub gets in', async () => {
   assert.equal(answer.status, 302)
   const cookie = answer.headers.getSetCookie().find(text => text.startsWith('tljh-session='))
   assert.match(cookie ?? '', /HttpOnly; SameSite=Lax/)
+})
+
+test('the home page leads where a server opens', async () => {
+  const ann = await enter('ann')
+  await ann.startServer()
+  const link = async () =>
+    /<a class="button primary" href="([^"]+)">Open my server/.exec((await ann.request('/hub/home')).body)?.[1]
+  assert.equal(await link(), '/user/ann/lab')
+  await classroom.host.run([...TLJH_TS, 'config', 'set', 'user_environment.default_app', 'classic'])
+  assert.equal(await link(), '/user/ann/tree')
+  await classroom.host.run([...TLJH_TS, 'config', 'unset', 'user_environment.default_app'])
 })
 
 test('two starts at once are one start', async () => {
