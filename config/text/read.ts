@@ -10,6 +10,7 @@ import { Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, pars
 import { formats } from '../schema/formats.ts'
 import { type ConfigFileContent, ownWords, type SchemaNode, schema, schemaAt } from '../schema/schema.ts'
 import type { Finding } from './findings.ts'
+import { yamlMistake } from './yaml-mistakes.ts'
 
 export type ConfigContent = NonNullable<ConfigFileContent>
 
@@ -93,10 +94,9 @@ export function readConfigText(source: string | Uint8Array): ConfigText {
   }
   const broken = document.errors[0]
   if (broken) {
-    const { line, col } = lines.linePos(broken.pos[0])
-    // It quotes the file.
-    const why = broken.message.length > 200 ? `${broken.message.slice(0, 200)}…` : broken.message
-    return unusable('The file is not YAML from here on', lowered(why), yamlFix(broken.code), line, col)
+    const { what, why, fix, offset } = yamlMistake(text, broken)
+    const { line, col } = lines.linePos(offset)
+    return unusable(what, why, fix, line, col)
   }
 
   const placeOf = (path: readonly string[]) => {
@@ -133,7 +133,7 @@ export function readConfigText(source: string | Uint8Array): ConfigText {
  */
 export function readValueText(text: string, path: readonly string[]): { value: unknown; problem: string | undefined } {
   const document = parseDocument(text, yamlOptions)
-  let problem = document.errors[0] && lowered(document.errors[0].message)
+  let problem = document.errors[0] && lowered(yamlMistake(text, document.errors[0]).what)
   const value = plain(document.contents, schemaAt(path), path, (_path, { why }) => {
     problem ??= why
   })
@@ -247,7 +247,7 @@ function wordsFor(error: ErrorObject, path: readonly string[], value: unknown): 
     case 'additionalProperties':
       return { what: `${key} is set`, why: 'there is no such key', fix: nearestKey(path, node) }
     case 'type':
-      return { what, why: `it is ${kindOf(value)}, and must be ${kinds(node.type)}`, fix: example(path) }
+      return wrongType(key, path, value, node)
     case 'enum': {
       const allowed = (node.enum ?? []).map(String)
       const fix =
@@ -321,6 +321,29 @@ export function allKeys(node: SchemaNode = schema, path: readonly string[] = [])
   ])
 }
 
+function wrongType(key: string, path: readonly string[], value: unknown, node: SchemaNode): Words {
+  const wanted = `it must be ${kinds(node.type)}`
+  const isList = Array.isArray(value)
+  if (isList && node.properties)
+    return {
+      what: `${key} is the list ${shown(value, schemaAt(path))}`,
+      why: wanted,
+      fix: `Remove the dashes. ${example(path)}`,
+    }
+  if (!isList && typeof value === 'object' && value !== null && node.items)
+    return {
+      what: `${key} is the section ${shown(value, schemaAt(path))}`,
+      why: wanted,
+      fix: `Write a dash before each entry, and no colon behind it`,
+    }
+  const glued = typeof value === 'string' && node.properties ? /^([a-z_]+):\S/.exec(value)?.[1] : undefined
+  return {
+    what: `${key} is ${shown(value, schemaAt(path))}`,
+    why: `it is ${kindOf(value)}, and must be ${kinds(node.type)}`,
+    fix: glued === undefined ? example(path) : `Write a space after the colon of ${glued}`,
+  }
+}
+
 function example(path: readonly string[]): string {
   const node = schemaAt(path)
   if (node?.examples?.length) return `Write it like ${node.examples.map(String).join(' or ')}`
@@ -383,12 +406,6 @@ function offsetOf(contents: Node | null, path: readonly string[]): number {
     }
   }
   return offset
-}
-
-function yamlFix(code: string): string {
-  if (code === 'TAB_AS_INDENT') return 'Indent with spaces'
-  if (code === 'MULTIPLE_DOCS') return 'Remove the line ---, and what is below it'
-  return 'Mend this line or the one above: most often a colon, a quote, a bracket or a space is missing or too many'
 }
 
 function lowered(sentence: string): string {
