@@ -133,7 +133,7 @@ export async function runHub(
       codes,
       secondFactors,
       arrivals: createPendingLogins(),
-      departures: createExternalLoginStates(db, baseUrl),
+      externalLogins: createExternalLoginStates(db, baseUrl),
       identities: createExternalIdentities(db),
       logins,
       signUps: createSignUps(db, passwords),

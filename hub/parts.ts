@@ -46,7 +46,7 @@ export interface Hub {
   secondFactors: SecondFactors
   arrivals: PendingLogins
   /** People who are away at a provider, and who is who there. */
-  departures: ExternalLoginStates
+  externalLogins: ExternalLoginStates
   identities: ExternalIdentities
   logins: Logins
   signUps: SignUps

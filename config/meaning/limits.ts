@@ -16,6 +16,6 @@ export function limitsOf(config: Config, user: UserName): Limits {
   return { memory: pick('memory'), cpu: pick('cpu'), tasks: pick('tasks'), swap: pick('swap') }
 }
 
-export function moreGenerous<Value extends number | null>(one: Value, other: Value): Value {
+function moreGenerous<Value extends number | null>(one: Value, other: Value): Value {
   return one === null || other === null ? (null as Value) : one > other ? one : other
 }

@@ -39,7 +39,7 @@ export function mayEnterBy(config: Config, user: UserName, way: AuthenticatorKin
 }
 
 /** Whether a way lets in that name although the file has it nowhere. The name of a temporary visitor is nobody else's. */
-export function admitsStranger({ auth }: Config, user: UserName, way: AuthenticatorKind): boolean {
+function admitsStranger({ auth }: Config, user: UserName, way: AuthenticatorKind): boolean {
   return (way === 'temporary') === isTemporaryName(user) && letsStrangersIn(way, auth.options)
 }
 

@@ -47,7 +47,7 @@ export function effective(content: Plain): Plain {
   return parseDocument(effectiveText(content)).toJS() as Plain
 }
 
-export function effectiveNode(node: SchemaNode, value: Plain | undefined, hasDefaults: boolean): Node | undefined {
+function effectiveNode(node: SchemaNode, value: Plain | undefined, hasDefaults: boolean): Node | undefined {
   if (node.replaced !== undefined) return undefined
   if (node.properties || node.additionalProperties) {
     const section = typeof value === 'object' && value !== null && !Array.isArray(value) ? value : {}
@@ -84,18 +84,18 @@ export function showDiff(before: string, after: string, { from, to, hasColour }:
     .join('\n')
 }
 
-export interface DiffOptions {
+interface DiffOptions {
   /** What the two are called. */
   from: string
   to: string
   hasColour: boolean
 }
 
-export function coloured(line: string, hasColour: boolean): string {
+function coloured(line: string, hasColour: boolean): string {
   const colour = { '+': 'green', '-': 'red', '@': 'cyan' }[line.charAt(0)]
   return colour && hasColour ? styleText(colour as 'green', line, { validateStream: false }) : line
 }
 
-export function nameOf(key: unknown): string {
+function nameOf(key: unknown): string {
   return isScalar(key) ? (key.source ?? String(key.value)) : String(key)
 }

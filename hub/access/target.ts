@@ -30,7 +30,7 @@ export function readTarget({ url = '' }: Pick<IncomingMessage, 'url'>, baseUrl: 
 }
 
 /** Whether the characters that are written with `%` make a text. */
-export function isReadable(path: string): boolean {
+function isReadable(path: string): boolean {
   if (!path.includes('%')) return true
   try {
     decodeURIComponent(path)

@@ -9,7 +9,14 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { Config } from '../../config/meaning/config.ts'
 import { isNamed, mayEnter, namedIn } from '../../config/meaning/who-may-enter.ts'
 import { passwdFile } from '../../config/users/machine-accounts.ts'
-import { accountComment, isUserName, type UserName, unixName } from '../../config/users/names.ts'
+import {
+  accountPrefix,
+  isCutName,
+  isUserName,
+  type UserName,
+  unixName,
+  userInComment,
+} from '../../config/users/names.ts'
 import type { Server } from '../../spawner/client/protocol.ts'
 import { isInState, usersInState } from '../state/user-rows.ts'
 
@@ -42,10 +49,12 @@ export interface UserSources {
 }
 
 /** Whether that name stands for somebody. */
-export function isSomebody({ config, db }: UserSources, user: UserName): boolean {
-  return (
-    namedIn(config).has(user) || isInState(db, user) || [...accounts().values()].some(({ owner }) => owner === user)
-  )
+export function isSomebody(
+  { config, db }: UserSources,
+  user: UserName,
+  passwd = readFileSync(passwdFile, 'utf8'),
+): boolean {
+  return namedIn(config).has(user) || isInState(db, user) || isOwned(accounts(passwd), user)
 }
 
 /** All of them, and whoever waits for approval, by name. */
@@ -64,8 +73,8 @@ export function allUsers({ config, db }: UserSources, servers: readonly Server[]
   const factors = column('SELECT user, 1 AS value FROM second_factors')
   const signUps = column('SELECT user, requested AS value FROM sign_ups')
   const running = new Map(servers.map(server => [server.user, server.kind]))
-  const here = accounts()
-  const owners = [...here.values()].flatMap(({ owner }) => owner ?? [])
+  const here = accounts(readFileSync(passwdFile, 'utf8'))
+  const owners = [...here.values()].filter(owner => owner !== undefined)
   const names = new Set<string>([
     ...namedIn(config),
     ...running.keys(),
@@ -92,20 +101,24 @@ export function allUsers({ config, db }: UserSources, servers: readonly Server[]
         server: running.get(user) ?? 'stopped',
         hasSecondFactor: factors.has(user),
         signedUp: signUps.get(user) ?? null,
-        account: here.has(unixName(user)) ? unixName(user) : null,
+        account: isOwned(here, user) ? unixName(user) : null,
       }
     })
 }
 
-/** The accounts whose names we make, with the user that the comment names (spawner/accounts/ensure.ts). */
-function accounts(): Map<string, { owner: string | undefined }> {
-  const lines = readFileSync(passwdFile, 'utf8')
-    .split('\n')
-    .filter(line => line.startsWith('jupyter-'))
+/** Accounts whose names we make, with the user that the comment names; undefined where the hub has not written it, as with TLJH's. */
+function accounts(passwd: string): Map<string, string | undefined> {
+  const lines = passwd.split('\n').filter(line => line.startsWith(accountPrefix))
   return new Map(
     lines.map(line => {
       const [name = '', , , , comment = ''] = line.split(':')
-      return [name, { owner: comment.startsWith(accountComment) ? comment.slice(accountComment.length) : undefined }]
+      return [name, userInComment(comment)]
     }),
   )
+}
+
+/** Whether a server of that user's would open an account that is there (spawner/accounts/ensure.ts). */
+function isOwned(here: ReadonlyMap<string, string | undefined>, user: UserName): boolean {
+  const name = unixName(user)
+  return here.has(name) && (here.get(name) === user || (here.get(name) === undefined && !isCutName(user)))
 }

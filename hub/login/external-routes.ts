@@ -1,7 +1,7 @@
 /**
  * Logging in at another site: away to the provider, and back with the answer who somebody is there; and from that, who it is here.
  *
- * What always holds: no session without a departure of this very browser, which counts once; an account at the provider is one user for
+ * What always holds: no session without a login that this very browser began, which counts once; an account at the provider is one user for
  * ever, and a user one account (hub/credentials/external-identities.ts); nobody becomes, by a name at a provider, a user who has
  * come by another way until now.
  */
@@ -38,11 +38,11 @@ const beginQuery = {
 const callbackQuery = { type: 'object', properties: { state: { type: 'string', maxLength: 256, default: '' } } }
 
 /** More tabs than that are not logging in at once; and each adds to what the browser sends. */
-const mostDepartures = 8
+const mostBegun = 8
 
 interface Needs extends LoginNeeds {
   authenticators: Authenticators
-  departures: ExternalLoginStates
+  externalLogins: ExternalLoginStates
   identities: ExternalIdentities
   passwords: Passwords
   codes: OneTimeCodes
@@ -50,7 +50,7 @@ interface Needs extends LoginNeeds {
 }
 
 export async function externalLoginRoutes(app: FastifyInstance, hub: Needs): Promise<void> {
-  const { baseUrl, authenticators, departures } = hub
+  const { baseUrl, authenticators, externalLogins } = hub
   const wayOf = (kind: string) => authenticators.external().find(way => way.kind === kind)
 
   app.get<{ Querystring: { provider: string; next: string; fresh: boolean } }>(
@@ -63,10 +63,10 @@ export async function externalLoginRoutes(app: FastifyInstance, hub: Needs): Pro
       if (!way) throw noPage()
       const callback = callbackOf(way, request, baseUrl)
       const { address, state, kept } = await way.begin(callback, { isFresh })
-      const departure = { way: way.kind, kept, callback: callback.href, next: ownPath(next, baseUrl) }
-      const { name, value, options } = departures.add(state, departure, isSecure(request.raw))
+      const begun = { way: way.kind, kept, callback: callback.href, next: ownPath(next, baseUrl) }
+      const { name, value, options } = externalLogins.add(state, begun, isSecure(request.raw))
       const others = Object.keys(request.cookies).filter(isExternalLoginCookie)
-      if (others.length >= mostDepartures) for (const other of others) reply.clearCookie(other, options)
+      if (others.length >= mostBegun) for (const other of others) reply.clearCookie(other, options)
       reply.setCookie(name, value, { ...options, maxAge: externalLoginSeconds })
       return reply.header('cache-control', 'no-store').redirect(address.href)
     },
@@ -77,14 +77,14 @@ export async function externalLoginRoutes(app: FastifyInstance, hub: Needs): Pro
     { schema: { querystring: callbackQuery } },
     async (request, reply) => {
       const { state } = request.query
-      const departure = departures.take(state, request.headers.cookie, isSecure(request.raw))
-      const way = departure && wayOf(departure.way)
-      if (!departure || !way) return refuse(hub, request, '', noDeparture())
-      const cookie = departures.cookieOf(state, isSecure(request.raw))
+      const begun = externalLogins.take(state, request.headers.cookie, isSecure(request.raw))
+      const way = begun && wayOf(begun.way)
+      if (!begun || !way) return refuse(hub, request, '', notAwaited())
+      const cookie = externalLogins.cookieOf(state, isSecure(request.raw))
       reply.clearCookie(cookie.name, cookie.options)
-      const returned = new URL(departure.callback)
+      const returned = new URL(begun.callback)
       returned.search = URL.parse(request.url, 'http://hub.invalid')?.search ?? ''
-      return arrive(hub, request, reply, { way, returned, kept: departure.kept, next: departure.next })
+      return arrive(hub, request, reply, { way, returned, kept: begun.kept, next: begun.next })
     },
   )
 }
@@ -169,7 +169,7 @@ function refuse(hub: Needs, request: FastifyRequest, who: string, problem: Probl
   throw problem
 }
 
-function noDeparture(): ProblemError {
+function notAwaited(): ProblemError {
   return new ProblemError('AUTH_STATE', {
     what: 'You are not logged in',
     why: 'this answer of a login page is not one that this browser waits for: it was used before, is more than ten minutes old, or belongs to another browser',

@@ -25,7 +25,7 @@ export interface ExternalLoginStates {
   /** What the cookie of a login is called, and its flags. */
   cookieOf(state: string, isSecure: boolean): OwnCookie
   /** The cookie for the browser. `isSecure`: whether it comes by TLS. */
-  add(state: string, departure: ExternalLoginState, isSecure: boolean): OwnCookie & { value: string }
+  add(state: string, begun: ExternalLoginState, isSecure: boolean): OwnCookie & { value: string }
   /** Takes what was kept for that state. Undefined where there is nothing, it has run out, was taken before, or is not of this hub. */
   take(state: string, cookieHeader: string | undefined, isSecure: boolean): ExternalLoginState | undefined
 }
@@ -58,10 +58,10 @@ export function createExternalLoginStates(
 
   return {
     cookieOf,
-    add(state, { next, ...departure }, isSecure) {
+    add(state, { next, ...begun }, isSecure) {
       const cookie = cookieOf(state, isSecure)
       const expires = now() + externalLoginSeconds * 1000
-      const content = { ...departure, next: next.length > longestNext ? '' : next, state, expires }
+      const content = { ...begun, next: next.length > longestNext ? '' : next, state, expires }
       return { ...cookie, value: seal(key, cookie.name, JSON.stringify(content)) }
     },
     take(state, header, isSecure) {
@@ -73,7 +73,7 @@ export function createExternalLoginStates(
         const {
           state: own,
           expires,
-          ...departure
+          ...begun
         } = JSON.parse(text) as ExternalLoginState & { state: string; expires: number }
         if (own !== state || expires <= now() || taken.has(state)) continue
         for (const [old, until] of taken) {
@@ -81,7 +81,7 @@ export function createExternalLoginStates(
           taken.delete(old)
         }
         taken.set(state, expires)
-        return departure
+        return begun
       }
       return undefined
     },

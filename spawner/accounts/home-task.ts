@@ -8,7 +8,7 @@ import { openConfigFile } from '../../config/change/in-force.ts'
 import { limitsOf } from '../../config/meaning/limits.ts'
 import type { Account } from '../../config/users/machine-accounts.ts'
 import { shortUnixName, type UserName } from '../../config/users/names.ts'
-import type { Layout } from '../../machine/layout.ts'
+import { codeFolder, type Layout } from '../../machine/layout.ts'
 import { countIn } from '../../machine/run-program.ts'
 import { ProblemError } from '../../problem.ts'
 import { startOwnerProgram } from '../../systemd/owner-program.ts'
@@ -19,7 +19,7 @@ export type Task =
   /** Only says whether the user has processes, as the others do. */
   { kind: 'look' } | { kind: 'archive'; file: string; mostBytes: number } | { kind: 'verify'; file: string }
 
-export type HomeLayout = Pick<Layout, 'archives' | 'configFile' | 'hub' | 'run'>
+export type HomeLayout = Pick<Layout, 'archives' | 'configFile' | 'run'>
 
 export interface HomeTasks {
   /** Resolves when it is done. Throws `PROCESSES_LEFT`, `ARCHIVE_…`. */
@@ -43,8 +43,9 @@ export function createHomeTasks(layout: HomeLayout, units: ClearableUnits): Home
       account: account.name,
       limits: limitsOf(openConfigFile(layout.configFile, () => undefined).current(), user),
       argv: [
-        join(layout.hub, 'node_modules/node/bin/node'),
-        ...['--disable-warning=ExperimentalWarning', join(layout.hub, 'spawner/accounts/home-task-main.ts')],
+        // Of the version that this is: another may come into force meanwhile, and have it elsewhere.
+        join(codeFolder, 'node_modules/node/bin/node'),
+        ...['--disable-warning=ExperimentalWarning', join(codeFolder, 'spawner/accounts/home-task-main.ts')],
         ...[task.kind, account.name, String(most)],
       ],
       folder: account.home,

@@ -194,7 +194,7 @@ async function isThere(path: string): Promise<boolean> {
   )
 }
 
-/** One departure at a time on the whole machine, whoever orders it: flock(2), which ends with its holder. */
+/** One removal at a time on the whole machine, whoever orders it: flock(2), which ends with its holder. */
 export async function takeTurn(run: string, lock = 'accounts.lock'): Promise<AsyncDisposable> {
   // Without the folder there is no lock, and flock(1) says so.
   const file = existsSync(run) ? lockFile(join(run, lock)) : join(run, lock)

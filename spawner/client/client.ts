@@ -42,7 +42,7 @@ const timeoutMs = 10_000
 /** A hub that moves to another port is stopped and started. */
 const reloadTimeoutMs = 60_000
 /** A home of a terabyte. */
-const departureTimeoutMs = 24 * 3600_000
+const removalTimeoutMs = 24 * 3600_000
 const firstRetryMs = 50
 const lastRetryMs = 1_000
 
@@ -51,7 +51,7 @@ export function connectSpawner(socketPath: string): SpawnerClient {
 
   async function ask<Answer>(method: 'GET' | 'POST', path: string, limitMs = timeoutMs, sent = ''): Promise<Answer> {
     // What takes hours must not keep a start waiting.
-    const agent = limitMs === departureTimeoutMs ? undefined : usual
+    const agent = limitMs === removalTimeoutMs ? undefined : usual
     const response = await open(agent, socketPath, method, path, AbortSignal.timeout(limitMs), sent)
     const body = JSON.parse(await textOf(response)) as Answer | Refusal
     if (isRefusal(body)) throw new ProblemError(body.code, body)
@@ -63,8 +63,8 @@ export function connectSpawner(socketPath: string): SpawnerClient {
     start: (user, { hasOwnSettings } = { hasOwnSettings: true }) =>
       ask<Server>('POST', `/servers/${user}/${hasOwnSettings ? 'start' : 'start-without-settings'}`),
     stop: user => ask<Server>('POST', `/servers/${user}/stop`),
-    archive: user => ask<RemovedAccount>('POST', `/users/${user}/archive`, departureTimeoutMs),
-    forget: user => ask<RemovedAccount>('POST', `/users/${user}/forget`, departureTimeoutMs),
+    archive: user => ask<RemovedAccount>('POST', `/users/${user}/archive`, removalTimeoutMs),
+    forget: user => ask<RemovedAccount>('POST', `/users/${user}/forget`, removalTimeoutMs),
     async runs(version) {
       await ask('POST', `/config/in-force/${version}`)
     },

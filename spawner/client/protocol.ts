@@ -7,7 +7,7 @@
  *   POST /servers/NAME/start-without-settings   likewise; the server reads no settings of Jupyter's in the user's home
  *   POST /servers/NAME/stop    asks for a stop; likewise
  *   POST /users/NAME/archive   archives the home of somebody who may not enter any more, and deletes the account; answers a
- *                              `Departure` when that is done, which can take hours
+ *                              `RemovedAccount` when that is done, which can take hours
  *   POST /users/NAME/forget    deletes the account of a temporary visitor with its files; likewise
  *   GET  /events               a line of JSON (an `Event`) for each change, after a first one with all servers
  *   GET  /config               which version of the configuration is in force, and what its change would meet

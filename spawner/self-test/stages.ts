@@ -91,9 +91,9 @@ export async function runStages({ layout, report, signal }: SelfTestOptions): Pr
       throw new StageFailed()
     }
   }
-  const departures = createAccountRemoval(layout, units)
+  const accountRemoval = createAccountRemoval(layout, units)
   async function takeBack(user: UserName): Promise<void> {
-    await departures.remove(user)
+    await accountRemoval.remove(user)
     await clearUnit(units, mountOf(layout, user))
     rmSync(socketFolder(layout, user), { recursive: true, force: true })
   }

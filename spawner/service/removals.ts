@@ -12,29 +12,29 @@ import type { Removals } from './verbs.ts'
 export interface RemovalsOptions {
   servers: { stop(user: UserName): Server }
   accounts: Pick<Accounts, 'setAdmin'>
-  departures: AccountRemoval
+  accountRemoval: AccountRemoval
   log: (line: string) => void
 }
 
-export function createRemovals({ servers, accounts, departures, log }: RemovalsOptions): Removals {
-  const leaving = new Set<UserName>()
+export function createRemovals({ servers, accounts, accountRemoval, log }: RemovalsOptions): Removals {
+  const removed = new Set<UserName>()
 
-  async function leave(user: UserName, depart: (user: UserName) => Promise<RemovedAccount>): Promise<RemovedAccount> {
+  async function remove(user: UserName, work: (user: UserName) => Promise<RemovedAccount>): Promise<RemovedAccount> {
     mustStay(user)
-    leaving.add(user)
+    removed.add(user)
     try {
       // A start that was under way may still be making the account; this waits for its turn after it.
       await accounts.setAdmin(user, false)
-      const departure = await depart(user)
-      log(`the account of ${user} was deleted${departure.archive ? `, its home is ${departure.archive}` : ''}`)
-      return departure
+      const account = await work(user)
+      log(`the account of ${user} was deleted${account.archive ? `, its home is ${account.archive}` : ''}`)
+      return account
     } finally {
-      leaving.delete(user)
+      removed.delete(user)
     }
   }
 
   function mustStay(user: UserName): void {
-    if (!leaving.has(user)) return
+    if (!removed.has(user)) return
     throw new ProblemError('USER_LEAVES', {
       what: `There is no server for ${user}`,
       why: 'the account is being deleted at this moment',
@@ -45,9 +45,9 @@ export function createRemovals({ servers, accounts, departures, log }: RemovalsO
   return {
     async archive(user) {
       servers.stop(user)
-      return leave(user, departures.archive)
+      return remove(user, accountRemoval.archive)
     },
-    forget: user => leave(user, departures.remove),
+    forget: user => remove(user, accountRemoval.remove),
     mustStay,
   }
 }

@@ -62,7 +62,7 @@ export async function runSpawner(
     reserve: () => config.current().spawner.memoryReserve,
   })
   const servers = createServers({ layout, config, units, accounts, hubGid, startQueue, log })
-  const removals = createRemovals({ servers, accounts, departures: createAccountRemoval(layout, units), log })
+  const removals = createRemovals({ servers, accounts, accountRemoval: createAccountRemoval(layout, units), log })
   const audit = createAudit(problem => log(String(problem)))
   const live = createReconciler({ configFile: layout.configFile, config, servers, accounts, audit, log })
 

@@ -34,9 +34,9 @@ export interface Configuration {
 
 /** What the verbs do with accounts. */
 export interface Removals {
-  /** Stops the server, archives the home, and deletes the account. Throws as `Departures`. */
+  /** Stops the server, archives the home, and deletes the account. Throws as `AccountRemoval`. */
   archive(user: UserName): Promise<RemovedAccount>
-  /** Deletes the account with all its files. Throws as `Departures`. */
+  /** Deletes the account with all its files. Throws as `AccountRemoval`. */
   forget(user: UserName): Promise<RemovedAccount>
   /** Throws `USER_LEAVES` while the account is being deleted. */
   mustStay(user: UserName): void
@@ -103,7 +103,10 @@ export const verbs: Record<string, Row> = {
     async run(powers, name, body) {
       const admin = userNamed(name)
       isAdministrator(powers, admin)
-      return done(await powers.configuration.propose(admin, await body()))
+      const text = await body()
+      // A body can take its time.
+      isAdministrator(powers, admin)
+      return done(await powers.configuration.propose(admin, text))
     },
   },
 }

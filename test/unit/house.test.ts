@@ -28,7 +28,7 @@ const rooms = (JSON.parse(read('.dependency-cruiser.json')) as { allowed: Rule[]
 )
 
 /** Folders of sources that import nothing of ours. */
-const others = ['hub/pages/browser', 'spawner/jupyter', 'spawner/pam']
+const others = ['hub/pages/browser', 'spawner', 'spawner/jupyter', 'spawner/pam']
 const mostFiles = 16
 const isSource = (file: string) => /\.(?:ts|mjs|py|sh)$/.test(file)
 

@@ -50,3 +50,16 @@ test('whoever the file has in any list, or the database in any table, is somebod
     ['ann', 'teacher'],
   )
 })
+
+test('an account is of whom its comment names, and one of TLJH’s, which names nobody, of whoever would work in it', () => {
+  using db = openState(':memory:')
+  const passwd = [
+    'jupyter-zoe:x:1001:1001:JupyterHub user zoe:/home/jupyter-zoe:/bin/bash',
+    'jupyter-kim:x:1002:1002:JupyterHub user kim,Room 5:/home/jupyter-kim:/bin/bash',
+    'jupyter-old:x:1003:1003::/home/jupyter-old:/bin/bash',
+    'jupyter-leo:x:1004:1004:JupyterHub user somebody-else:/home/jupyter-leo:/bin/bash',
+    'nora:x:1005:1005:JupyterHub user nora:/home/nora:/bin/bash',
+  ].join('\n')
+  const is = (name: string) => isSomebody({ config, db }, parseUserName(name), passwd)
+  assert.deepEqual(['zoe', 'kim', 'old', 'leo', 'somebody-else', 'nora'].filter(is), ['zoe', 'kim', 'old'])
+})
