@@ -115,3 +115,23 @@ test('whatever tljh-ts.ts comes to load is in a release', async () => {
     [],
   )
 })
+
+test('what units, running servers and the version before this one look for is at its place', async () => {
+  const units = files.filter(file => file.startsWith('installer/units/')).map(read)
+  const named = units.flatMap(text =>
+    [...text.matchAll(/\/hub\/current\/([\w./-]+\.(?:ts|py|sh))/g)].map(([, file = '']) => file),
+  )
+  assert.ok(named.includes('tljh-ts.ts') && named.includes('spawner/pam/authenticate.py'))
+  // A server finds these by the link to the version in force, also when it starts a kernel after an upgrade. Archives that are made end with theirs.
+  const held = [
+    'spawner/jupyter/start.py',
+    'spawner/jupyter/readiness.sh',
+    'spawner/jupyter/bashrc',
+    'spawner/home-archive.ts',
+  ]
+  const released = new Set(await productFiles(checkout, process.env))
+  assert.deepEqual(
+    [...named, ...held].filter(file => !released.has(file)),
+    [],
+  )
+})
