@@ -70,6 +70,8 @@ function sayPattern(pattern: string): string {
  */
 const mention =
   /(?<![\w./@{}$*-])(?:\.\/)?((?:[\w@-]+\/)*[\w@-]+\.(?:ts|eta)|(?:cli|config|docs|hub|installer|machine|spawner|systemd|test)\/[\w@./-]*[\w@-]\.(?:py|sh|mjs|md|service|socket))(?![\w/-])/g
+/** Paths in regular expressions have more strokes. */
+const plain = (text: string) => text.replaceAll('\\/', '/').replaceAll('\\.', '.')
 /** Names that stand for any. */
 const placeholders = new Set(['NAME.ts', 'a.ts', 'b.ts', 'lock.ts', 'no-such.ts', 'docs/install/custom-server.md'])
 
@@ -79,7 +81,7 @@ test('each file that a comment or a page names is there', () => {
   const texts = files.filter(file => /\.(?:ts|mjs|py|sh|md|json|service|socket|eta)$/.test(file))
   const named = texts
     .filter(file => file !== 'package-lock.json' && file !== 'CHANGELOG.md')
-    .flatMap(file => [...read(file).matchAll(mention)].map(([, name = '']) => ({ file, name })))
+    .flatMap(file => [...plain(read(file)).matchAll(mention)].map(([, name = '']) => ({ file, name })))
   const missing = named.filter(
     ({ name }) =>
       !placeholders.has(name) &&

@@ -276,7 +276,7 @@ test('somebody is deleted whole, with one archive, whichever write is refused', 
       assert.equal(await archiveNames(), '')
       await sh(`getent passwd jupyter-${name}; cat /home/jupyter-${name}/thesis.txt`)
     },
-    { except: /config\/lock\.ts/ },
+    { except: /config\/change\/lock\.ts/ },
   )
   assert.ok(refusals.length > 5, JSON.stringify(refusals))
   assert.match(await archiveNames(), new RegExp(`^${name}-[\\d-]+\\.tar\\.zst\\n$`))
@@ -334,7 +334,7 @@ test('a restore that is refused one write after the other ends where one ends th
       assert.match(await read(), /^users:/m)
       await sh('getent passwd jupyter-ann; test -d /home/jupyter-ann')
     },
-    { except: /config\/lock\.ts|backup\/(backup|bounded-copy|archive\.ts:55)|state-copy|one-at-a-time/ },
+    { except: /config\/change\/lock\.ts|backup\/(backup|bounded-copy|archive\.ts:56)|state-copy|one-at-a-time/ },
   )
   assert.ok(refusals.length > 8, JSON.stringify(refusals))
   assert.equal(await read(), configBefore)
