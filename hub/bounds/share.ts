@@ -5,7 +5,8 @@
  * 1. In a turn of the event loop, no more than about twice `turnBudget` is spent on what comes from and for one owner's server. Then all of
  *    the owner's connections are not read (`Reader`), and others have their turn before they are read on.
  * 2. Whoever spends it on pieces that are tiny waits until what was spent is a fifth of the time: a program of that kind is slowed, and nobody else.
- * 3. What waits for sides that are slow (hub/bounds/outlet.ts) is counted for all of an owner's connections together.
+ * 3. None of an owner's connections waits for ever behind another of the same owner: whoever had no turn is the first to be read again.
+ * 4. What waits for sides that are slow (hub/bounds/outlet.ts) is counted for all of an owner's connections together.
  *
  * Costs are reckoned, because to look at the clock for each read would cost more than some reads. The unit is about a microsecond.
  */
@@ -53,11 +54,24 @@ export class Reader {
   readonly #share: Share
   #isStopped = false
   #isHeld = false
+  #hasRead = false
 
   constructor(source: Readable, share: Share) {
     this.#source = source
     this.#share = share
     share.follow(this)
+  }
+
+  /** To be told of each read: how many bytes, and of how many pieces. */
+  read(bytes: number, pieces: number): void {
+    this.#hasRead = true
+    this.#share.read(bytes, pieces)
+  }
+
+  /** To be told of a request's body, as it comes. */
+  handed(bytes: number, chunks: number): void {
+    this.#hasRead = true
+    this.#share.handed(bytes, chunks)
   }
 
   /** The other side is full. */
@@ -72,9 +86,13 @@ export class Reader {
     if (!this.#isHeld) this.#source.resume()
   }
 
-  hold(): void {
+  /** Answers whether anything was read since it was released. */
+  hold(): boolean {
     this.#isHeld = true
     this.#source.pause()
+    const hasRead = this.#hasRead
+    this.#hasRead = false
+    return hasRead
   }
 
   release(): void {
@@ -91,6 +109,8 @@ export class Reader {
 export class Share {
   readonly #reading = new Set<Reader>()
   readonly #held = new Set<Reader>()
+  /** Of those that are held, who had no turn: the reads of others came first, and spent all. */
+  readonly #passedOver = new Set<Reader>()
   readonly #slowSides = new Set<SlowSide>()
   readonly #turn: () => number
   #lastTurn = -1
@@ -105,12 +125,10 @@ export class Share {
     this.#turn = turn
   }
 
-  /** To be told of each read: how many bytes, and of how many pieces. */
   read(bytes: number, pieces: number): void {
     this.#spend(readCost + bytes / bytesPerCost, pieces / piecesPerCost)
   }
 
-  /** To be told of a request's body, as it comes. */
   handed(bytes: number, chunks: number): void {
     this.#spend(bytes / bytesPerCost, chunks * handedCost)
   }
@@ -122,6 +140,7 @@ export class Share {
   leave(reader: Reader): void {
     this.#reading.delete(reader)
     this.#held.delete(reader)
+    this.#passedOver.delete(reader)
   }
 
   /** Counts what waits. */
@@ -145,7 +164,7 @@ export class Share {
 
   /** Whether anything is read for the owner, or waits. */
   isUsed(): boolean {
-    return this.#reading.size + this.#held.size + this.#slowSides.size > 0
+    return this.#reading.size + this.#heldCount() + this.#slowSides.size > 0
   }
 
   waitingBytes(): number {
@@ -175,10 +194,10 @@ export class Share {
     const isSameTurn = turn === this.#lastTurn
     this.#lastTurn = turn
     if (!isSameTurn && !isTiny) return
-    const isScheduled = this.#held.size > 0
+    const isScheduled = this.#heldCount() > 0
     for (const reader of this.#reading) {
-      this.#held.add(reader)
-      reader.hold()
+      if (reader.hold()) this.#held.add(reader)
+      else this.#passedOver.add(reader)
     }
     this.#reading.clear()
     if (!isScheduled) this.#releaseAfter(isTiny)
@@ -195,12 +214,18 @@ export class Share {
     this.#owed = 0
     if (owedMs >= 1) return void setTimeout(() => this.#release(isTiny), owedMs)
     let left = isTiny ? releasedSlowly : releasedAtOnce
-    for (const reader of this.#held) {
+    // Not together with others, whose reads could come first again.
+    const waiting = this.#passedOver.size > 0 ? this.#passedOver : this.#held
+    for (const reader of waiting) {
       if (left-- === 0) break
-      this.#held.delete(reader)
+      waiting.delete(reader)
       this.#reading.add(reader)
       reader.release()
     }
-    if (this.#held.size > 0) this.#releaseAfter(isTiny)
+    if (this.#heldCount() > 0) this.#releaseAfter(isTiny)
+  }
+
+  #heldCount(): number {
+    return this.#held.size + this.#passedOver.size
   }
 }

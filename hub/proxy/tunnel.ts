@@ -8,7 +8,7 @@
 import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { Outlet } from '../bounds/outlet.ts'
-import { Reader, type Share } from '../bounds/share.ts'
+import { Reader } from '../bounds/share.ts'
 import type { Copies } from './buffers.ts'
 import { closeFrame, FrameEnds } from './frames.ts'
 import type { ServerEnd } from './upstream.ts'
@@ -36,7 +36,6 @@ export class Tunnel {
   readonly #browser: Duplex
   readonly #server: Duplex
   readonly #copies: Copies
-  readonly #share: Share
   readonly #browserReader: Reader
   readonly #serverReader: Reader
   readonly #browserOutlet: Outlet
@@ -50,7 +49,6 @@ export class Tunnel {
     this.#browser = browser
     this.#server = server.socket
     this.#copies = copies
-    this.#share = server.share
     this.#browserReader = new Reader(browser, server.share)
     this.#serverReader = server.reader
     this.#browserOutlet = new Outlet(browser, server.share)
@@ -95,7 +93,7 @@ export class Tunnel {
 
   /** From the browser to the server. */
   give(chunk: Buffer): void {
-    this.#share.read(chunk.length, this.#toServer.take(chunk))
+    this.#browserReader.read(chunk.length, this.#toServer.take(chunk))
     const isDone = this.#server.write(chunk)
     if (this.#serverOutlet.wrote(chunk.length, isDone)) this.#browserReader.stop()
     if (this.#hasLeft && this.#toServer.isOver()) this.#server.end()

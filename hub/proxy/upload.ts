@@ -77,7 +77,7 @@ export class Upload {
 
   #take(piece: Buffer): void {
     const request = this.#request
-    this.#share.handed(piece.length, request instanceof JoiningRequest ? request.takeCount() : 1)
+    this.#reader?.handed(piece.length, request instanceof JoiningRequest ? request.takeCount() : 1)
     const server = this.#server
     this.#lastSent = performance.now()
     if (this.#isChunked) {

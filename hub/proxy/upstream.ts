@@ -81,7 +81,7 @@ export class Connection implements AnswerListener {
   constructor(path: string, { memory, share, home }: { memory: Buffer; share: Share; home: Home }) {
     this.#home = home
     const read = (length: number) => {
-      share.read(length, end.taker.take(memory.subarray(0, length)))
+      end.reader.read(length, end.taker.take(memory.subarray(0, length)))
       return true
     }
     const socket = new ServerSocket({ onread: { buffer: memory, callback: read } })

@@ -35,9 +35,9 @@ function readers(count: number) {
     /** Reads of each that is still read, until none is. Returns how many reads that took. */
     exhaust(bytes: number, pieces: number): number {
       for (let reads = 0; ; ) {
-        for (const source of sources) {
+        for (const [index, source] of sources.entries()) {
           if (!source.isRead) continue
-          share.read(bytes, pieces)
+          made[index]?.read(bytes, pieces)
           if (++reads > 100_000) return reads
         }
         if (sources.every(({ isRead }) => !isRead)) return reads
@@ -89,6 +89,24 @@ test('a connection that has ended is neither held nor read on', async () => {
   assert.ok(exhaust(piece, 1) > 0)
   await turn()
   assert.ok(sources.every(({ isRead }) => isRead))
+})
+
+test('none of an owner’s connections waits for ever behind others that always come first', t => {
+  const timers = mockTimers(t)
+  const { share: _share, sources, made } = readers(16)
+  const reads = sources.map(() => 0)
+  for (let ms = 0; ms < 5_000; ms++) {
+    // As the kernel has it: a connection is read as often as there is something, and only then the next.
+    for (const [index, source] of sources.entries()) {
+      for (let count = 0; count < 8 && source.isRead; count++) {
+        made[index]?.read(piece, inPieces)
+        reads[index] = (reads[index] ?? 0) + 1
+      }
+    }
+    timers.tick(1)
+  }
+  const [least, most] = [Math.min(...reads), Math.max(...reads)]
+  assert.ok(least > 0 && most < least * 3, reads.join(' '))
 })
 
 function mockTimers(t: TestContext) {
