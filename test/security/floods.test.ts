@@ -161,14 +161,15 @@ while True:
   ]
   const upgrade = ['Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: eA==']
   const statuses = new Map<string, number>()
-  const answers = Array.from({ length: 1500 }, async () => {
+  const ask = async () => {
     const client = await hold(classroom.url)
     client.write(lines([...head('/user/bob/api/kernels/x/channels'), ...upgrade]))
     const [data] = await once(client, 'data')
     const status = String(data).slice(9, 12)
     statuses.set(status, (statuses.get(status) ?? 0) + 1)
-  })
-  await Promise.all(answers)
+  }
+  // All at once, they would be a flood where the machine is slow, and some of them turned away (hub/bounds/turnstile.ts).
+  for (let some = 0; some < 5; some++) await Promise.all(Array.from({ length: 300 }, ask))
   assert.deepEqual([...statuses].toSorted(), [
     ['101', 1000],
     ['429', 500],
