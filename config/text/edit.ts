@@ -23,6 +23,7 @@ import {
   type YAMLSeq,
 } from 'yaml'
 import { ProblemError } from '../../problem.ts'
+import { lineStart } from './findings.ts'
 import {
   afterLine,
   colonOf,
@@ -32,7 +33,6 @@ import {
   eol,
   indentAt,
   indentOf,
-  lineStart,
   linesAt,
   listStepOf,
   propsOf,

@@ -70,3 +70,8 @@ function printable(line: string): string {
   const plain = visible(line)
   return plain.length > longestLine ? `${plain.slice(0, longestLine)}…` : plain
 }
+
+/** Where the line begins that has the offset `at`. */
+export function lineStart(text: string, at: number): number {
+  return text.lastIndexOf('\n', at - 1) + 1
+}

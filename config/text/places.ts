@@ -4,6 +4,7 @@
  *
  * Places are offsets into the text. `undefined` is a layout that is not foreseen: tags, anchors, explicit keys.
  */
+
 import {
   type Document,
   isCollection,
@@ -16,6 +17,7 @@ import {
   type Pair,
   type YAMLSeq,
 } from 'yaml'
+import { lineStart } from './findings.ts'
 
 /** A change of the text: what is between the two offsets becomes `insert`. */
 export interface Splice {
@@ -33,10 +35,6 @@ export function linesAt(text: string, at: number, lines: readonly string[]): Spl
 
 export function eol(text: string): string {
   return text.includes('\r\n') ? '\r\n' : '\n'
-}
-
-export function lineStart(text: string, at: number): number {
-  return text.lastIndexOf('\n', at - 1) + 1
 }
 
 /** Where the line after the one of `at` begins; a block scalar ends there already. */

@@ -3,6 +3,7 @@
  * it gave up, and quotes the file.
  */
 import type { YAMLParseError } from 'yaml'
+import { lineStart } from './findings.ts'
 
 /** What is wrong with a text that is not YAML, and where: an offset in it. */
 export interface YamlMistake {
@@ -17,13 +18,13 @@ export function yamlMistake(
   text: string,
   { code, pos: [offset], message }: Pick<YAMLParseError, 'code' | 'pos' | 'message'>,
 ): YamlMistake {
-  const open = openAt(text, code === 'BAD_INDENT' || code === 'BLOCK_IN_FLOW' ? offset : text.length)
-  const line = lineAt(text, offset)
   if (code === 'TAB_AS_INDENT') return tab(text, offset)
   if (code === 'MULTIPLE_DOCS') return secondDocument(offset)
+  const open = openAt(text, code === 'BAD_INDENT' || code === 'BLOCK_IN_FLOW' ? offset : text.length)
   if (open && (open.mark === '"' || open.mark === "'")) return openQuote(open)
   if (open && /flow|]|}/i.test(message)) return openBracket(open)
   if (code === 'BAD_SCALAR_START') return reserved(text, offset)
+  const line = lineAt(text, offset)
   const key = /^\s*(?:-\s+)?([\w.@-]+):\s+(?:.*:\s.*|.*:)$/.exec(line)?.[1]
   if (key !== undefined) return colon(key, offset)
   if (/^\s*-[^\s-]/.test(line)) return dash(line, offset)
@@ -37,12 +38,11 @@ export function yamlMistake(
 }
 
 function tab(text: string, offset: number): YamlMistake {
-  const start = text.lastIndexOf('\n', offset - 1) + 1
   return {
     what: 'A line begins with a tab',
     why: 'YAML takes only spaces there',
     fix: 'Use two spaces for each step instead',
-    offset: start,
+    offset: lineStart(text, offset),
   }
 }
 
@@ -112,9 +112,7 @@ function uneven(offset: number): YamlMistake {
 }
 
 function lineAt(text: string, offset: number): string {
-  const start = text.lastIndexOf('\n', offset - 1) + 1
-  const end = text.indexOf('\n', start)
-  return text.slice(start, end < 0 ? undefined : end).replace(/\r$/, '')
+  return /.*/.exec(text.slice(lineStart(text, offset)))?.[0] ?? ''
 }
 
 interface Open {
@@ -125,6 +123,8 @@ interface Open {
 /** The innermost bracket or quote that is open at `end`. */
 function openAt(text: string, end: number): Open | undefined {
   const open: Open[] = []
+  /** The last character of the line that is no blank; the end of the line before where there is none. */
+  let before = '\n'
   for (let offset = 0; offset < end; offset++) {
     const mark = text.charAt(offset)
     const inner = open.at(-1)
@@ -140,9 +140,9 @@ function openAt(text: string, end: number): Open | undefined {
       open.push({ mark, offset })
     else if (mark === '[' || mark === '{') {
       // In the middle of a text, a bracket is a letter.
-      if (inner || /(?:^|[:\-,[{])[ \t]*$/.test(text.slice(text.lastIndexOf('\n', offset - 1) + 1, offset)))
-        open.push({ mark, offset })
+      if (inner || '\n:-,[{'.includes(before)) open.push({ mark, offset })
     } else if (mark === (inner?.mark === '[' ? ']' : inner?.mark === '{' ? '}' : undefined)) open.pop()
+    if (!' \t'.includes(text.charAt(offset))) before = text.charAt(offset)
   }
   return open.at(-1)
 }
