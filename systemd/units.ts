@@ -8,8 +8,7 @@
  */
 import { constants } from 'node:os'
 import { ProblemError } from '../problem.ts'
-import type { SystemBus } from './bus.ts'
-import { MANAGER, MANAGER_PATH, PROPERTIES } from './bus.ts'
+import { MANAGER, MANAGER_PATH, PROPERTIES, type SystemBus } from './bus.ts'
 import { type UnitName, unitOfPath, unitPath } from './names.ts'
 import { encodeProperties, type UnitProperties } from './properties.ts'
 import { type ActiveState, type Properties, readInspection, type UnitInspection } from './state.ts'

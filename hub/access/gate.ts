@@ -20,8 +20,7 @@ import { crossOrigin, loginNeeded, notYours, visitNeeded } from '../web/refusals
 import { addressOf, isNavigation, isSameOrigin } from '../web/request.ts'
 import type { Access } from './access.ts'
 import type { Origins } from './origins.ts'
-import type { Passes } from './passes.ts'
-import { type PassPlace, passCookie, passPath } from './passes.ts'
+import { type Passes, type PassPlace, passCookie, passPath } from './passes.ts'
 import type { Session, Sessions } from './sessions.ts'
 import { methods, readTarget, type Target } from './target.ts'
 

@@ -14,13 +14,19 @@ import type { Log } from '../../machine/paced-log.ts'
 import { ProblemError, type ProblemText } from '../../problem.ts'
 import type { SpawnerClient } from '../../spawner/client/client.ts'
 import type { Confirmations } from '../login/confirmations.ts'
-import type { FormNeeds } from '../pages/answers.ts'
-import { adminSessionOf, checkForm, formToken, nextQuery, sendPage } from '../pages/answers.ts'
+import { adminSessionOf, checkForm, type FormNeeds, formToken, nextQuery, sendPage } from '../pages/answers.ts'
 import type { Pages } from '../pages/pages.ts'
 import { statusOf } from '../web/refusals.ts'
 import { ownPath } from '../web/request.ts'
-import type { ExaminationNeeds } from './config-draft.ts'
-import { type Draft, difference, type Examination, examine, readOnDisk, textFromForm } from './config-draft.ts'
+import {
+  type Draft,
+  difference,
+  type Examination,
+  type ExaminationNeeds,
+  examine,
+  readOnDisk,
+  textFromForm,
+} from './config-draft.ts'
 
 /** `open` has no draft: it goes to the page that the password was asked for. */
 const steps = ['open', 'edit', 'review', 'apply'] as const

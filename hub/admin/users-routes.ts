@@ -21,16 +21,14 @@ import { usualCodeLifeMs } from '../credentials/one-time-codes.ts'
 import type { SignUps } from '../credentials/pending-sign-ups.ts'
 import type { FrontProxies } from '../front-proxy/trust.ts'
 import type { Confirmations } from '../login/confirmations.ts'
-import type { FormNeeds } from '../pages/answers.ts'
-import { adminSessionOf, checkForm, formToken, sendPage } from '../pages/answers.ts'
+import { adminSessionOf, checkForm, type FormNeeds, formToken, sendPage } from '../pages/answers.ts'
 import type { Pages } from '../pages/pages.ts'
 import type { ImportRow, UserRow } from '../pages/views.ts'
 import type { Tls } from '../tls/tls.ts'
 import { statusOf } from '../web/refusals.ts'
 import { adminList, allowedList, withNames, withoutName } from './config-lists.ts'
 import type { People } from './users.ts'
-import type { ProposalNeeds } from './users-via-spawner.ts'
-import { peopleFor, proposeEdit } from './users-via-spawner.ts'
+import { type ProposalNeeds, peopleFor, proposeEdit } from './users-via-spawner.ts'
 
 const actions = [
   'add',

@@ -20,10 +20,8 @@ import type { Passwords } from '../credentials/passwords.ts'
 import { isSecure } from '../web/cookies.ts'
 import { noPage } from '../web/refusals.ts'
 import { ownPath } from '../web/request.ts'
-import type { ExternalLoginStates } from './external-state.ts'
-import { externalLoginSeconds, isExternalLoginCookie } from './external-state.ts'
-import type { LoginNeeds } from './session-start.ts'
-import { beginSessionOrAskFactor, refusedLogin } from './session-start.ts'
+import { type ExternalLoginStates, externalLoginSeconds, isExternalLoginCookie } from './external-state.ts'
+import { beginSessionOrAskFactor, type LoginNeeds, refusedLogin } from './session-start.ts'
 
 const beginQuery = {
   type: 'object',

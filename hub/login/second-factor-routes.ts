@@ -4,14 +4,12 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ProblemError, type ProblemText } from '../../problem.ts'
-import type { FormNeeds } from '../pages/answers.ts'
-import { checkForm, formToken, sendPage } from '../pages/answers.ts'
+import { checkForm, type FormNeeds, formToken, sendPage } from '../pages/answers.ts'
 import type { Pages } from '../pages/pages.ts'
 import { codeWrong, statusOf } from '../web/refusals.ts'
 import { addressOf } from '../web/request.ts'
 import { type PendingLogin, pendingLoginCookie } from './pending-logins.ts'
-import type { LoginNeeds } from './session-start.ts'
-import { redirectOn, refusedLogin, startSession } from './session-start.ts'
+import { type LoginNeeds, redirectOn, refusedLogin, startSession } from './session-start.ts'
 import type { Throttle } from './throttle.ts'
 
 interface Form {

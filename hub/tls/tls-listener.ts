@@ -8,8 +8,7 @@
 
 import type { Socket } from 'node:net'
 import { createServer, type TLSSocket } from 'node:tls'
-import type { Certificate } from './certificate.ts'
-import { contextOptions } from './certificate.ts'
+import { type Certificate, contextOptions } from './certificate.ts'
 import { type Challenges, challengeProtocol } from './challenges.ts'
 
 export interface TlsEnd {

@@ -5,8 +5,7 @@
  * in both cases.
  */
 import type { UserName } from '../../config/users/names.ts'
-import type { ProblemText } from '../../problem.ts'
-import { ProblemError } from '../../problem.ts'
+import { ProblemError, type ProblemText } from '../../problem.ts'
 
 const statuses: Record<string, number> = {
   LOGIN_NEEDED: 403,

@@ -11,11 +11,12 @@
 import { existsSync, type Stats } from 'node:fs'
 import { chmod, lstat, mkdir, rename } from 'node:fs/promises'
 import type { Account, OrdinaryAccount } from '../../config/users/machine-accounts.ts'
-import type { UnixName, UserName } from '../../config/users/names.ts'
 import {
   accountComment,
   adminsGroup,
   isCutName,
+  type UnixName,
+  type UserName,
   unixName,
   userInComment,
   usersGroup,
